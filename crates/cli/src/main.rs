@@ -1,0 +1,2 @@
+//! The ternlight command line.
+fn main() {}

@@ -1,0 +1,1 @@
+//! ternlight in JavaScript.
