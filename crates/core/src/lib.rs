@@ -1,2 +1,33 @@
-//! core
+//! The core of ternlight: from the bytes of a model file to the next token.
+//!
+//! `no_std` + `alloc`, and it knows neither text, threads, files nor browsers: it is handed bytes
+//! ([`load::Loader::push`]) and a [`pool::Pool`]. The map, in the order data flows:
+//!
+//! | module | from → to |
+//! |---|---|
+//! | [`container`] | a prefix of a file → a checked [`container::Index`] |
+//! | [`format`] | on-disk encodings → [`format::FormRow`], the slow, obvious truth |
+//! | [`kernel`] | packs rows into panels and multiplies them; all `unsafe` lives there and in [`pool`] |
+//! | [`matrix`] | packed weights that remember their kernel |
+//! | [`act`] | activations → integer codes |
+//! | [`math`] | the f32 parts, in one fixed shape (16 lanes, fixed fold, no FMA) |
+//! | [`model`] | metadata → [`model::Spec`], and the one forward pass over it |
+//! | [`cache`] | keys and values of past tokens |
+//! | [`load`] | chunks in any size → [`model::Model`] |
+//! | [`sample`] | logits → token |
+//!
+//! Invariant: the scalar kernel is the specification. Every other kernel, thread count and prompt
+//! chunking gives the same bits.
 #![no_std]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+pub mod container;
+pub mod error;
+pub mod format;
+pub mod kernel;
+
+pub use error::{Error, ErrorKind, Result};

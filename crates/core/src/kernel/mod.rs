@@ -1,0 +1,1 @@
+//! Kernels: packed weights × quantised activations. (Layouts, registry and dispatch.)
