@@ -25,9 +25,14 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+pub mod act;
 pub mod container;
 pub mod error;
 pub mod format;
+#[allow(unsafe_code)]
 pub mod kernel;
+pub mod matrix;
+#[allow(unsafe_code)]
+pub mod pool;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,1 +1,139 @@
-//! Kernels: packed weights × quantised activations. (Layouts, registry and dispatch.)
+//! Kernels: packed weights × quantised activations.
+//!
+//! A [`Kernel`] is a value: a name, the [`Layout`] it reads, and a function. To add one, write that
+//! function in the file of its ISA level and add it to that file's list; the tests here, the self-test,
+//! `select` and the benchmarks find it in [`ALL`].
+//!
+//! Invariant: every kernel gives the same bits as [`scalar`], which is the specification, for any
+//! split of the rows and any number of tokens. `run` is called from one place, [`Kernel::mul`], which
+//! has checked that this CPU can run it and that all slices have the lengths it relies on.
+
+mod buffer;
+mod check;
+pub mod layout;
+pub mod scalar;
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    Result,
+    act::{Input, Rows},
+    bail,
+    format::Form,
+    pool::Tile,
+};
+pub use buffer::{Buffer, Plain};
+pub use check::{self_test, time_kernel};
+pub use layout::{Layout, quantise_i8};
+
+/// The most columns that any kernel takes: 32-bit sums stay exact up to here.
+pub const MAX_COLS: usize = 1 << 16;
+
+/// What `run` must be: see [`Kernel::mul`] for what it may rely on.
+type Run = unsafe fn(&Panels<'_>, &Rows, &mut Tile<'_>);
+
+/// One way to multiply packed weights by quantised activations.
+pub struct Kernel {
+    /// `form/isa`.
+    pub name: &'static str,
+    /// The ISA level, as in [`isas`].
+    pub isa: &'static str,
+    /// What it reads.
+    pub layout: &'static Layout,
+    supported: fn() -> bool,
+    run: Run,
+}
+
+impl core::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// A run of whole panels, so that one call does many.
+#[derive(Clone, Copy, Debug)]
+pub struct Panels<'a> {
+    /// The panels, one after the other.
+    pub data: &'a [u8],
+    /// One scale per row (`Ternary`, `I8`), else empty.
+    pub scales: &'a [f32],
+    /// Columns with padding.
+    pub cols: usize,
+    /// Rows; the last panel may have fewer than it has lanes.
+    pub rows: usize,
+    /// Bytes of one panel.
+    pub panel_bytes: usize,
+}
+
+impl<'a> Panels<'a> {
+    /// The bytes of panel `i`.
+    #[inline]
+    pub fn panel(&self, i: usize) -> &'a [u8] {
+        &self.data[i * self.panel_bytes..][..self.panel_bytes]
+    }
+}
+
+/// Every kernel that is compiled in: ISA levels best first, `scalar` last.
+pub static ALL: &[&[Kernel]] = &[&scalar::KERNELS];
+
+/// Every kernel that this CPU can run, best first.
+pub fn available() -> impl Iterator<Item = &'static Kernel> {
+    ALL.iter().copied().flatten().filter(|k| (k.supported)())
+}
+
+/// The ISA levels that this CPU can run, best first.
+pub fn isas() -> impl Iterator<Item = &'static str> {
+    ALL.iter().filter_map(|level| level.iter().find(|k| (k.supported)())).map(|k| k.isa)
+}
+
+/// The best kernel for `form` at an ISA level (or at any, for `"auto"`). A level that lacks the form
+/// steps down to the next that has it; so does, in a browser, a kernel that fails its [`self_test`].
+///
+/// # Errors
+/// `bad-option` when this CPU or build has no such level.
+pub fn select(form: Form, choice: &str) -> Result<&'static Kernel> {
+    if choice != "auto" && !isas().any(|isa| isa == choice) {
+        let known: alloc::vec::Vec<_> = isas().collect();
+        bail!(BadOption, "no kernels {choice:?} here; there are: auto, {}", known.join(", "));
+    }
+    let mut candidates = available()
+        .skip_while(|k| choice != "auto" && k.isa != choice)
+        .filter(|k| k.layout.form == form)
+        // Engines are known to get relaxed SIMD wrong; native instructions are not.
+        .filter(|k| !cfg!(target_family = "wasm") || k.isa == "scalar" || self_test(k));
+    let Some(kernel) = candidates.next() else {
+        bail!(BadOption, "no kernel for {form:?}");
+    };
+    Ok(kernel)
+}
+
+impl Kernel {
+    const fn scalar(name: &'static str, layout: &'static Layout, run: Run) -> Self {
+        Self { name, isa: "scalar", layout, supported: || true, run }
+    }
+
+    /// What its activations must be prepared for.
+    pub fn input(&self) -> Input {
+        Input::of(self.layout.form)
+    }
+
+    /// Multiplies: `tile[t][r] = Σ panels[r][k] · rows[t][k]`.
+    ///
+    /// # Panics
+    /// If this CPU cannot run it, if `rows` is not prepared for its input or too narrow, or if the
+    /// lengths of `panels`, `rows` and `tile` do not fit each other.
+    pub fn mul(&self, panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
+        let layout = self.layout;
+        assert!((self.supported)(), "{} cannot run here", self.name);
+        assert!(rows.is_ready(self.input()), "activations are not prepared for {}", self.name);
+        assert!(panels.cols.is_multiple_of(layout.step) && panels.cols <= rows.stride());
+        assert!(panels.cols <= MAX_COLS.next_multiple_of(64));
+        assert_eq!(panels.panel_bytes, (layout.panel_bytes)(panels.cols));
+        assert_eq!(panels.data.len(), panels.rows.div_ceil(layout.panel) * panels.panel_bytes);
+        let has_row_scales = matches!(layout.form, Form::Ternary | Form::I8);
+        assert_eq!(panels.scales.len(), if has_row_scales { panels.rows } else { 0 });
+        assert!(tile.width() == panels.rows && tile.tokens() == rows.n());
+        // SAFETY: the CPU supports the kernel's instructions, and the lengths are those asserted above.
+        unsafe { (self.run)(panels, rows, tile) }
+    }
+}

@@ -1,0 +1,402 @@
+//! Activations: rows of f32, and the integer codes that kernels multiply by.
+//!
+//! [`Rows`] holds the activations of a block of tokens. They are quantised once per [`Input`] and
+//! shared by every matrix that reads them (q/k/v, gate/up). There is one quantiser per input and it
+//! is portable code, so all kernels see the same codes.
+//!
+//! Invariant: columns beyond `cols`, up to the stride, have code 0 (14-bit: the code of 0.0).
+
+use alloc::vec::Vec;
+
+use crate::{Result, format::Form, kernel::Buffer};
+
+/// Columns are padded to a multiple of this: the widest step of any kernel.
+pub const ALIGN: usize = 64;
+
+/// How a form wants its activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// 8-bit codes with one scale per token (BitNet b1.58's absmax quantiser).
+    Token8,
+    /// 8-bit codes with one scale per 32 columns (as llama.cpp's Q8_1).
+    Block32,
+    /// 14-bit codes with one scale per token, in two 7-bit planes.
+    Token14,
+    /// Unchanged.
+    F32,
+}
+
+impl Input {
+    /// The input of a form's kernels.
+    pub const fn of(form: Form) -> Self {
+        match form {
+            Form::Ternary => Self::Token8,
+            Form::Q2 | Form::Q4 | Form::Q8 | Form::Q8x16 => Self::Block32,
+            Form::I8 => Self::Token14,
+            Form::F16 | Form::BF16 | Form::F32 => Self::F32,
+        }
+    }
+}
+
+/// Codes of [`Input::Token8`].
+#[derive(Clone, Debug, Default)]
+pub struct Token8 {
+    stride: usize,
+    codes: Buffer<i8>,
+    scales: Vec<f32>,
+    sums: Vec<i32>,
+}
+
+impl Token8 {
+    /// The codes of token `t`, −127…127 (stride).
+    pub fn codes(&self, t: usize) -> &[i8] {
+        &self.codes[t * self.stride..][..self.stride]
+    }
+
+    /// What token `t` was multiplied by: `127 / max(amax, 1e-5)`.
+    pub fn scale(&self, t: usize) -> f32 {
+        self.scales[t]
+    }
+
+    /// The sum of the codes of token `t`.
+    pub fn sum(&self, t: usize) -> i32 {
+        self.sums[t]
+    }
+
+    fn fill(&mut self, n: usize, cols: usize, x: &[f32]) -> Result<()> {
+        self.stride = cols.next_multiple_of(ALIGN);
+        self.codes.resize(n * self.stride)?;
+        self.scales.clear();
+        self.sums.clear();
+        self.scales.try_reserve(n)?;
+        self.sums.try_reserve(n)?;
+        for (x, codes) in x.chunks_exact(cols).zip(self.codes.chunks_exact_mut(self.stride)) {
+            let amax = amax(x);
+            let scale = 127.0 / if amax < 1e-5 { 1e-5 } else { amax };
+            self.scales.push(scale);
+            self.sums.push(quantise8(x, scale, codes));
+        }
+        Ok(())
+    }
+}
+
+/// Codes of [`Input::Block32`].
+#[derive(Clone, Debug, Default)]
+pub struct Block32 {
+    stride: usize,
+    codes: Buffer<i8>,
+    scales: Buffer<f32>,
+    sums: Buffer<i16>,
+}
+
+impl Block32 {
+    /// The codes of token `t`, −127…127 (stride).
+    pub fn codes(&self, t: usize) -> &[i8] {
+        &self.codes[t * self.stride..][..self.stride]
+    }
+
+    /// What the codes of token `t` are to be multiplied by: `amax / 127` (stride / 32).
+    pub fn scales(&self, t: usize) -> &[f32] {
+        let len = self.stride / 32;
+        &self.scales[t * len..][..len]
+    }
+
+    /// The sums of each 16 codes of token `t` (stride / 16).
+    pub fn sums(&self, t: usize) -> &[i16] {
+        let len = self.stride / 16;
+        &self.sums[t * len..][..len]
+    }
+
+    fn fill(&mut self, n: usize, cols: usize, x: &[f32]) -> Result<()> {
+        self.stride = cols.next_multiple_of(ALIGN);
+        self.codes.resize(n * self.stride)?;
+        self.scales.resize(n * self.stride / 32)?;
+        self.sums.resize(n * self.stride / 16)?;
+        let rows = self.codes.chunks_exact_mut(self.stride);
+        let scales = self.scales.chunks_exact_mut(self.stride / 32);
+        let sums = self.sums.chunks_exact_mut(self.stride / 16);
+        for (((x, codes), scales), sums) in x.chunks_exact(cols).zip(rows).zip(scales).zip(sums) {
+            scales.fill(0.0);
+            sums.fill(0);
+            codes[cols..].fill(0);
+            let blocks = x.chunks(32).zip(codes.chunks_exact_mut(32));
+            for (((x, codes), scale), sums) in blocks.zip(scales).zip(sums.chunks_exact_mut(2)) {
+                let amax = amax(x);
+                *scale = amax / 127.0;
+                quantise8(x, if amax == 0.0 { 0.0 } else { 127.0 / amax }, codes);
+                for (sum, codes) in sums.iter_mut().zip(codes.chunks_exact(16)) {
+                    *sum = codes.iter().map(|&c| i16::from(c)).sum();
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Codes of [`Input::Token14`]: `u = rint(x * scale) + 8192 = 128 * high + low`.
+#[derive(Clone, Debug, Default)]
+pub struct Token14 {
+    stride: usize,
+    high: Buffer<u8>,
+    low: Buffer<u8>,
+    scales: Vec<f32>,
+}
+
+impl Token14 {
+    /// The upper seven bits of the codes of token `t`, 0…127 (stride).
+    pub fn high(&self, t: usize) -> &[u8] {
+        &self.high[t * self.stride..][..self.stride]
+    }
+
+    /// The lower seven bits of the codes of token `t`, 0…127 (stride).
+    pub fn low(&self, t: usize) -> &[u8] {
+        &self.low[t * self.stride..][..self.stride]
+    }
+
+    /// What token `t` was multiplied by: `8191 / max(amax, 1e-5)`.
+    pub fn scale(&self, t: usize) -> f32 {
+        self.scales[t]
+    }
+
+    fn fill(&mut self, n: usize, cols: usize, x: &[f32]) -> Result<()> {
+        self.stride = cols.next_multiple_of(ALIGN);
+        self.high.resize(n * self.stride)?;
+        self.low.resize(n * self.stride)?;
+        self.scales.clear();
+        self.scales.try_reserve(n)?;
+        let planes = self.high.chunks_exact_mut(self.stride).zip(self.low.chunks_exact_mut(self.stride));
+        for (x, (high, low)) in x.chunks_exact(cols).zip(planes) {
+            let amax = amax(x);
+            let scale = 8191.0 / if amax < 1e-5 { 1e-5 } else { amax };
+            self.scales.push(scale);
+            for ((&x, high), low) in x.iter().zip(&mut *high).zip(&mut *low) {
+                let u = (round(clamp(x * scale, 8191.0)) + 8192) as u16;
+                *high = (u >> 7) as u8;
+                *low = (u & 127) as u8;
+            }
+            high[cols..].fill(64);
+            low[cols..].fill(0);
+        }
+        Ok(())
+    }
+}
+
+/// The activations of `n` tokens, each `cols` wide, and their codes.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    n: usize,
+    cols: usize,
+    x: Vec<f32>,
+    padded: Buffer<f32>,
+    token8: Token8,
+    block32: Block32,
+    token14: Token14,
+    ready: [bool; 4],
+}
+
+impl Rows {
+    /// No rows.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reserves memory for `n` tokens of `cols`; codes follow when an input is first prepared.
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub fn reserve(&mut self, n: usize, cols: usize) -> Result<()> {
+        let len = n.saturating_mul(cols);
+        self.x.try_reserve_exact(len.saturating_sub(self.x.len()))?;
+        Ok(())
+    }
+
+    /// Begins anew with `n` tokens of `cols`; the caller fills the result (n, cols), whose values are
+    /// those of before or 0.
+    ///
+    /// # Panics
+    /// If `cols` is 0.
+    pub fn set(&mut self, n: usize, cols: usize) -> &mut [f32] {
+        assert!(cols > 0);
+        (self.n, self.cols) = (n, cols);
+        self.ready = [false; 4];
+        self.x.resize(n * cols, 0.0);
+        &mut self.x
+    }
+
+    /// Quantises for `input`; does nothing when that was done since the last [`Rows::set`].
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub fn prepare(&mut self, input: Input) -> Result<()> {
+        if self.is_ready(input) {
+            return Ok(());
+        }
+        match input {
+            Input::Token8 => self.token8.fill(self.n, self.cols, &self.x)?,
+            Input::Block32 => self.block32.fill(self.n, self.cols, &self.x)?,
+            Input::Token14 => self.token14.fill(self.n, self.cols, &self.x)?,
+            Input::F32 => {
+                let stride = self.stride();
+                self.padded.resize(self.n * stride)?;
+                let rows = self.padded.chunks_exact_mut(stride);
+                for (x, out) in self.x.chunks_exact(self.cols).zip(rows) {
+                    out[..self.cols].copy_from_slice(x);
+                    out[self.cols..].fill(0.0);
+                }
+            }
+        }
+        self.ready[input as usize] = true;
+        Ok(())
+    }
+
+    /// Whether `input` is prepared.
+    pub fn is_ready(&self, input: Input) -> bool {
+        self.ready[input as usize]
+    }
+
+    /// How many tokens.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// How many columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Columns with padding: how far one token's codes are from the next one's.
+    pub fn stride(&self) -> usize {
+        self.cols.next_multiple_of(ALIGN)
+    }
+
+    /// The activations themselves (n, cols).
+    pub fn values(&self) -> &[f32] {
+        &self.x
+    }
+
+    /// Codes of [`Input::Token8`]; stale unless prepared.
+    pub fn token8(&self) -> &Token8 {
+        &self.token8
+    }
+
+    /// Codes of [`Input::Block32`]; stale unless prepared.
+    pub fn block32(&self) -> &Block32 {
+        &self.block32
+    }
+
+    /// Codes of [`Input::Token14`]; stale unless prepared.
+    pub fn token14(&self) -> &Token14 {
+        &self.token14
+    }
+
+    /// The padded activations of token `t` (stride); stale unless [`Input::F32`] is prepared.
+    pub fn floats(&self, t: usize) -> &[f32] {
+        let stride = self.stride();
+        &self.padded[t * stride..][..stride]
+    }
+}
+
+/// The largest magnitude; NaN if any value is. (As integers, because that vectorises.)
+fn amax(x: &[f32]) -> f32 {
+    f32::from_bits(x.iter().map(|x| x.to_bits() & 0x7FFF_FFFF).fold(0, u32::max))
+}
+
+/// To −limit…limit; NaN becomes −limit (its row's scale is NaN, so the output will be too).
+#[inline(always)]
+fn clamp(x: f32, limit: f32) -> f32 {
+    let x = if x >= -limit { x } else { -limit };
+    if x <= limit { x } else { limit }
+}
+
+/// To the nearest integer, ties to even, for |x| < 2^21: the sum with 1.5 · 2^23 has an ulp of 1, and
+/// its low mantissa bits are the integer.
+#[inline(always)]
+fn round(x: f32) -> i32 {
+    const MAGIC: f32 = 12_582_912.0;
+    (x + MAGIC).to_bits() as i32 - MAGIC.to_bits() as i32
+}
+
+/// Writes the codes of `x`, zeros the rest of `codes`, and returns the sum of all.
+fn quantise8(x: &[f32], scale: f32, codes: &mut [i8]) -> i32 {
+    let mut sum = 0;
+    let (own, rest) = codes.split_at_mut(x.len());
+    for (&x, code) in x.iter().zip(own) {
+        let q = round(clamp(x * scale, 127.0));
+        sum += q;
+        *code = q as i8;
+    }
+    rest.fill(0);
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn rounds_ties_to_even() {
+        for (x, want) in [
+            (0.5, 0),
+            (1.5, 2),
+            (2.5, 2),
+            (-0.5, 0),
+            (-1.5, -2),
+            (63.5, 64),
+            (0.49999997, 0),
+            (-126.5, -126),
+            (8190.5, 8190),
+        ] {
+            assert_eq!(round(x), want, "{x}");
+            assert_eq!(round(x), libm::rintf(x) as i32);
+        }
+    }
+
+    #[test]
+    fn padding_is_zero_after_a_wider_row() {
+        let mut rows = Rows::new();
+        for cols in [130, 33, 65, 1] {
+            rows.set(2, cols).fill(3.0);
+            for input in [Input::Token8, Input::Block32, Input::Token14, Input::F32] {
+                rows.prepare(input).unwrap();
+            }
+            assert_eq!(rows.stride() % ALIGN, 0);
+            for t in 0..2 {
+                assert_eq!(rows.token8().sum(t), 127 * cols as i32);
+                assert!(rows.token8().codes(t)[cols..].iter().all(|&c| c == 0));
+                assert!(rows.block32().codes(t)[cols..].iter().all(|&c| c == 0));
+                let sums = rows.block32().sums(t).iter().map(|&s| i32::from(s)).sum::<i32>();
+                assert_eq!(sums, 127 * cols as i32);
+                assert!(rows.block32().scales(t)[cols.div_ceil(32)..].iter().all(|&s| s == 0.0));
+                assert!(rows.token14().high(t)[cols..].iter().all(|&c| c == 64));
+                assert!(rows.token14().low(t)[cols..].iter().all(|&c| c == 0));
+                assert!(rows.floats(t)[cols..].iter().all(|&x| x == 0.0));
+            }
+        }
+    }
+
+    #[test]
+    fn fourteen_bits_are_what_they_say() {
+        let x = vec![1.0, -1.0, 0.0, 0.25, -0.7];
+        let mut rows = Rows::new();
+        rows.set(1, 5).copy_from_slice(&x);
+        rows.prepare(Input::Token14).unwrap();
+        let t = rows.token14();
+        for (k, x) in x.iter().enumerate() {
+            let u = i32::from(t.high(0)[k]) * 128 + i32::from(t.low(0)[k]);
+            assert_eq!(u - 8192, libm::rintf(x * 8191.0) as i32);
+        }
+    }
+
+    #[test]
+    fn a_nan_reaches_the_scale() {
+        let mut rows = Rows::new();
+        rows.set(1, 3).copy_from_slice(&[1.0, f32::NAN, 2.0]);
+        for input in [Input::Token8, Input::Block32, Input::Token14] {
+            rows.prepare(input).unwrap();
+        }
+        assert!(rows.token8().scale(0).is_nan());
+        assert!(rows.block32().scales(0)[0].is_nan());
+        assert!(rows.token14().scale(0).is_nan());
+    }
+}

@@ -1,0 +1,91 @@
+//! Zeroed memory on cache-line boundaries, for panels and activations.
+//!
+//! Invariant: the first element is aligned to 64 bytes, so that a vector load at a multiple of 64
+//! never crosses a cache line.
+
+use alloc::vec::Vec;
+use core::{
+    marker::PhantomData,
+    ops::{Deref, DerefMut},
+};
+
+use crate::Result;
+
+/// One cache line.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+/// Plain numbers: every bit pattern is a value, alignment at most 64.
+///
+/// # Safety
+/// Implementors must have no padding, no invalid bit pattern, and a size that divides 64.
+pub unsafe trait Plain: Copy + Send + Sync + 'static {}
+
+// SAFETY: integers and floats are plain.
+unsafe impl Plain for u8 {}
+// SAFETY: as above.
+unsafe impl Plain for i8 {}
+// SAFETY: as above.
+unsafe impl Plain for i16 {}
+// SAFETY: as above.
+unsafe impl Plain for f32 {}
+
+/// A growable slice of numbers whose start is aligned to 64 bytes.
+#[derive(Clone)]
+pub struct Buffer<T> {
+    lines: Vec<Line>,
+    len: usize,
+    kind: PhantomData<T>,
+}
+
+impl<T: Plain> Buffer<T> {
+    /// No elements; allocates nothing.
+    pub const fn new() -> Self {
+        Self { lines: Vec::new(), len: 0, kind: PhantomData }
+    }
+
+    /// Sets the length. New elements are zero or left over from before; memory is never given back.
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub fn resize(&mut self, len: usize) -> Result<()> {
+        let bytes = len.saturating_mul(size_of::<T>());
+        let lines = bytes.div_ceil(64);
+        if lines > self.lines.len() {
+            self.lines.try_reserve_exact(lines - self.lines.len())?;
+            self.lines.resize(lines, Line([0; 64]));
+        }
+        self.len = len;
+        Ok(())
+    }
+}
+
+impl<T: Plain> Default for Buffer<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Plain> Deref for Buffer<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: `lines` holds at least `len * size_of::<T>()` initialised bytes (see `resize`),
+        // aligned to 64, and `T` is plain.
+        unsafe { core::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+    }
+}
+
+impl<T: Plain> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as in `deref`; `&mut self` makes it exclusive.
+        unsafe { core::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+    }
+}
+
+impl<T: Plain> core::fmt::Debug for Buffer<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Buffer({})", self.len)
+    }
+}

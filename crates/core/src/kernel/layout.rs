@@ -1,0 +1,374 @@
+//! How rows of weights lie in memory. A [`Layout`] is the identity of packed data: kernels that name
+//! the same layout read the same bytes.
+//!
+//! A matrix is a sequence of *panels*, each of `panel` interleaved rows, so that a kernel walks one
+//! forward stream of bytes and one load of activations serves several rows. Four families, each
+//! generic over its width (width 1 is the scalar kernels'):
+//!
+//! **fields** (`Ternary`): 8 rows × `V` columns in `2V` bytes; two bits a code, stored as `code + 1`.
+//! ```text
+//! byte j     of the group: rows 0, 1, 2, 3 of column k + j, at bits 0, 2, 4, 6
+//! byte V + j of the group: rows 4, 5, 6, 7 of column k + j
+//! ```
+//! **words** (`Q2 Q4 Q8 Q8x16`): `R` rows × one span of columns; first the scales (and mins) of the
+//! span, `R` f32 each, then vectors of `R` words of 32 bits, one a row. With slots of 8 bits a word of
+//! 4-bit codes holds columns (each square is 4 bits, low bits first) `0 4 | 1 5 | 2 6 | 3 7`, so that a
+//! mask gives four adjacent columns as bytes; with slots of 16 bits it is `0 2 4 6 | 1 3 5 7`, so that a
+//! mask gives two adjacent columns as 16-bit lanes. Codes of 2 bits are stored as `code + 1`.
+//!
+//! **bytes** (`I8`): `R` sums of row codes (i32), then vectors of `R` words of four columns (slots of
+//! 16 bits: `0 2 | 1 3`).
+//!
+//! **floats** (`F16 BF16 F32`): `[column][R rows]`.
+//!
+//! Invariant: `unpack(pack(row)) == row`, and packing a lane changes no other lane. Codes of padding
+//! columns meet activations of 0 (for `I8`, they are 0).
+
+use alloc::vec::Vec;
+
+use crate::format::{Form, FormRow};
+
+/// A byte layout of packed weights.
+pub struct Layout {
+    /// `form/width`, unique.
+    pub name: &'static str,
+    /// The form it holds.
+    pub form: Form,
+    /// Rows interleaved in a panel.
+    pub panel: usize,
+    /// Columns are padded to a multiple of this (≤ 64).
+    pub step: usize,
+    /// Bytes of a panel with so many (padded) columns.
+    pub panel_bytes: fn(usize) -> usize,
+    /// Writes a row into its lane of a panel.
+    pub pack: fn(&FormRow, usize, &mut [u8]),
+    /// Reads a lane of a panel as values, without the row scale of `Ternary` and `I8`. The length of
+    /// the slice says how many columns.
+    pub unpack: fn(&[u8], usize, &mut [f32]),
+}
+
+impl core::fmt::Debug for Layout {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for Layout {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+// ---- fields ---------------------------------------------------------------------------------------
+
+/// The **fields** layout with `V` columns a group.
+pub const fn fields<const V: usize>(name: &'static str) -> Layout {
+    Layout {
+        name,
+        form: Form::Ternary,
+        panel: 8,
+        step: V,
+        panel_bytes: |cols| cols * 2,
+        pack: pack_fields::<V>,
+        unpack: unpack_fields::<V>,
+    }
+}
+
+fn pack_fields<const V: usize>(row: &FormRow, lane: usize, panel: &mut [u8]) {
+    let (half, shift) = (lane / 4 * V, lane % 4 * 2);
+    for (codes, group) in row.codes.chunks(V).zip(panel.chunks_exact_mut(2 * V)) {
+        for (&code, byte) in codes.iter().zip(&mut group[half..][..V]) {
+            *byte = *byte & !(3 << shift) | ((code + 1) as u8) << shift;
+        }
+    }
+}
+
+fn unpack_fields<const V: usize>(panel: &[u8], lane: usize, out: &mut [f32]) {
+    let (half, shift) = (lane / 4 * V, lane % 4 * 2);
+    for (out, group) in out.chunks_mut(V).zip(panel.chunks_exact(2 * V)) {
+        for (out, byte) in out.iter_mut().zip(&group[half..]) {
+            *out = f32::from((byte >> shift & 3) as i8 - 1);
+        }
+    }
+}
+
+// ---- words ----------------------------------------------------------------------------------------
+
+/// What distinguishes the block forms.
+pub trait Block {
+    /// The form.
+    const FORM: Form;
+    /// Bits of a code.
+    const BITS: usize;
+    /// Columns of a span.
+    const SPAN: usize;
+    /// Columns that share a scale.
+    const BLOCK: usize;
+    /// Whether each scale has a min beside it.
+    const MINS: bool;
+    /// What is added to a code before it is stored in the low `BITS` bits.
+    const BIAS: i8;
+
+    /// Scales, or scales and mins, of a span.
+    const SCALES: usize = Self::SPAN / Self::BLOCK * if Self::MINS { 2 } else { 1 };
+    /// Bytes of scales and mins of a span of `rows` rows.
+    fn scale_bytes(rows: usize) -> usize {
+        Self::SCALES * 4 * rows
+    }
+    /// Bytes of a span of `rows` rows.
+    fn span_bytes(rows: usize) -> usize {
+        Self::scale_bytes(rows) + Self::SPAN * Self::BITS / 8 * rows
+    }
+}
+
+macro_rules! block {
+    ($name:ident, $bits:literal bits, span $span:literal, block $block:literal, mins $mins:literal, bias $bias:literal) => {
+        #[doc = concat!("The block form `", stringify!($name), "`.")]
+        #[derive(Debug)]
+        pub struct $name;
+        impl Block for $name {
+            const FORM: Form = Form::$name;
+            const BITS: usize = $bits;
+            const SPAN: usize = $span;
+            const BLOCK: usize = $block;
+            const MINS: bool = $mins;
+            const BIAS: i8 = $bias;
+        }
+    };
+}
+block!(Q2, 2 bits, span 64, block 64, mins false, bias 1);
+block!(Q4, 4 bits, span 32, block 32, mins true, bias 0);
+block!(Q8, 8 bits, span 32, block 32, mins true, bias 0);
+block!(Q8x16, 8 bits, span 32, block 16, mins true, bias 0);
+
+/// The **words** layout of `R` rows with slots of `SLOT` bits.
+pub const fn words<B: Block, const R: usize, const SLOT: usize>(name: &'static str) -> Layout {
+    Layout {
+        name,
+        form: B::FORM,
+        panel: R,
+        step: B::SPAN,
+        panel_bytes: |cols| cols / B::SPAN * B::span_bytes(R),
+        pack: pack_words::<B, R, SLOT>,
+        unpack: unpack_words::<B, R, SLOT>,
+    }
+}
+
+/// The bit of a word at which its column `c` begins.
+const fn bit(c: usize, bits: usize, slot: usize) -> usize {
+    let slots = 32 / slot;
+    slot * (c % slots) + bits * (c / slots)
+}
+
+fn pack_words<B: Block, const R: usize, const SLOT: usize>(row: &FormRow, lane: usize, panel: &mut [u8]) {
+    let per_span = B::SPAN / B::BLOCK;
+    let mins = |i: usize| row.mins.get(i).copied().unwrap_or(0.0);
+    let spans = row.codes.chunks(B::SPAN).zip(panel.chunks_exact_mut(B::span_bytes(R)));
+    for (s, (codes, span)) in spans.enumerate() {
+        let (scales, words) = span.split_at_mut(B::scale_bytes(R));
+        for i in 0..per_span {
+            let block = s * per_span + i;
+            let scale = row.scales.get(block).copied().unwrap_or(0.0);
+            if B::MINS {
+                put_f32(scales, (2 * i) * R + lane, scale);
+                put_f32(scales, (2 * i + 1) * R + lane, mins(block));
+            } else {
+                put_f32(scales, i * R + lane, scale);
+            }
+        }
+        for (codes, words) in codes.chunks(32 / B::BITS).zip(words.chunks_exact_mut(4 * R)) {
+            let mask = (1_u32 << B::BITS) - 1;
+            let mut word = 0;
+            for (c, &code) in codes.iter().enumerate() {
+                word |= (code.wrapping_add(B::BIAS) as u32 & mask) << bit(c, B::BITS, SLOT);
+            }
+            words[4 * lane..][..4].copy_from_slice(&word.to_le_bytes());
+        }
+    }
+}
+
+fn unpack_words<B: Block, const R: usize, const SLOT: usize>(panel: &[u8], lane: usize, out: &mut [f32]) {
+    for (out, span) in out.chunks_mut(B::SPAN).zip(panel.chunks_exact(B::span_bytes(R))) {
+        for (k, out) in out.iter_mut().enumerate() {
+            let (scale, min) = word_scale::<B, R>(span, lane, k);
+            *out = scale * word_code::<B, R, SLOT>(span, lane, k) as f32 + min;
+        }
+    }
+}
+
+/// Scale and min of column `k` of a span.
+#[inline]
+pub fn word_scale<B: Block, const R: usize>(span: &[u8], lane: usize, k: usize) -> (f32, f32) {
+    let block = k / B::BLOCK;
+    if B::MINS {
+        (get_f32(span, 2 * block * R + lane), get_f32(span, (2 * block + 1) * R + lane))
+    } else {
+        (get_f32(span, block * R + lane), 0.0)
+    }
+}
+
+/// The code of column `k` of a span.
+#[inline]
+pub fn word_code<B: Block, const R: usize, const SLOT: usize>(span: &[u8], lane: usize, k: usize) -> i32 {
+    let per_word = 32 / B::BITS;
+    let bit = bit(k % per_word, B::BITS, SLOT);
+    let byte = span[B::scale_bytes(R) + (k / per_word * R + lane) * 4 + bit / 8];
+    if B::BITS == 8 {
+        i32::from(byte as i8)
+    } else {
+        i32::from(byte >> (bit % 8) & ((1 << (B::BITS % 8)) - 1)) - i32::from(B::BIAS)
+    }
+}
+
+// ---- bytes ----------------------------------------------------------------------------------------
+
+/// The **bytes** layout of `R` rows with slots of `SLOT` bits.
+pub const fn bytes<const R: usize, const SLOT: usize>(name: &'static str) -> Layout {
+    Layout {
+        name,
+        form: Form::I8,
+        panel: R,
+        step: 16,
+        panel_bytes: |cols| (cols + 4) * R,
+        pack: pack_bytes::<R, SLOT>,
+        unpack: |panel, lane, out| {
+            for (k, out) in out.iter_mut().enumerate() {
+                *out = byte_code::<R, SLOT>(panel, lane, k) as f32;
+            }
+        },
+    }
+}
+
+fn pack_bytes<const R: usize, const SLOT: usize>(row: &FormRow, lane: usize, panel: &mut [u8]) {
+    let (sums, words) = panel.split_at_mut(4 * R);
+    let sum: i32 = row.codes.iter().map(|&c| i32::from(c)).sum();
+    sums[4 * lane..][..4].copy_from_slice(&sum.to_le_bytes());
+    for (codes, words) in row.codes.chunks(4).zip(words.chunks_exact_mut(4 * R)) {
+        let mut word = [0; 4];
+        for (c, &code) in codes.iter().enumerate() {
+            word[bit(c, 8, SLOT) / 8] = code as u8;
+        }
+        words[4 * lane..][..4].copy_from_slice(&word);
+    }
+}
+
+/// The sum of the codes of a row.
+#[inline]
+pub fn byte_sum(panel: &[u8], lane: usize) -> i32 {
+    get_f32(panel, lane).to_bits() as i32
+}
+
+/// The code of column `k`.
+#[inline]
+pub fn byte_code<const R: usize, const SLOT: usize>(panel: &[u8], lane: usize, k: usize) -> i32 {
+    i32::from(panel[4 * R + (k / 4 * R + lane) * 4 + bit(k % 4, 8, SLOT) / 8] as i8)
+}
+
+// ---- floats ---------------------------------------------------------------------------------------
+
+/// What distinguishes the float forms.
+pub trait Float {
+    /// The form.
+    const FORM: Form;
+    /// Bytes of a value.
+    const BYTES: usize;
+    /// Writes a value that is exact in this form.
+    fn put(value: f32, out: &mut [u8]);
+    /// Reads a value.
+    fn get(bytes: &[u8]) -> f32;
+}
+
+/// IEEE half precision.
+#[derive(Debug)]
+pub struct F16;
+/// bfloat16.
+#[derive(Debug)]
+pub struct BF16;
+/// Single precision.
+#[derive(Debug)]
+pub struct F32;
+
+impl Float for F16 {
+    const FORM: Form = Form::F16;
+    const BYTES: usize = 2;
+    fn put(value: f32, out: &mut [u8]) {
+        out.copy_from_slice(&half::f16::from_f32(value).to_le_bytes());
+    }
+    #[inline]
+    fn get(bytes: &[u8]) -> f32 {
+        half::f16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
+    }
+}
+
+impl Float for BF16 {
+    const FORM: Form = Form::BF16;
+    const BYTES: usize = 2;
+    fn put(value: f32, out: &mut [u8]) {
+        out.copy_from_slice(&half::bf16::from_f32(value).to_le_bytes());
+    }
+    #[inline]
+    fn get(bytes: &[u8]) -> f32 {
+        half::bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
+    }
+}
+
+impl Float for F32 {
+    const FORM: Form = Form::F32;
+    const BYTES: usize = 4;
+    fn put(value: f32, out: &mut [u8]) {
+        out.copy_from_slice(&value.to_le_bytes());
+    }
+    #[inline]
+    fn get(bytes: &[u8]) -> f32 {
+        get_f32(bytes, 0)
+    }
+}
+
+/// The **floats** layout of `R` rows.
+pub const fn floats<T: Float, const R: usize>(name: &'static str) -> Layout {
+    Layout {
+        name,
+        form: T::FORM,
+        panel: R,
+        step: 4,
+        panel_bytes: |cols| cols * R * T::BYTES,
+        pack: |row, lane, panel| {
+            for (&value, column) in row.floats.iter().zip(panel.chunks_exact_mut(R * T::BYTES)) {
+                T::put(value, &mut column[lane * T::BYTES..][..T::BYTES]);
+            }
+        },
+        unpack: |panel, lane, out| {
+            for (out, column) in out.iter_mut().zip(panel.chunks_exact(R * T::BYTES)) {
+                *out = T::get(&column[lane * T::BYTES..]);
+            }
+        },
+    }
+}
+
+// ---- bits -----------------------------------------------------------------------------------------
+
+#[inline]
+fn get_f32(bytes: &[u8], i: usize) -> f32 {
+    let bytes = &bytes[4 * i..][..4];
+    f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}
+
+fn put_f32(bytes: &mut [u8], i: usize, value: f32) {
+    bytes[4 * i..][..4].copy_from_slice(&value.to_le_bytes());
+}
+
+/// Quantises a row of floats to [`Form::I8`]: `scale = amax / 127`, `code = rint(value / scale)` (ties
+/// to even; all codes 0 for a row of zeros).
+pub fn quantise_i8(values: &[f32], row: &mut FormRow) {
+    let amax = values.iter().fold(0.0_f32, |a, v| a.max(v.abs()));
+    let scale = amax / 127.0;
+    let code = |v: &f32| {
+        if scale == 0.0 { 0 } else { libm::rintf(v / scale).clamp(-127.0, 127.0) as i8 }
+    };
+    row.codes.clear();
+    row.codes.extend(values.iter().map(code));
+    row.scales.clear();
+    row.scales.push(scale);
+    row.mins = Vec::new();
+    row.floats.clear();
+}

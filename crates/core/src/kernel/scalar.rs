@@ -1,0 +1,110 @@
+//! The specification: what every kernel computes, in plain Rust, bit for bit.
+//!
+//! Integer sums are exact in any order. The f32 operations and their order are part of the result;
+//! none is fused.
+
+use super::{
+    Kernel, Panels,
+    layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
+};
+use crate::{act::Rows, pool::Tile};
+
+/// Every form, so that any model runs on any machine.
+pub static KERNELS: [Kernel; 9] = [
+    Kernel::scalar("ternary/scalar", &TERNARY, ternary),
+    Kernel::scalar("q2/scalar", &Q2_WORDS, block::<Q2>),
+    Kernel::scalar("q4/scalar", &Q4_WORDS, block::<Q4>),
+    Kernel::scalar("q8/scalar", &Q8_WORDS, block::<Q8>),
+    Kernel::scalar("q8x16/scalar", &Q8X16_WORDS, block::<Q8x16>),
+    Kernel::scalar("i8/scalar", &I8_BYTES, i8),
+    Kernel::scalar("f16/scalar", &F16_FLOATS, float::<F16>),
+    Kernel::scalar("bf16/scalar", &BF16_FLOATS, float::<BF16>),
+    Kernel::scalar("f32/scalar", &F32_FLOATS, float::<F32>),
+];
+
+static TERNARY: Layout = layout::fields::<1>("ternary/8x1");
+static Q2_WORDS: Layout = layout::words::<Q2, 1, 8>("q2/1");
+static Q4_WORDS: Layout = layout::words::<Q4, 1, 8>("q4/1");
+static Q8_WORDS: Layout = layout::words::<Q8, 1, 8>("q8/1");
+static Q8X16_WORDS: Layout = layout::words::<Q8x16, 1, 8>("q8x16/1");
+static I8_BYTES: Layout = layout::bytes::<1, 8>("i8/1");
+static F16_FLOATS: Layout = layout::floats::<F16, 1>("f16/1");
+static BF16_FLOATS: Layout = layout::floats::<BF16, 1>("bf16/1");
+static F32_FLOATS: Layout = layout::floats::<F32, 1>("f32/1");
+
+/// `y = acc / s * scale`, where `acc = Σ code · q` and `s` is what the activations were multiplied by.
+fn ternary(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
+    let x = rows.token8();
+    for (r, &scale) in panels.scales.iter().enumerate() {
+        let panel = panels.panel(r / 8);
+        let (half, shift) = (r % 8 / 4, r % 4 * 2);
+        for t in 0..rows.n() {
+            let codes = panel.chunks_exact(2).map(|bytes| i32::from(bytes[half] >> shift & 3) - 1);
+            let acc: i32 = codes.zip(x.codes(t)).map(|(w, &q)| w * i32::from(q)).sum();
+            tile.token(t)[r] = acc as f32 / x.scale(t) * scale;
+        }
+    }
+}
+
+/// Sub-blocks of `min(BLOCK, 32)` columns in ascending order, one f32 accumulator:
+/// `acc += (d · dx) · Σ code · q`, then, for forms with mins, `acc += (m · dx) · Σ q`.
+fn block<B: Block>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
+    let width = B::BLOCK.min(32);
+    let x = rows.block32();
+    for r in 0..panels.rows {
+        for t in 0..rows.n() {
+            let (codes, scales, sums) = (x.codes(t), x.scales(t), x.sums(t));
+            let mut acc = 0.0_f32;
+            for (s, span) in panels.panel(r).chunks_exact(B::span_bytes(1)).enumerate() {
+                for k in (0..B::SPAN).step_by(width) {
+                    let first = s * B::SPAN + k;
+                    let product =
+                        |j| layout::word_code::<B, 1, 8>(span, 0, k + j) * i32::from(codes[first + j]);
+                    let isum: i32 = (0..width).map(product).sum();
+                    let (d, m) = layout::word_scale::<B, 1>(span, 0, k);
+                    let dx = scales[first / 32];
+                    acc += (d * dx) * isum as f32;
+                    if B::MINS {
+                        let qsum: i16 = sums[first / 16..(first + width) / 16].iter().sum();
+                        acc += (m * dx) * f32::from(qsum);
+                    }
+                }
+            }
+            tile.token(t)[r] = acc;
+        }
+    }
+}
+
+/// `S1 = Σ w · high − 64 Σ w`, `S0 = Σ w · low`, `y = (S1 · 128 + S0) / sx * scale`.
+fn i8(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
+    let x = rows.token14();
+    for (r, &scale) in panels.scales.iter().enumerate() {
+        let panel = panels.panel(r);
+        for t in 0..rows.n() {
+            let mut s1 = -64 * layout::byte_sum(panel, 0);
+            let mut s0 = 0;
+            for (k, (&high, &low)) in x.high(t).iter().zip(x.low(t)).enumerate().take(panels.cols) {
+                let w = layout::byte_code::<1, 8>(panel, 0, k);
+                s1 += w * i32::from(high);
+                s0 += w * i32::from(low);
+            }
+            tile.token(t)[r] = (s1 as f32 * 128.0 + s0 as f32) / x.scale(t) * scale;
+        }
+    }
+}
+
+/// Four partial sums by column modulo 4, each ascending; `y = (s0 + s1) + (s2 + s3)`.
+fn float<T: Float>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
+    for r in 0..panels.rows {
+        for t in 0..rows.n() {
+            let mut s = [0.0_f32; 4];
+            let weights = panels.panel(r).chunks_exact(4 * T::BYTES);
+            for (w, x) in weights.zip(rows.floats(t).chunks_exact(4)) {
+                for i in 0..4 {
+                    s[i] += T::get(&w[i * T::BYTES..]) * x[i];
+                }
+            }
+            tile.token(t)[r] = (s[0] + s[1]) + (s[2] + s[3]);
+        }
+    }
+}

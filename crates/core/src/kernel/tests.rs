@@ -1,0 +1,316 @@
+//! Every kernel of [`ALL`](super::ALL) on every boundary shape and extreme input: scalar against an
+//! independent formula, the others against scalar, bit for bit. A new kernel needs no new test.
+
+use alloc::{vec, vec::Vec};
+use std::format;
+
+use super::{
+    Kernel, available, check,
+    check::{Random, code_range},
+    isas, scalar, select, self_test,
+};
+use crate::{
+    act::Rows,
+    format::{Form, FormRow},
+    matrix::Matrix,
+    pool::{Pool, Serial},
+};
+
+const FORMS: [Form; 9] =
+    [Form::Ternary, Form::Q2, Form::Q4, Form::Q8, Form::Q8x16, Form::I8, Form::F16, Form::BF16, Form::F32];
+
+/// A pool that runs tasks backwards and claims many threads.
+struct Backwards(usize);
+
+impl Pool for Backwards {
+    fn width(&self) -> usize {
+        self.0
+    }
+
+    fn run(&self, tasks: usize, f: &(dyn Fn(usize) + Sync)) {
+        (0..tasks).rev().for_each(f);
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Codes {
+    Lowest,
+    Highest,
+    Zero,
+    Random,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Values {
+    Lowest,
+    Highest,
+    Zero,
+    Random,
+    Outlier,
+}
+
+fn weights(form: Form, rows: usize, cols: usize, codes: Codes) -> Vec<FormRow> {
+    let mut random = Random(rows as u64 * 1000 + cols as u64);
+    let (low, high) = code_range(form).unwrap_or((0, 0));
+    let make = |_| {
+        let mut row = check::row(form, cols, &mut random, |random| match codes {
+            Codes::Lowest => low,
+            Codes::Highest => high,
+            Codes::Zero => 0,
+            Codes::Random => random.code(low, high),
+        });
+        match codes {
+            Codes::Lowest => row.floats.fill(-65504.0),
+            Codes::Zero => row.floats.fill(0.0),
+            _ => {}
+        }
+        if form == Form::BF16 {
+            row.floats.iter_mut().for_each(|v| *v = half::bf16::from_f32(*v).to_f32());
+        }
+        row
+    };
+    (0..rows).map(make).collect()
+}
+
+fn activations(n: usize, cols: usize, values: Values) -> Rows {
+    let mut random = Random(n as u64 * 77 + cols as u64);
+    let mut rows = Rows::new();
+    for (i, x) in rows.set(n, cols).iter_mut().enumerate() {
+        *x = match values {
+            Values::Lowest => -3.7,
+            Values::Highest => 3.7,
+            Values::Zero => 0.0,
+            Values::Random => random.unit(),
+            Values::Outlier => random.unit() * if i % 37 == 5 { 3e4 } else { 1e-3 },
+        };
+    }
+    rows
+}
+
+fn product(kernel: &'static Kernel, weights: &[FormRow], x: &mut Rows, pool: &dyn Pool) -> Vec<f32> {
+    let mut matrix = Matrix::new(kernel, weights.len(), x.cols()).unwrap();
+    for (r, row) in weights.iter().enumerate() {
+        matrix.set_row(r, row);
+    }
+    x.prepare(matrix.input()).unwrap();
+    let mut y = vec![f32::NAN; weights.len() * x.n()];
+    matrix.mul(x, &mut y, pool);
+    y
+}
+
+/// The arithmetic as the module documentation of `scalar` states it, from unpacked rows and plain f32,
+/// with a quantiser of its own.
+fn naive(form: Form, weights: &[FormRow], x: &Rows) -> Vec<f32> {
+    let (n, cols) = (x.n(), x.cols());
+    let mut y = Vec::new();
+    for t in 0..n {
+        let x = &x.values()[t * cols..][..cols];
+        let amax = |x: &[f32]| x.iter().fold(0.0, |a: f32, v| a.max(v.abs()));
+        for row in weights {
+            y.push(match form {
+                Form::Ternary => {
+                    let s = 127.0 / amax(x).max(1e-5);
+                    let acc: i64 = x
+                        .iter()
+                        .zip(&row.codes)
+                        .map(|(x, &w)| libm::rint((x * s).into()) as i64 * i64::from(w))
+                        .sum();
+                    (acc as f32 / s) * row.scales[0]
+                }
+                Form::I8 => {
+                    let s = 8191.0 / amax(x).max(1e-5);
+                    let (mut s1, mut s0) = (0_i64, 0_i64);
+                    for (x, &w) in x.iter().zip(&row.codes) {
+                        let q = libm::rint((x * s).into()) as i64;
+                        s1 += i64::from(w) * q.div_euclid(128);
+                        s0 += i64::from(w) * q.rem_euclid(128);
+                    }
+                    ((s1 as f32 * 128.0 + s0 as f32) / s) * row.scales[0]
+                }
+                Form::Q2 | Form::Q4 | Form::Q8 | Form::Q8x16 => {
+                    let block = form.block().unwrap();
+                    let mut acc = 0.0_f32;
+                    for (b, x) in x.chunks(32).enumerate() {
+                        let amax = amax(x);
+                        let dx = amax / 127.0;
+                        let inverse = if amax == 0.0 { 0.0 } else { 127.0 / amax };
+                        let q: Vec<i32> = x.iter().map(|x| libm::rint((x * inverse).into()) as i32).collect();
+                        for (c, q) in q.chunks(block.min(32)).enumerate() {
+                            let first = b * 32 + c * block.min(32);
+                            let isum: i32 =
+                                q.iter().zip(&row.codes[first..]).map(|(q, &w)| q * i32::from(w)).sum();
+                            acc += (row.scales[first / block] * dx) * isum as f32;
+                            if let Some(m) = row.mins.get(first / block) {
+                                acc += (m * dx) * q.iter().sum::<i32>() as f32;
+                            }
+                        }
+                    }
+                    acc
+                }
+                Form::F16 | Form::BF16 | Form::F32 => {
+                    let partial = |i: usize| {
+                        let products = x.iter().zip(&row.floats).skip(i).step_by(4);
+                        products.fold(0.0_f32, |s, (x, w)| s + w * x)
+                    };
+                    (partial(0) + partial(1)) + (partial(2) + partial(3))
+                }
+            });
+        }
+    }
+    y
+}
+
+fn assert_same_bits(got: &[f32], want: &[f32], what: &str) {
+    for (i, (g, w)) in got.iter().zip(want).enumerate() {
+        assert_eq!(g.to_bits(), w.to_bits(), "{what}: element {i} is {g:e}, not {w:e}");
+    }
+    assert_eq!(got.len(), want.len());
+}
+
+fn spec(form: Form) -> &'static Kernel {
+    scalar::KERNELS.iter().find(|k| k.layout.form == form).unwrap()
+}
+
+/// Around every boundary of `kernel`, and one shape with many steps.
+fn shapes(kernel: &Kernel) -> Vec<(usize, usize, usize)> {
+    let (panel, step) = (kernel.layout.panel, kernel.layout.step);
+    let mut shapes = Vec::new();
+    for cols in [1, step.max(2) - 1, step, step + 1, 2 * step + 7, 6 * step, 17 * step + 5] {
+        for rows in [1, panel.max(2) - 1, panel, panel + 1, 2 * panel + 3] {
+            for n in [1, 2, 3, 4, 5, 6, 7, 8, 17] {
+                if n <= 3 || n == 7 || cols == 2 * step + 7 {
+                    shapes.push((rows, cols, n));
+                }
+            }
+        }
+    }
+    // Longer than any run between two widenings of 16-bit sums.
+    shapes.push((9, 1100, 2));
+    shapes.push((17, 2560, 9));
+    shapes
+}
+
+#[test]
+fn scalar_is_the_formula() {
+    for form in FORMS {
+        for (rows, cols, n) in
+            [(1, 1, 1), (3, 31, 2), (9, 32, 1), (2, 33, 3), (5, 64, 2), (8, 200, 2), (7, 1027, 1)]
+        {
+            for codes in [Codes::Lowest, Codes::Highest, Codes::Zero, Codes::Random] {
+                for values in [Values::Lowest, Values::Highest, Values::Zero, Values::Random, Values::Outlier]
+                {
+                    let w = weights(form, rows, cols, codes);
+                    let mut x = activations(n, cols, values);
+                    let want = naive(form, &w, &x);
+                    let got = product(spec(form), &w, &mut x, &Serial);
+                    assert_same_bits(
+                        &got,
+                        &want,
+                        &format!("{form:?} {rows}×{cols}×{n} {codes:?} {values:?}"),
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_kernel_is_scalar() {
+    for kernel in available() {
+        for (rows, cols, n) in shapes(kernel) {
+            for (codes, values) in [
+                (Codes::Random, Values::Random),
+                (Codes::Lowest, Values::Lowest),
+                (Codes::Highest, Values::Highest),
+                (Codes::Lowest, Values::Highest),
+                (Codes::Highest, Values::Lowest),
+                (Codes::Zero, Values::Random),
+                (Codes::Random, Values::Zero),
+                (Codes::Random, Values::Outlier),
+            ] {
+                let w = weights(kernel.layout.form, rows, cols, codes);
+                let mut x = activations(n, cols, values);
+                let want = product(spec(kernel.layout.form), &w, &mut x, &Serial);
+                let got = product(kernel, &w, &mut x, &Serial);
+                assert_same_bits(&got, &want, &format!("{kernel:?} {rows}×{cols}×{n} {codes:?} {values:?}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn threads_change_nothing() {
+    for kernel in available() {
+        let (rows, cols, n) = (5 * kernel.layout.panel + 3, 1000, 3);
+        let w = weights(kernel.layout.form, rows, cols, Codes::Random);
+        let mut x = activations(n, cols, Values::Random);
+        let want = product(kernel, &w, &mut x, &Serial);
+        for width in [2, 3, 4] {
+            assert_same_bits(&product(kernel, &w, &mut x, &Backwards(width)), &want, kernel.name);
+        }
+    }
+}
+
+#[test]
+fn rows_come_back() {
+    for kernel in available() {
+        let form = kernel.layout.form;
+        for cols in [1, 33, 2 * kernel.layout.step + 1] {
+            let rows = 2 * kernel.layout.panel + 1;
+            let w = weights(form, rows, cols, Codes::Random);
+            let mut matrix = Matrix::new(kernel, rows, cols).unwrap();
+            // Twice and backwards: packing a lane must leave others alone and need no clean panel.
+            for r in (0..rows).chain((0..rows).rev()) {
+                matrix.set_row(r, &w[rows - 1 - r]);
+            }
+            (0..rows).for_each(|r| matrix.set_row(r, &w[r]));
+            let mut values = vec![0.0; cols];
+            let mut counts = [0; 3];
+            for (r, row) in w.iter().enumerate() {
+                matrix.row(r, &mut values);
+                for (k, &v) in values.iter().enumerate() {
+                    let want = if row.codes.is_empty() {
+                        row.floats[k]
+                    } else {
+                        let block = form.block().map_or(0, |block| k / block);
+                        row.scales[block] * f32::from(row.codes[k]) + row.mins.get(block).unwrap_or(&0.0)
+                    };
+                    assert_eq!(v, want, "{kernel:?} ({r}, {k})");
+                    if form == Form::Ternary {
+                        counts[(row.codes[k] + 1) as usize] += 1;
+                    }
+                }
+            }
+            assert_eq!(matrix.code_histogram(), counts);
+        }
+    }
+}
+
+#[test]
+fn kernels_are_found() {
+    for form in FORMS {
+        let best = select(form, "auto").unwrap();
+        assert_eq!(best.layout.form, form);
+        assert_eq!(select(form, "scalar").unwrap().isa, "scalar");
+        for isa in isas() {
+            assert_eq!(select(form, isa).unwrap().layout.form, form);
+        }
+    }
+    assert_eq!(isas().last(), Some("scalar"));
+    assert_eq!(select(Form::Q4, "mmx").unwrap_err().kind.code(), "bad-option");
+    assert!(available().all(self_test));
+    let mut names: Vec<_> = super::ALL.iter().copied().flatten().map(|k| k.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), super::ALL.iter().map(|level| level.len()).sum::<usize>());
+}
+
+#[test]
+fn shapes_that_no_matrix_has() {
+    let kernel = spec(Form::Ternary);
+    assert_eq!(Matrix::new(kernel, 0, 4).unwrap_err().kind.code(), "shape");
+    assert_eq!(Matrix::new(kernel, 4, 0).unwrap_err().kind.code(), "shape");
+    assert_eq!(Matrix::new(kernel, 4, super::MAX_COLS + 1).unwrap_err().kind.code(), "too-large");
+    assert_eq!(Matrix::new(kernel, usize::MAX / 2, 4096).unwrap_err().kind.code(), "too-large");
+    assert_eq!(Matrix::new(kernel, 1 << 44, 4096).unwrap_err().kind.code(), "out-of-memory");
+}

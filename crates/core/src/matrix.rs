@@ -1,0 +1,199 @@
+//! Packed weights that remember their kernel.
+//!
+//! Invariant: `data` is in the layout of `kernel`, so packed bytes can never meet a foreign kernel.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use crate::{
+    Result,
+    act::{Input, Rows},
+    bail,
+    format::{Form, FormRow},
+    kernel::{Buffer, Kernel, MAX_COLS, Panels},
+    pool::{self, Pool},
+};
+
+/// Work below this many multiply-adds is not worth a task of its own.
+const TASK: usize = 1 << 16;
+
+/// A matrix (rows, cols) of packed weights.
+#[derive(Clone, Debug)]
+pub struct Matrix {
+    rows: usize,
+    cols: usize,
+    padded: usize,
+    panel_bytes: usize,
+    kernel: &'static Kernel,
+    data: Buffer<u8>,
+    /// One per row for `Ternary` and `I8`, else none.
+    scales: Vec<f32>,
+}
+
+impl Matrix {
+    /// A matrix of zero bytes, to be filled row by row.
+    ///
+    /// # Errors
+    /// `out-of-memory`; `shape` for a matrix without rows or columns; `too-large` for more than
+    /// [`MAX_COLS`] columns or more bytes than can be addressed.
+    pub fn new(kernel: &'static Kernel, rows: usize, cols: usize) -> Result<Self> {
+        if rows == 0 || cols == 0 {
+            bail!(Shape, "a matrix of {rows} × {cols}");
+        }
+        if cols > MAX_COLS {
+            bail!(TooLarge, "{cols} columns (at most {MAX_COLS})");
+        }
+        let layout = kernel.layout;
+        let padded = cols.next_multiple_of(layout.step);
+        let panel_bytes = (layout.panel_bytes)(padded);
+        let Some(bytes) = rows.div_ceil(layout.panel).checked_mul(panel_bytes) else {
+            bail!(TooLarge, "a matrix of {rows} × {cols}");
+        };
+        let mut data = Buffer::new();
+        data.resize(bytes)?;
+        let mut scales = Vec::new();
+        if matches!(layout.form, Form::Ternary | Form::I8) {
+            scales.try_reserve_exact(rows)?;
+            scales.resize(rows, 0.0);
+        }
+        Ok(Self { rows, cols, padded, panel_bytes, kernel, data, scales })
+    }
+
+    /// Packs row `r`; any order, any number of times. `row` has the shape of the matrix's form (see
+    /// [`FormRow`]); a row scale left out (empty `scales`) stays as it is: see [`Matrix::set_scale`].
+    ///
+    /// # Panics
+    /// If there is no such row or `row` has another width.
+    pub fn set_row(&mut self, r: usize, row: &FormRow) {
+        assert!(r < self.rows);
+        assert_eq!(row.codes.len().max(row.floats.len()), self.cols);
+        if let (Some(to), Some(&scale)) = (self.scales.get_mut(r), row.scales.first()) {
+            *to = scale;
+        }
+        let layout = self.kernel.layout;
+        let panel = &mut self.data[r / layout.panel * self.panel_bytes..][..self.panel_bytes];
+        (layout.pack)(row, r % layout.panel, panel);
+    }
+
+    /// Packs the rows `range`, which `fill(r, row)` supplies, on all threads of `pool`.
+    ///
+    /// # Errors
+    /// The first error of `fill`, in no particular order; other rows may have been packed.
+    ///
+    /// # Panics
+    /// As [`Matrix::set_row`].
+    pub fn set_rows(
+        &mut self,
+        range: Range<usize>,
+        pool: &dyn Pool,
+        fill: &(dyn Fn(usize, &mut FormRow) -> Result<()> + Sync),
+    ) -> Result<()> {
+        let _ = pool;
+        let mut row = FormRow::default();
+        for r in range {
+            fill(r, &mut row)?;
+            self.set_row(r, &row);
+        }
+        Ok(())
+    }
+
+    /// Sets the scale of row `r` alone (its codes may come before or after).
+    ///
+    /// # Panics
+    /// If there is no such row or the form has no scale per row.
+    pub fn set_scale(&mut self, r: usize, scale: f32) {
+        self.scales[r] = scale;
+    }
+
+    /// Writes the values of row `r` (cols).
+    ///
+    /// # Panics
+    /// If there is no such row or `out` has another width.
+    pub fn row(&self, r: usize, out: &mut [f32]) {
+        assert!(r < self.rows && out.len() == self.cols);
+        let layout = self.kernel.layout;
+        let panel = &self.data[r / layout.panel * self.panel_bytes..][..self.panel_bytes];
+        (layout.unpack)(panel, r % layout.panel, out);
+        if let Some(scale) = self.scales.get(r) {
+            out.iter_mut().for_each(|v| *v *= scale);
+        }
+    }
+
+    /// `y[t · rows + r] = Σ_k self[r][k] · x[t][k]`, for each token `t` of `x`.
+    ///
+    /// # Panics
+    /// If `x` has another width or is not prepared for [`Matrix::input`], or `y` another length.
+    pub fn mul(&self, x: &Rows, y: &mut [f32], pool: &dyn Pool) {
+        assert_eq!(x.cols(), self.cols);
+        assert_eq!(y.len(), x.n() * self.rows);
+        if x.n() == 0 {
+            return;
+        }
+        let panel = self.kernel.layout.panel;
+        let work = self.rows * self.cols * x.n();
+        // More tasks than threads, so that a thread that is held up does not hold up all.
+        let tasks = if pool.width() == 1 { 1 } else { (work / TASK).clamp(1, 4 * pool.width()) };
+        pool::tiles(pool, y, self.rows, panel, tasks, &|range, tile| {
+            let first = range.start / panel;
+            let last = range.end.div_ceil(panel);
+            let panels = Panels {
+                data: &self.data[first * self.panel_bytes..last * self.panel_bytes],
+                scales: self.scales.get(range.clone()).unwrap_or(&[]),
+                cols: self.padded,
+                rows: range.len(),
+                panel_bytes: self.panel_bytes,
+            };
+            self.kernel.mul(&panels, x, tile);
+        });
+    }
+
+    /// How many rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// How many columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The form of its weights.
+    pub fn form(&self) -> Form {
+        self.kernel.layout.form
+    }
+
+    /// What activations must be prepared for.
+    pub fn input(&self) -> Input {
+        self.kernel.input()
+    }
+
+    /// The kernel that multiplies it.
+    pub fn kernel(&self) -> &'static Kernel {
+        self.kernel
+    }
+
+    /// Bytes of packed weights and scales.
+    pub fn bytes(&self) -> usize {
+        self.data.len() + self.scales.len() * 4
+    }
+
+    /// How many weights are −1, 0 and +1; zeros for other forms than `Ternary`.
+    pub fn code_histogram(&self) -> [u64; 3] {
+        let mut counts = [0; 3];
+        if self.form() != Form::Ternary {
+            return counts;
+        }
+        let layout = self.kernel.layout;
+        let mut row = alloc::vec![0.0; self.cols];
+        for r in 0..self.rows {
+            let panel = &self.data[r / layout.panel * self.panel_bytes..][..self.panel_bytes];
+            (layout.unpack)(panel, r % layout.panel, &mut row);
+            for &code in &row {
+                if let Some(count) = counts.get_mut((code + 1.0) as usize) {
+                    *count += 1;
+                }
+            }
+        }
+        counts
+    }
+}

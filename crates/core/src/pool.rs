@@ -1,0 +1,211 @@
+//! Work split over threads: the [`Pool`] that hosts supply, and the one place that cuts an output
+//! into disjoint parts.
+//!
+//! Invariant: tasks write disjoint memory and no result depends on which thread ran a task or on how
+//! many there are; work is only ever split by output rows (or heads, or tokens).
+
+use core::{marker::PhantomData, ops::Range, ptr::NonNull};
+
+/// Threads, as the host sees fit: native threads, browser workers, or none.
+pub trait Pool: Send + Sync {
+    /// How many tasks can run at the same time (at least 1).
+    fn width(&self) -> usize;
+
+    /// Calls `f(0)`, …, `f(tasks - 1)` once each, in any order, on any thread, and returns when all
+    /// have returned.
+    fn run(&self, tasks: usize, f: &(dyn Fn(usize) + Sync));
+}
+
+/// No threads: tasks run in order on the caller's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Serial;
+
+impl Pool for Serial {
+    fn width(&self) -> usize {
+        1
+    }
+
+    fn run(&self, tasks: usize, f: &(dyn Fn(usize) + Sync)) {
+        (0..tasks).for_each(f);
+    }
+}
+
+/// A range of columns of a row-major matrix of f32 (one row per token): the part of an output that
+/// one task owns.
+#[derive(Debug)]
+pub struct Tile<'a> {
+    base: NonNull<f32>,
+    stride: usize,
+    width: usize,
+    tokens: usize,
+    life: PhantomData<&'a mut [f32]>,
+}
+
+impl<'a> Tile<'a> {
+    /// The whole of `y` (tokens, `width`).
+    ///
+    /// # Panics
+    /// If `y` does not hold whole rows.
+    pub fn whole(y: &'a mut [f32], width: usize) -> Self {
+        assert!(width > 0 && y.len().is_multiple_of(width));
+        let tokens = y.len() / width;
+        Self { base: NonNull::from(y).cast(), stride: width, width, tokens, life: PhantomData }
+    }
+
+    /// How many f32 this tile has of each token.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// How many tokens there are.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// This tile's part of token `t`, (`width`).
+    ///
+    /// # Panics
+    /// If there is no such token.
+    #[inline]
+    pub fn token(&mut self, t: usize) -> &mut [f32] {
+        assert!(t < self.tokens);
+        // SAFETY: the tile's part of row `t` lies inside the slice it was cut from, and no other tile
+        // of that slice overlaps it (see `tiles_with`); `&mut self` rules out a second borrow.
+        unsafe { core::slice::from_raw_parts_mut(self.base.add(t * self.stride).as_ptr(), self.width) }
+    }
+}
+
+/// A pointer that tasks may share because each touches its own part.
+struct Shared<T>(NonNull<T>);
+
+// SAFETY: only `tiles_with` and `chunks` make one, and hand each task a disjoint part of a slice of
+// `Send` elements that is borrowed exclusively for as long as the tasks run.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    /// Accessor, so that closures capture the `Sync` wrapper instead of its field.
+    fn get(&self) -> NonNull<T> {
+        self.0
+    }
+}
+
+/// The `i`-th of `parts` near-equal ranges of `0..len`, cut at multiples of `unit`.
+pub fn part(len: usize, unit: usize, parts: usize, i: usize) -> Range<usize> {
+    let units = len.div_ceil(unit);
+    let cut = |i: usize| (units * i / parts * unit).min(len);
+    cut(i)..cut(i + 1)
+}
+
+/// Cuts `y` (tokens, `width`) by columns into `tasks` tiles at multiples of `unit` and runs `f` on
+/// each range of columns and its tile.
+///
+/// # Panics
+/// If `y` does not hold whole rows of `width`.
+pub fn tiles(
+    pool: &dyn Pool,
+    y: &mut [f32],
+    width: usize,
+    unit: usize,
+    tasks: usize,
+    f: &(dyn Fn(Range<usize>, &mut Tile<'_>) + Sync),
+) {
+    let none: &mut [u8] = &mut [];
+    tiles_with(pool, y, width, unit, tasks, none, &|range, tile, _| f(range, tile));
+}
+
+/// What a task of [`tiles_with`] does with its range of columns, tile and scratch.
+pub type TileTask<'f, T> = dyn Fn(Range<usize>, &mut Tile<'_>, &mut [T]) + Sync + 'f;
+
+/// As [`tiles`], and lends each task its own equal part of `scratch`.
+///
+/// # Panics
+/// If `y` does not hold whole rows of `width`.
+pub fn tiles_with<T: Send>(
+    pool: &dyn Pool,
+    y: &mut [f32],
+    width: usize,
+    unit: usize,
+    tasks: usize,
+    scratch: &mut [T],
+    f: &TileTask<'_, T>,
+) {
+    assert!(width > 0 && unit > 0 && y.len().is_multiple_of(width));
+    let tasks = tasks.clamp(1, width.div_ceil(unit));
+    let tokens = y.len() / width;
+    let len = scratch.len() / tasks;
+    let (y, scratch) = (Shared(NonNull::from(y).cast::<f32>()), Shared(NonNull::from(scratch).cast::<T>()));
+    pool.run(tasks, &|i| {
+        assert!(i < tasks);
+        let range = part(width, unit, tasks, i);
+        // SAFETY: `range` lies in `0..width` and the ranges of different tasks are disjoint, so are
+        // their parts of every row; likewise the parts `i * len ..` of `scratch`. Both slices are
+        // borrowed exclusively until `run` returns. A pool that calls a task twice at the same time
+        // breaks the contract of `Pool::run`.
+        let (base, own) = unsafe {
+            let own = core::slice::from_raw_parts_mut(scratch.get().add(i * len).as_ptr(), len);
+            (y.get().add(range.start), own)
+        };
+        let mut tile = Tile { base, stride: width, width: range.len(), tokens, life: PhantomData };
+        f(range, &mut tile, own);
+    });
+}
+
+/// Runs `f(i, chunk)` on the chunks of `len` elements of `data` (the last may be shorter).
+///
+/// # Panics
+/// If `len` is 0.
+pub fn chunks<T: Send>(pool: &dyn Pool, data: &mut [T], len: usize, f: &(dyn Fn(usize, &mut [T]) + Sync)) {
+    assert!(len > 0);
+    let total = data.len();
+    let tasks = total.div_ceil(len);
+    let data = Shared(NonNull::from(data).cast::<T>());
+    pool.run(tasks, &|i| {
+        assert!(i < tasks);
+        let start = i * len;
+        // SAFETY: as in `tiles_with`: chunk `i` lies inside `data` and overlaps no other.
+        let chunk = unsafe {
+            core::slice::from_raw_parts_mut(data.get().add(start).as_ptr(), len.min(total - start))
+        };
+        f(i, chunk);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn parts_cover_everything_once() {
+        for (len, unit, parts) in [(1, 1, 1), (10, 4, 3), (10, 4, 2), (64, 8, 3), (7, 8, 1), (100, 1, 7)] {
+            let mut at = 0;
+            for i in 0..parts {
+                let r = part(len, unit, parts, i);
+                assert_eq!(r.start, at);
+                assert!(r.start.is_multiple_of(unit));
+                at = r.end;
+            }
+            assert_eq!(at, len);
+        }
+    }
+
+    #[test]
+    fn tiles_are_disjoint_columns() {
+        let mut y = vec![0.0; 3 * 10];
+        let mut scratch = vec![0_u32; 8];
+        tiles_with(&Serial, &mut y, 10, 4, 5, &mut scratch, &|range, tile, own| {
+            own[0] += 1;
+            for t in 0..3 {
+                for (i, v) in tile.token(t).iter_mut().enumerate() {
+                    *v += (t * 100 + range.start + i) as f32;
+                }
+            }
+        });
+        let want: alloc::vec::Vec<f32> = (0..30).map(|i| (i / 10 * 100 + i % 10) as f32).collect();
+        assert_eq!(y, want);
+        assert_eq!(scratch.iter().sum::<u32>(), 3);
+        let mut data = vec![0; 7];
+        chunks(&Serial, &mut data, 3, &|i, chunk| chunk.fill(i));
+        assert_eq!(data, [0, 0, 0, 1, 1, 1, 2]);
+    }
+}
