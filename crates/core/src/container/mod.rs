@@ -6,7 +6,21 @@
 
 use alloc::{string::String, vec::Vec};
 
-use crate::{Result, format::Encoding};
+use crate::{Error, Result, bail, format::Encoding};
+
+mod config;
+pub mod gguf;
+mod meta;
+pub mod safetensors;
+mod types;
+pub mod write;
+
+pub use config::{MAX_CONFIG, config};
+
+/// Longest header of a file that is accepted, in bytes (the limit of the safetensors format).
+pub const MAX_HEADER: u64 = 100_000_000;
+/// Longest name of a tensor or metadata key that is accepted, in bytes.
+pub const MAX_NAME: u64 = 1024;
 
 /// A metadata value of either container (GGUF key/value, flattened JSON config).
 #[derive(Clone, Debug, PartialEq)]
@@ -74,7 +88,9 @@ pub struct Index {
 /// The answer of [`probe`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Probe {
-    /// At least this many bytes from the start of the file are needed.
+    /// More is needed: come back with this many bytes from the start of the file, or with all of a file
+    /// that is shorter (if the answer is `Need` again, that file is truncated). Always more than what was
+    /// given; for GGUF, whose header does not tell its length, it may be more than the header has.
     Need(u64),
     /// The header is complete.
     Ready(Index),
@@ -82,8 +98,51 @@ pub enum Probe {
 
 /// Reads the header of a GGUF or safetensors file from a prefix of it.
 ///
+/// All calls with growing prefixes together take time linear in the header's length, when each brings what
+/// [`Probe::Need`] asked for.
+///
 /// # Errors
 /// `bad-magic`, `bad-header`, `too-large`, `unsupported-format`; the detail names key or tensor.
-pub fn probe(_prefix: &[u8]) -> Result<Probe> {
-    crate::bail!(BadMagic, "no container reader yet")
+pub fn probe(prefix: &[u8]) -> Result<Probe> {
+    let known = prefix.len().min(gguf::MAGIC.len());
+    if prefix[..known] == gguf::MAGIC[..known] {
+        return gguf::probe(prefix);
+    }
+    match prefix.first_chunk::<9>() {
+        None => Ok(Probe::Need(9)),
+        Some(start) if safetensors::looks_like(start) => safetensors::probe(prefix, start),
+        Some(_) => bail!(BadMagic, "neither a GGUF nor a safetensors file"),
+    }
 }
+
+/// Checks that `tensors`, sorted by offset, do not overlap; returns where the last one ends.
+fn check_layout(tensors: &[TensorInfo], data_start: u64) -> Result<u64> {
+    let mut end = data_start;
+    let mut last = "the header";
+    for tensor in tensors {
+        if tensor.offset < end {
+            bail!(BadHeader, "tensor {:?} overlaps {last:?}", tensor.name);
+        }
+        let Some(next) = tensor.offset.checked_add(tensor.bytes) else {
+            bail!(TooLarge, "tensor {:?} ends beyond 2^64", tensor.name)
+        };
+        end = next;
+        last = &tensor.name;
+    }
+    let mut names = Vec::new();
+    names.try_reserve_exact(tensors.len())?;
+    names.extend(tensors.iter().map(|t| t.name.as_str()));
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        bail!(BadHeader, "tensor {:?} appears twice", pair[0]);
+    }
+    Ok(end)
+}
+
+/// Puts the tensor's name before an error about it.
+fn about(name: &str, error: Error) -> Error {
+    Error::new(error.kind, alloc::format!("tensor {name:?}: {}", error.detail))
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,16 @@
 
 use alloc::vec::Vec;
 
-use crate::Result;
+use crate::{Result, bail};
+
+mod float;
+mod ggml;
+mod ternary;
+
+pub use float::{
+    bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16, mean_abs, pack_bf16, pack_f16, pack_f32, ternarise,
+};
+pub use ternary::{I2_S_TAIL, i2_s_scale, pack_hf, pack_i2_s_tail, pack_row, unpack_hf};
 
 /// How weights are stored in a file. One name for each byte layout that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,12 +116,253 @@ impl Encoding {
             Self::TQ1_0 | Self::TQ2_0 | Self::I2_S | Self::U8 => Form::Ternary,
         }
     }
+
+    /// Every encoding.
+    pub const ALL: &'static [Self] = &[
+        Self::F32,
+        Self::F16,
+        Self::BF16,
+        Self::Q4_0,
+        Self::Q4_1,
+        Self::Q5_0,
+        Self::Q5_1,
+        Self::Q8_0,
+        Self::Q2_K,
+        Self::Q3_K,
+        Self::Q4_K,
+        Self::Q5_K,
+        Self::Q6_K,
+        Self::TQ1_0,
+        Self::TQ2_0,
+        Self::I2_S,
+        Self::Q1_0,
+        Self::Q2_0_64,
+        Self::Q2_0_128,
+        Self::MXFP4,
+        Self::U8,
+        Self::Other,
+    ];
+
+    /// The name in the field.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::BF16 => "BF16",
+            Self::Q4_0 => "Q4_0",
+            Self::Q4_1 => "Q4_1",
+            Self::Q5_0 => "Q5_0",
+            Self::Q5_1 => "Q5_1",
+            Self::Q8_0 => "Q8_0",
+            Self::Q2_K => "Q2_K",
+            Self::Q3_K => "Q3_K",
+            Self::Q4_K => "Q4_K",
+            Self::Q5_K => "Q5_K",
+            Self::Q6_K => "Q6_K",
+            Self::TQ1_0 => "TQ1_0",
+            Self::TQ2_0 => "TQ2_0",
+            Self::I2_S => "I2_S",
+            Self::Q1_0 => "Q1_0",
+            Self::Q2_0_64 => "Q2_0 (64)",
+            Self::Q2_0_128 => "Q2_0 (128)",
+            Self::MXFP4 => "MXFP4",
+            Self::U8 => "U8",
+            Self::Other => "other",
+        }
+    }
+
+    /// Columns and bytes of one block; a row is a whole number of them.
+    pub const fn block(self) -> (usize, usize) {
+        match self {
+            Self::F32 => (1, 4),
+            Self::F16 | Self::BF16 => (1, 2),
+            Self::Q4_0 => (32, 18),
+            Self::Q4_1 => (32, 20),
+            Self::Q5_0 => (32, 22),
+            Self::Q5_1 => (32, 24),
+            Self::Q8_0 => (32, 34),
+            Self::Q2_K => (256, 84),
+            Self::Q3_K => (256, 110),
+            Self::Q4_K => (256, 144),
+            Self::Q5_K => (256, 176),
+            Self::Q6_K => (256, 210),
+            Self::TQ1_0 => (256, 54),
+            Self::TQ2_0 => (256, 66),
+            Self::I2_S => (128, 32),
+            Self::Q1_0 => (128, 18),
+            Self::Q2_0_64 => (64, 18),
+            Self::Q2_0_128 => (128, 34),
+            Self::MXFP4 => (32, 17),
+            Self::U8 | Self::Other => (1, 1),
+        }
+    }
+
+    /// Bytes of one stored row of `cols` weights. `U8`: one byte per column (which holds four rows).
+    ///
+    /// # Errors
+    /// `shape` if `cols` is not a whole number of blocks, `too-large`, `unsupported-format` for [`Self::Other`].
+    pub fn row_bytes(self, cols: u64) -> Result<u64> {
+        if self == Self::Other {
+            bail!(UnsupportedFormat, "integers and doubles are not weights");
+        }
+        let (block_cols, block_bytes) = self.block();
+        if cols % block_cols as u64 != 0 {
+            bail!(Shape, "{} needs a multiple of {block_cols} columns, got {cols}", self.name());
+        }
+        match (cols / block_cols as u64).checked_mul(block_bytes as u64) {
+            Some(bytes) => Ok(bytes),
+            None => bail!(TooLarge, "a row of {cols} columns"),
+        }
+    }
+
+    /// Bytes after the rows of a tensor: the scale of I2_S and its padding.
+    pub const fn tail_bytes(self) -> u64 {
+        match self {
+            Self::I2_S => I2_S_TAIL as u64,
+            _ => 0,
+        }
+    }
+
+    /// Bytes of a whole tensor of `rows` stored rows.
+    ///
+    /// # Errors
+    /// As [`Self::row_bytes`].
+    pub fn tensor_bytes(self, rows: u64, cols: u64) -> Result<u64> {
+        match self.row_bytes(cols)?.checked_mul(rows).and_then(|n| n.checked_add(self.tail_bytes())) {
+            Some(bytes) => Ok(bytes),
+            None => bail!(TooLarge, "{rows} rows of {cols} columns"),
+        }
+    }
+
+    /// Bits per weight, scales included (a tensor's tail excluded).
+    pub fn bits_per_weight(self) -> f32 {
+        match self.block() {
+            // Four rows share a byte.
+            _ if self == Self::U8 => 2.0,
+            (cols, bytes) => 8.0 * bytes as f32 / cols as f32,
+        }
+    }
 }
 
-/// Unpacks one stored row. See [`Encoding::form`] for the shape of the result.
+impl FormRow {
+    /// Empties all parts and keeps their memory.
+    pub fn clear(&mut self) {
+        self.codes.clear();
+        self.scales.clear();
+        self.mins.clear();
+        self.floats.clear();
+    }
+
+    /// The weights as f32, appended to `out`. A row of codes without scales (I2_S, HF packed) has the scale 1.
+    ///
+    /// # Panics
+    /// If the row has not the shape that [`unpack`] makes.
+    pub fn dequantise(&self, out: &mut Vec<f32>) {
+        out.extend(&self.floats);
+        if self.scales.is_empty() {
+            return out.extend(self.codes.iter().map(|code| f32::from(*code)));
+        }
+        let block = self.codes.len() / self.scales.len();
+        for (b, (codes, scale)) in self.codes.chunks_exact(block).zip(&self.scales).enumerate() {
+            let min = self.mins.get(b).copied().unwrap_or(0.0);
+            out.extend(codes.iter().map(|code| scale * f32::from(*code) + min));
+        }
+    }
+}
+
+/// The bytes of one row, checked.
+fn check_len(encoding: Encoding, bytes: &[u8], cols: usize) -> Result<&[u8]> {
+    let need = encoding.row_bytes(cols as u64)?;
+    match usize::try_from(need).ok().and_then(|need| bytes.get(..need)) {
+        Some(bytes) => Ok(bytes),
+        None => bail!(Truncated, "a row of {cols} columns needs {need} bytes, got {}", bytes.len()),
+    }
+}
+
+/// Unpacks one stored row of `cols` weights; bytes beyond it are ignored. The parts of `out` that come back:
+///
+/// * float forms: `floats`;
+/// * [`Form::Q4`], [`Form::Q8`], [`Form::Q8x16`]: `codes`, `scales` and `mins` per [`Form::block`];
+/// * [`Form::Q2`]: `codes` and `scales` per 64 columns (a scale of 128 columns stands twice);
+/// * [`Form::Ternary`]: `codes`; `scales` per 256 columns for TQ1_0 and TQ2_0, none for I2_S, whose scale
+///   follows the tensor ([`i2_s_scale`]).
+///
+/// HF packed rows (`U8`) are four rows each: see [`unpack_hf`].
 ///
 /// # Errors
-/// `bad-data` for codes outside their range and non-finite scales, `truncated` for too few bytes.
-pub fn unpack(_encoding: Encoding, _bytes: &[u8], _cols: usize, _out: &mut FormRow) -> Result<()> {
-    crate::bail!(UnsupportedFormat, "no unpacker yet")
+/// `bad-data` for codes outside their range and non-finite scales, `truncated` for too few bytes, `shape` for
+/// columns that do not fill blocks, `unsupported-format` for `U8` and `Other`.
+pub fn unpack(encoding: Encoding, bytes: &[u8], cols: usize, out: &mut FormRow) -> Result<()> {
+    let bytes = check_len(encoding, bytes, cols)?;
+    out.clear();
+    match encoding {
+        Encoding::F32 => float::unpack(bytes, f32::from_le_bytes, out),
+        Encoding::F16 => float::unpack(bytes, |b| f16_to_f32(u16::from_le_bytes(b)), out),
+        Encoding::BF16 => float::unpack(bytes, |b| bf16_to_f32(u16::from_le_bytes(b)), out),
+        Encoding::Q4_0 => blocks(encoding, bytes, cols, ggml::q4_0, out),
+        Encoding::Q4_1 => blocks(encoding, bytes, cols, ggml::q4_1, out),
+        Encoding::Q5_0 => blocks(encoding, bytes, cols, ggml::q5_0, out),
+        Encoding::Q5_1 => blocks(encoding, bytes, cols, ggml::q5_1, out),
+        Encoding::Q8_0 => blocks(encoding, bytes, cols, ggml::q8_0, out),
+        Encoding::MXFP4 => blocks(encoding, bytes, cols, ggml::mxfp4, out),
+        Encoding::Q2_K => blocks(encoding, bytes, cols, ggml::q2_k, out),
+        Encoding::Q3_K => blocks(encoding, bytes, cols, ggml::q3_k, out),
+        Encoding::Q4_K => blocks(encoding, bytes, cols, ggml::q4_k, out),
+        Encoding::Q5_K => blocks(encoding, bytes, cols, ggml::q5_k, out),
+        Encoding::Q6_K => blocks(encoding, bytes, cols, ggml::q6_k, out),
+        Encoding::TQ1_0 => scaled(encoding, bytes, cols, ternary::tq1_0, out),
+        Encoding::TQ2_0 => scaled(encoding, bytes, cols, ternary::tq2_0, out),
+        Encoding::Q1_0 => scaled(encoding, bytes, cols, ternary::q1_0, out),
+        Encoding::Q2_0_64 | Encoding::Q2_0_128 => scaled(encoding, bytes, cols, ternary::q2_0, out),
+        Encoding::I2_S => {
+            out.codes.resize(cols, 0);
+            ternary::i2_s(bytes, &mut out.codes)
+        }
+        Encoding::U8 | Encoding::Other => {
+            bail!(UnsupportedFormat, "{} rows are not weights", encoding.name())
+        }
+    }
 }
+
+/// Encodings with scale and min per sub-block of the form.
+fn blocks(
+    encoding: Encoding,
+    bytes: &[u8],
+    cols: usize,
+    decode: fn(&[u8], ggml::Out<'_>) -> Result<()>,
+    out: &mut FormRow,
+) -> Result<()> {
+    let (block_cols, block_bytes) = encoding.block();
+    let sub = encoding.form().block().unwrap_or(block_cols);
+    out.codes.resize(cols, 0);
+    out.scales.resize(cols / sub, 0.0);
+    out.mins.resize(cols / sub, 0.0);
+    let codes = out.codes.chunks_exact_mut(block_cols);
+    let scales =
+        out.scales.chunks_exact_mut(block_cols / sub).zip(out.mins.chunks_exact_mut(block_cols / sub));
+    for ((block, codes), (scales, mins)) in bytes.chunks_exact(block_bytes).zip(codes).zip(scales) {
+        decode(block, ggml::Out { codes, scales, mins })?;
+    }
+    Ok(())
+}
+
+/// Encodings with one scale per block and no min; the scale is repeated for each block of the form in it.
+fn scaled(
+    encoding: Encoding,
+    bytes: &[u8],
+    cols: usize,
+    decode: fn(&[u8], &mut [i8]) -> Result<f32>,
+    out: &mut FormRow,
+) -> Result<()> {
+    let (block_cols, block_bytes) = encoding.block();
+    let copies = encoding.form().block().map_or(1, |form| block_cols / form);
+    out.codes.resize(cols, 0);
+    for (block, codes) in bytes.chunks_exact(block_bytes).zip(out.codes.chunks_exact_mut(block_cols)) {
+        let scale = decode(block, codes)?;
+        out.scales.extend(core::iter::repeat_n(scale, copies));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
