@@ -1,1 +1,82 @@
-//! Tests of the whole.
+//! What the tests of the whole share: where the data lies, and how to load it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use safetensors::SafeTensors;
+use ternlight_core::{
+    Result,
+    cache::KvType,
+    load::{LoadOptions, Loader},
+    model::{Decoder, DecoderOptions, Model},
+    pool::Serial,
+};
+
+/// A file of the test data.
+pub fn data(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(path)
+}
+
+/// The bytes of a file of the test data.
+pub fn bytes(path: &str) -> Vec<u8> {
+    let path = data(path);
+    fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Loads an HF folder of the test data with one kernel, its weights cut into chunks of `chunk` bytes.
+///
+/// # Errors
+/// Those of the loader.
+pub fn load_folder(path: &str, kernel: &str, chunk: usize) -> Result<Model> {
+    let mut loader = Loader::new(LoadOptions { kernel: kernel.into(), ..LoadOptions::default() });
+    loader.config(&String::from_utf8(bytes(&format!("{path}/config.json"))).expect("UTF-8"))?;
+    push(&mut loader, "model.safetensors", &bytes(&format!("{path}/model.safetensors")), chunk)?;
+    loader.finish()
+}
+
+/// Pushes one whole file in chunks.
+///
+/// # Errors
+/// Those of the loader.
+pub fn push(loader: &mut Loader, name: &str, bytes: &[u8], chunk: usize) -> Result<()> {
+    loader.begin_file(name, Some(bytes.len() as u64))?;
+    for chunk in bytes.chunks(chunk) {
+        loader.push(chunk)?;
+    }
+    loader.end_file()
+}
+
+/// A decoder with an f32 cache, as oracles need it.
+pub fn decoder(model: Model, block: usize) -> Decoder {
+    let options = DecoderOptions { kv: KvType::F32, block, ..DecoderOptions::default() };
+    Decoder::new(Arc::new(model), options, Arc::new(Serial)).expect("memory for a tiny model")
+}
+
+/// An f32 tensor of a safetensors file.
+pub fn floats(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
+    let tensor = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert_eq!(tensor.dtype(), safetensors::Dtype::F32, "{name}");
+    tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+}
+
+/// Token ids (an i32 tensor) of a safetensors file.
+pub fn tokens(file: &SafeTensors<'_>, name: &str) -> Vec<u32> {
+    let tensor = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
+    tensor.data().as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect()
+}
+
+/// Index of the largest value.
+pub fn argmax(x: &[f32]) -> usize {
+    (0..x.len()).max_by(|&a, &b| x[a].total_cmp(&x[b])).expect("not empty")
+}
+
+/// Median, maximum of |a − b|.
+pub fn difference(a: &[f32], b: &[f32]) -> (f32, f32) {
+    assert_eq!(a.len(), b.len());
+    let mut d: Vec<f32> = a.iter().zip(b).map(|(a, b)| (a - b).abs()).collect();
+    d.sort_by(f32::total_cmp);
+    (d[d.len() / 2], d[d.len() - 1])
+}

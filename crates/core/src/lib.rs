@@ -26,12 +26,16 @@ extern crate alloc;
 extern crate std;
 
 pub mod act;
+pub mod cache;
 pub mod container;
 pub mod error;
 pub mod format;
 #[allow(unsafe_code)]
 pub mod kernel;
+pub mod load;
+pub mod math;
 pub mod matrix;
+pub mod model;
 #[allow(unsafe_code)]
 pub mod pool;
 

@@ -1,0 +1,349 @@
+//! What becomes of one tensor's bytes: skipped, collected, or packed row by row.
+
+use alloc::{
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use super::{Head, LoadOptions};
+use crate::{
+    Result, bail,
+    container::TensorInfo,
+    format::{self, Encoding, Form, FormRow},
+    kernel,
+    matrix::Matrix,
+    model::{Spec, Weights, role::Role},
+};
+
+/// A tensor that has arrived whole.
+pub(super) enum Loaded {
+    /// A norm, a bias, a scale.
+    Vector(Vec<f32>),
+    /// Packed weights; `packed`: HF's packed ternary, whose scale is a tensor of its own.
+    Matrix { name: String, encoding: Encoding, matrix: Matrix, packed: bool },
+}
+
+/// Takes a tensor's bytes in order.
+pub(super) enum Sink {
+    /// Not needed.
+    Skip,
+    /// Small: collected whole, then read as floats.
+    Vector { encoding: Encoding, len: usize, bytes: Vec<u8> },
+    /// Packed as rows become whole.
+    Rows(Rows),
+    /// Latent weights: collected whole, because ternarising needs the mean of all.
+    Online { name: String, encoding: Encoding, matrix: Matrix, bytes: Vec<u8> },
+}
+
+/// A matrix being packed.
+pub(super) struct Rows {
+    name: String,
+    encoding: Encoding,
+    matrix: Matrix,
+    kernel: String,
+    row_bytes: usize,
+    /// Stored rows: a quarter of the outputs for HF's packed ternary.
+    stored: usize,
+    next: usize,
+    /// The beginning of a row (or of the tail) that a chunk cut.
+    partial: Vec<u8>,
+    row: FormRow,
+}
+
+fn is_float(encoding: Encoding) -> bool {
+    matches!(encoding, Encoding::F32 | Encoding::F16 | Encoding::BF16)
+}
+
+fn to_usize(n: u64) -> Result<usize> {
+    match usize::try_from(n) {
+        Ok(n) => Ok(n),
+        Err(_) => bail!(TooLarge, "{n} bytes are not addressable here"),
+    }
+}
+
+impl Sink {
+    /// For `len` floats.
+    pub(super) fn vector(encoding: Encoding, len: usize) -> Result<Self> {
+        if !is_float(encoding) {
+            bail!(UnsupportedFormat, "a vector stored as {}", encoding.name());
+        }
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(to_usize(encoding.row_bytes(len)?)?)?;
+        Ok(Self::Vector { encoding, len, bytes })
+    }
+
+    /// For a matrix of `rows` × `cols`, stored in `info`'s shape and encoding.
+    pub(super) fn matrix(
+        info: &TensorInfo,
+        role: Role,
+        rows: usize,
+        cols: usize,
+        spec: &Spec,
+        own_norm: bool,
+        options: &LoadOptions,
+    ) -> Result<Self> {
+        let encoding = info.encoding;
+        let packed = encoding == Encoding::U8;
+        let stored = if packed { rows.div_ceil(4) } else { rows };
+        if info.shape != [stored as u64, cols as u64] {
+            bail!(Shape, "'{}' is {:?}, {:?} is needed", info.name, info.shape, [stored, cols]);
+        }
+        if packed && !(matches!(spec.weights, Weights::Multiply | Weights::Divide) && rows.is_multiple_of(4)) {
+            bail!(UnsupportedFormat, "'{}' is packed, but config.json names no BitNet packing of it", info.name);
+        }
+        if encoding == Encoding::Other {
+            bail!(UnsupportedFormat, "'{}' holds integers", info.name);
+        }
+        let linear = matches!(role, Role::Linear(..));
+        let online = linear && is_float(encoding) && (spec.weights == Weights::Online || own_norm);
+        let form = match encoding.form() {
+            _ if online => Form::Ternary,
+            Form::F32 | Form::F16 | Form::BF16 if !linear && options.head == Head::Int8 => Form::I8,
+            form => form,
+        };
+        let matrix = Matrix::new(kernel::select(form, &options.kernel)?, rows, cols)?;
+        let name = info.name.to_string();
+        if online {
+            let mut bytes = Vec::new();
+            bytes.try_reserve_exact(to_usize(info.bytes)?)?;
+            return Ok(Self::Online { name, encoding, matrix, bytes });
+        }
+        let row_bytes = to_usize(encoding.row_bytes(cols)?)?;
+        Ok(Self::Rows(Rows {
+            name,
+            encoding,
+            matrix,
+            kernel: options.kernel.clone(),
+            row_bytes,
+            stored,
+            next: 0,
+            partial: Vec::new(),
+            row: FormRow::default(),
+        }))
+    }
+
+    /// Takes the next bytes; never more than the tensor has.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        match self {
+            Self::Skip => {}
+            Self::Vector { bytes: all, .. } | Self::Online { bytes: all, .. } => {
+                all.try_reserve(bytes.len())?;
+                all.extend_from_slice(bytes);
+            }
+            Self::Rows(rows) => rows.push(bytes)?,
+        }
+        Ok(())
+    }
+
+    /// The tensor is whole.
+    pub(super) fn finish(self) -> Result<Option<Loaded>> {
+        Ok(match self {
+            Self::Skip => None,
+            Self::Vector { encoding, len, bytes } => {
+                let mut row = FormRow::default();
+                format::unpack(encoding, &bytes, len, &mut row)?;
+                Some(Loaded::Vector(row.floats))
+            }
+            Self::Rows(rows) => Some(rows.finish()?),
+            Self::Online { name, encoding, mut matrix, bytes } => {
+                ternarise(&mut matrix, encoding, &bytes)?;
+                Some(Loaded::Matrix { name, encoding, matrix, packed: false })
+            }
+        })
+    }
+}
+
+impl Rows {
+    fn push(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            if self.next == self.stored {
+                // The tail after the last row (i2_s keeps its scale there).
+                self.partial.extend_from_slice(bytes);
+                return Ok(());
+            }
+            if self.partial.is_empty() && bytes.len() >= self.row_bytes {
+                let (row, rest) = bytes.split_at(self.row_bytes);
+                self.pack(row)?;
+                bytes = rest;
+            } else {
+                let (part, rest) = bytes.split_at(bytes.len().min(self.row_bytes - self.partial.len()));
+                self.partial.extend_from_slice(part);
+                bytes = rest;
+                if self.partial.len() == self.row_bytes {
+                    let row = core::mem::take(&mut self.partial);
+                    self.pack(&row)?;
+                    self.partial = row;
+                    self.partial.clear();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Packs one stored row.
+    fn pack(&mut self, bytes: &[u8]) -> Result<()> {
+        let cols = self.matrix.cols();
+        let r = self.next;
+        self.next += 1;
+        if self.encoding == Encoding::U8 {
+            for quarter in 0..4 {
+                format::unpack_hf(bytes, cols, quarter, &mut self.row)?;
+                self.row.scales.clear();
+                self.row.scales.push(1.0);
+                self.matrix.set_row(r + quarter * self.stored, &self.row)?;
+            }
+            return Ok(());
+        }
+        format::unpack(self.encoding, bytes, cols, &mut self.row)?;
+        match self.matrix.form() {
+            Form::Ternary if self.encoding == Encoding::I2_S => {
+                self.row.scales.clear();
+                self.row.scales.push(1.0);
+            }
+            Form::Ternary => {
+                if let Some(scale) = uniform_scale(&self.row, cols) {
+                    self.row.scales.clear();
+                    self.row.scales.push(scale);
+                } else {
+                    self.reblock(r)?;
+                    spread_scales(&mut self.row, cols);
+                }
+            }
+            Form::I8 => quantise_row(&mut self.row),
+            Form::Q2 if matches!(self.encoding, Encoding::TQ1_0 | Encoding::TQ2_0) => spread_scales(&mut self.row, cols),
+            _ => {}
+        }
+        self.matrix.set_row(r, &self.row)
+    }
+
+    /// A row has several scales, so this is no BitNet matrix: rows `0..r` move to the form with a
+    /// scale per block, and the rest follows them.
+    fn reblock(&mut self, r: usize) -> Result<()> {
+        let (rows, cols) = (self.matrix.rows(), self.matrix.cols());
+        let mut blocked = Matrix::new(kernel::select(Form::Q2, &self.kernel)?, rows, cols)?;
+        let mut row = FormRow::default();
+        for i in 0..r {
+            self.matrix.form_row(i, &mut row);
+            spread_scales(&mut row, cols);
+            blocked.set_row(i, &row)?;
+        }
+        self.matrix = blocked;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Loaded> {
+        if self.encoding == Encoding::I2_S {
+            let scale = format::i2_s_scale(&self.partial)?;
+            self.matrix.scale_rows(scale)?;
+        }
+        let packed = self.encoding == Encoding::U8;
+        Ok(Loaded::Matrix { name: self.name, encoding: self.encoding, matrix: self.matrix, packed })
+    }
+}
+
+/// The one scale of a row whose blocks agree; blocks without a weight have no say.
+fn uniform_scale(row: &FormRow, cols: usize) -> Option<f32> {
+    let block = cols / row.scales.len().max(1);
+    let mut scale = None;
+    for (codes, &s) in row.codes.chunks(block.max(1)).zip(&row.scales) {
+        if s == 0.0 || codes.iter().all(|&c| c == 0) {
+            continue;
+        }
+        match scale {
+            None => scale = Some(s),
+            Some(other) if other != s => return None,
+            _ => {}
+        }
+    }
+    Some(scale.unwrap_or(0.0))
+}
+
+/// Repeats a row's scales so that there is one for each block of [`Form::Q2`].
+fn spread_scales(row: &mut FormRow, cols: usize) {
+    let blocks = cols.div_ceil(64);
+    let have = row.scales.len().max(1);
+    let scales = (0..blocks).map(|b| row.scales.get(b * have / blocks).copied().unwrap_or(0.0)).collect();
+    row.scales = scales;
+}
+
+/// Floats → int8 codes and one scale (absmax / 127), rounding half to even.
+fn quantise_row(row: &mut FormRow) {
+    let top = row.floats.iter().fold(0.0f32, |m, x| if x.abs() > m { x.abs() } else { m });
+    let scale = top / 127.0;
+    let inverse = if top > 0.0 { 127.0 / top } else { 0.0 };
+    row.codes.clear();
+    row.codes.extend(row.floats.iter().map(|x| libm::rintf(x * inverse) as i8));
+    row.scales.clear();
+    row.scales.push(scale);
+    row.floats.clear();
+}
+
+/// Latent weights → ternary: absmean (arXiv 2402.17764), or the file's own step if its values already
+/// are −v, 0, +v (absmean of those would shrink v by the share of zeros).
+fn ternarise(matrix: &mut Matrix, encoding: Encoding, bytes: &[u8]) -> Result<()> {
+    let cols = matrix.cols();
+    let row_bytes = to_usize(encoding.row_bytes(cols)?)?;
+    let mut row = FormRow::default();
+    let mut step = None;
+    let mut is_ternary = true;
+    let mut total = 0.0f64;
+    for stored in bytes.chunks_exact(row_bytes) {
+        format::unpack(encoding, stored, cols, &mut row)?;
+        for &w in &row.floats {
+            if !w.is_finite() {
+                bail!(BadData, "a weight is {w}");
+            }
+            let magnitude = w.abs();
+            total += magnitude as f64;
+            if magnitude != 0.0 {
+                is_ternary &= *step.get_or_insert(magnitude) == magnitude;
+            }
+        }
+    }
+    let mean = (total / (matrix.rows() * cols) as f64) as f32;
+    let (inverse, scale) = match step {
+        Some(step) if is_ternary => (1.0 / step, step),
+        _ => {
+            let inverse = 1.0 / mean.max(1e-5);
+            (inverse, 1.0 / inverse)
+        }
+    };
+    let mut codes = FormRow::default();
+    for (r, stored) in bytes.chunks_exact(row_bytes).enumerate() {
+        format::unpack(encoding, stored, cols, &mut row)?;
+        format::ternarise(&row.floats, inverse, &mut codes);
+        codes.scales.clear();
+        codes.scales.push(scale);
+        matrix.set_row(r, &codes)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn blocks_without_weights_have_no_say_in_the_scale() {
+        let mut row = FormRow { codes: vec![1; 512], scales: vec![0.5, 0.5], ..FormRow::default() };
+        assert_eq!(uniform_scale(&row, 512), Some(0.5));
+        row.scales[1] = 0.25;
+        assert_eq!(uniform_scale(&row, 512), None);
+        row.codes[256..].fill(0);
+        assert_eq!(uniform_scale(&row, 512), Some(0.5));
+        row.codes.fill(0);
+        assert_eq!(uniform_scale(&row, 512), Some(0.0));
+        row.scales = vec![1.0, 2.0];
+        spread_scales(&mut row, 512);
+        assert_eq!(row.scales, [1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0]);
+    }
+
+    #[test]
+    fn rows_quantise_to_their_absmax() {
+        let mut row = FormRow { floats: vec![-2.0, 1.0, 0.0, 2.0], ..FormRow::default() };
+        quantise_row(&mut row);
+        assert_eq!(row.codes, [-127, 64, 0, 127]);
+        assert_eq!(row.scales, [2.0 / 127.0]);
+    }
+}

@@ -1,0 +1,213 @@
+//! Rotary position embedding (Su et al. 2021) and the context-extension scalings in published files.
+
+use alloc::{boxed::Box, vec::Vec};
+use core::f64::consts::PI;
+
+use crate::Result;
+
+/// Which elements of a head form a rotated pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RopeStyle {
+    /// (j, j + dims/2): HF checkpoints, GGUFs of the NeoX kind (bitnet, qwen).
+    Half,
+    /// (2j, 2j + 1): GGUFs of the `llama` architecture, whose query and key rows are permuted to it.
+    Interleaved,
+}
+
+/// Scaling of the rotation frequencies.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RopeScaling {
+    /// As trained.
+    None,
+    /// Positions divided by the factor (Chen et al. 2023).
+    Linear(f32),
+    /// LLaMA 3.1: low frequencies divided by `factor`, high ones kept, a ramp between.
+    Llama3 {
+        /// Division of the low frequencies.
+        factor: f32,
+        /// Wavelengths above `original / low` are scaled fully.
+        low: f32,
+        /// Wavelengths below `original / high` are kept.
+        high: f32,
+        /// Context of the original training.
+        original: f32,
+    },
+    /// YaRN (Peng et al. 2023): interpolation by parts and a temperature.
+    Yarn {
+        /// Context extension.
+        factor: f32,
+        /// Context of the original training.
+        original: f32,
+        /// Rotations above which a frequency is kept (32).
+        beta_fast: f32,
+        /// Rotations below which it is interpolated (1).
+        beta_slow: f32,
+        /// Multiplies cos and sin; `None`: 0.1·ln(factor) + 1.
+        attention: Option<f32>,
+    },
+    /// One divisor for each frequency, from the file (`rope_freqs.weight`).
+    Divisors(Box<[f32]>),
+}
+
+/// The rotary position embedding of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rope {
+    /// Base of the frequencies.
+    pub theta: f32,
+    /// Leading elements of each head that are rotated; even.
+    pub dims: usize,
+    /// Pairing.
+    pub style: RopeStyle,
+    /// Context extension.
+    pub scaling: RopeScaling,
+}
+
+impl Rope {
+    /// Angular frequencies (dims / 2), radians per position, and the factor on cos and sin.
+    pub fn frequencies(&self) -> (Vec<f32>, f32) {
+        let half = self.dims / 2;
+        let base = |j: usize| libm::pow(self.theta as f64, -2.0 * j as f64 / self.dims as f64);
+        let plain = (0..half).map(base);
+        match &self.scaling {
+            RopeScaling::None => (plain.map(|f| f as f32).collect(), 1.0),
+            RopeScaling::Linear(factor) => (plain.map(|f| (f / *factor as f64) as f32).collect(), 1.0),
+            RopeScaling::Divisors(divisors) => {
+                (plain.zip(divisors.iter()).map(|(f, &d)| (f / d as f64) as f32).collect(), 1.0)
+            }
+            &RopeScaling::Llama3 { factor, low, high, original } => {
+                let scale = |f: f64| {
+                    let rotations = original as f64 * f / (2.0 * PI);
+                    let smooth = (rotations - low as f64) / (high - low) as f64;
+                    let smooth = smooth.clamp(0.0, 1.0);
+                    (f / factor as f64) * (1.0 - smooth) + f * smooth
+                };
+                (plain.map(|f| scale(f) as f32).collect(), 1.0)
+            }
+            &RopeScaling::Yarn { factor, original, beta_fast, beta_slow, attention } => {
+                // The (fractional) index of the frequency that makes `rotations` turns in the context.
+                let index = |rotations: f32| {
+                    self.dims as f64 * libm::log(original as f64 / (rotations as f64 * 2.0 * PI))
+                        / (2.0 * libm::log(self.theta as f64))
+                };
+                let low = libm::floor(index(beta_fast)).max(0.0);
+                let high = libm::ceil(index(beta_slow)).min((self.dims - 1) as f64);
+                let span = (high - low).max(0.001);
+                let frequencies = plain.enumerate().map(|(j, f)| {
+                    let ramp = ((j as f64 - low) / span).clamp(0.0, 1.0);
+                    (f / factor as f64 * ramp + f * (1.0 - ramp)) as f32
+                });
+                let temperature = if factor <= 1.0 { 1.0 } else { 0.1 * libm::logf(factor) + 1.0 };
+                (frequencies.collect(), attention.unwrap_or(temperature))
+            }
+        }
+    }
+
+    /// Rotates the heads of `x` in place to the `i`-th position of `table`.
+    pub fn rotate(&self, x: &mut [f32], head_dim: usize, table: &RopeTable, i: usize) {
+        let turns = table.turns(i);
+        let turn = |x: f32, y: f32, (cos, sin): (f32, f32)| (x * cos - y * sin, y * cos + x * sin);
+        for head in x.chunks_exact_mut(head_dim) {
+            match self.style {
+                RopeStyle::Half => {
+                    let (a, b) = head[..self.dims].split_at_mut(self.dims / 2);
+                    for ((x, y), &t) in a.iter_mut().zip(b).zip(turns) {
+                        (*x, *y) = turn(*x, *y, t);
+                    }
+                }
+                RopeStyle::Interleaved => {
+                    for (pair, &t) in head[..self.dims].as_chunks_mut::<2>().0.iter_mut().zip(turns) {
+                        *pair = turn(pair[0], pair[1], t).into();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Cosines and sines of a run of positions.
+pub struct RopeTable {
+    frequencies: Vec<f32>,
+    factor: f32,
+    /// `(positions, dims / 2)`: (cos, sin).
+    turns: Vec<(f32, f32)>,
+}
+
+impl RopeTable {
+    /// A table for `rope`, of no position yet.
+    pub fn new(rope: &Rope) -> Self {
+        let (frequencies, factor) = rope.frequencies();
+        Self { frequencies, factor, turns: Vec::new() }
+    }
+
+    /// Fills the table for `n` positions from `first`. The angle is an f32 product, as in HF; its cosine
+    /// is that angle's.
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub fn fill(&mut self, first: usize, n: usize) -> Result<()> {
+        self.turns.clear();
+        self.turns.try_reserve(n * self.frequencies.len())?;
+        for position in first..first + n {
+            self.turns.extend(self.frequencies.iter().map(|&frequency| {
+                let angle = (position as f32 * frequency) as f64;
+                (libm::cos(angle) as f32 * self.factor, libm::sin(angle) as f32 * self.factor)
+            }));
+        }
+        Ok(())
+    }
+
+    /// The turns (dims / 2) of the `i`-th position.
+    fn turns(&self, i: usize) -> &[(f32, f32)] {
+        let half = self.frequencies.len();
+        &self.turns[i * half..][..half]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rope(style: RopeStyle, scaling: RopeScaling) -> Rope {
+        Rope { theta: 10_000.0, dims: 8, style, scaling }
+    }
+
+    #[test]
+    fn both_styles_are_the_same_rotation_of_permuted_heads() {
+        let x: Vec<f32> = (0..8).map(|i| i as f32 + 0.5).collect();
+        let mut half = x.clone();
+        // Half-split element j and j + 4 sit at 2j and 2j + 1 in the interleaved order.
+        let mut interleaved: Vec<f32> = (0..8).map(|i| x[i / 2 + (i % 2) * 4]).collect();
+        let a = rope(RopeStyle::Half, RopeScaling::None);
+        let b = rope(RopeStyle::Interleaved, RopeScaling::None);
+        let mut table = RopeTable::new(&a);
+        table.fill(5, 3).unwrap();
+        a.rotate(&mut half, 8, &table, 2);
+        b.rotate(&mut interleaved, 8, &table, 2);
+        for i in 0..8 {
+            assert_eq!(interleaved[i], half[i / 2 + (i % 2) * 4]);
+        }
+        assert_ne!(half, x);
+    }
+
+    #[test]
+    fn llama3_keeps_high_and_divides_low_frequencies() {
+        let scaling = RopeScaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 8192.0 };
+        let rope = Rope { theta: 500_000.0, dims: 128, style: RopeStyle::Half, scaling };
+        let (scaled, _) = rope.frequencies();
+        let (plain, _) = Rope { scaling: RopeScaling::None, ..rope }.frequencies();
+        assert_eq!(scaled[0], plain[0]);
+        assert_eq!(scaled[63], plain[63] / 8.0);
+    }
+
+    #[test]
+    fn yarn_matches_the_formula_of_the_paper_at_both_ends() {
+        let scaling =
+            RopeScaling::Yarn { factor: 4.0, original: 32_768.0, beta_fast: 32.0, beta_slow: 1.0, attention: None };
+        let rope = Rope { theta: 1e6, dims: 128, style: RopeStyle::Half, scaling };
+        let (scaled, factor) = rope.frequencies();
+        let (plain, _) = Rope { scaling: RopeScaling::None, ..rope }.frequencies();
+        assert_eq!(scaled[0], plain[0]);
+        assert_eq!(scaled[63], plain[63] / 4.0);
+        assert!((factor - 1.138_629_4).abs() < 1e-6);
+    }
+}
