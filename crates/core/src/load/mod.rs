@@ -20,6 +20,7 @@ use crate::{
     ErrorKind, Result, bail,
     container::{self, Container, Index, Meta, Probe, TensorInfo, Value},
     error::Error,
+    format::Form,
     model::{
         Layer, Model, Projection, RopeScaling, Spec, TensorSummary, arch,
         role::{Field, Linear, Norm, Role, role},
@@ -465,7 +466,7 @@ impl Parts<'_> {
             form: matrix.form(),
             kernel: matrix.kernel().name,
             bytes: matrix.bytes(),
-            trits: matrix.code_histogram(),
+            trits: (matrix.form() == Form::Ternary).then(|| matrix.code_histogram()),
         });
         Ok(matrix)
     }
@@ -488,7 +489,7 @@ impl Parts<'_> {
                 bail!(BadData, "the scale of '{name}' is {factor}");
             }
             if factor != 1.0 {
-                matrix.scale_rows(factor)?;
+                matrix.scale_rows(factor);
             }
         }
         Ok(Projection {

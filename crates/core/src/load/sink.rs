@@ -10,7 +10,7 @@ use crate::{
     Result, bail,
     container::TensorInfo,
     format::{self, Encoding, Form, FormRow},
-    kernel,
+    kernel::{self, layout::quantise_i8},
     matrix::Matrix,
     model::{Spec, Weights, role::Role},
 };
@@ -68,7 +68,7 @@ impl Sink {
             bail!(UnsupportedFormat, "a vector stored as {}", encoding.name());
         }
         let mut bytes = Vec::new();
-        bytes.try_reserve_exact(to_usize(encoding.row_bytes(len)?)?)?;
+        bytes.try_reserve_exact(to_usize(encoding.row_bytes(len as u64)?)?)?;
         Ok(Self::Vector { encoding, len, bytes })
     }
 
@@ -108,7 +108,7 @@ impl Sink {
             bytes.try_reserve_exact(to_usize(info.bytes)?)?;
             return Ok(Self::Online { name, encoding, matrix, bytes });
         }
-        let row_bytes = to_usize(encoding.row_bytes(cols)?)?;
+        let row_bytes = to_usize(encoding.row_bytes(cols as u64)?)?;
         Ok(Self::Rows(Rows {
             name,
             encoding,
@@ -190,7 +190,7 @@ impl Rows {
                 format::unpack_hf(bytes, cols, quarter, &mut self.row)?;
                 self.row.scales.clear();
                 self.row.scales.push(1.0);
-                self.matrix.set_row(r + quarter * self.stored, &self.row)?;
+                self.matrix.set_row(r + quarter * self.stored, &self.row);
             }
             return Ok(());
         }
@@ -209,11 +209,16 @@ impl Rows {
                     spread_scales(&mut self.row, cols);
                 }
             }
-            Form::I8 => quantise_row(&mut self.row),
+            Form::I8 => {
+                let values = core::mem::take(&mut self.row.floats);
+                quantise_i8(&values, &mut self.row);
+                self.row.floats = values;
+            }
             Form::Q2 if matches!(self.encoding, Encoding::TQ1_0 | Encoding::TQ2_0) => spread_scales(&mut self.row, cols),
             _ => {}
         }
-        self.matrix.set_row(r, &self.row)
+        self.matrix.set_row(r, &self.row);
+        Ok(())
     }
 
     /// A row has several scales, so this is no BitNet matrix: rows `0..r` move to the form with a
@@ -221,11 +226,16 @@ impl Rows {
     fn reblock(&mut self, r: usize) -> Result<()> {
         let (rows, cols) = (self.matrix.rows(), self.matrix.cols());
         let mut blocked = Matrix::new(kernel::select(Form::Q2, &self.kernel)?, rows, cols)?;
-        let mut row = FormRow::default();
+        let (mut row, mut values) = (FormRow::default(), alloc::vec![0.0; cols]);
         for i in 0..r {
-            self.matrix.form_row(i, &mut row);
+            self.matrix.row(i, &mut values);
+            let scale = values.iter().fold(0.0f32, |m, x| if x.abs() > m { x.abs() } else { m });
+            row.codes.clear();
+            row.codes.extend(values.iter().map(|&x| if x == 0.0 { 0 } else { x.signum() as i8 }));
+            row.scales.clear();
+            row.scales.push(scale);
             spread_scales(&mut row, cols);
-            blocked.set_row(i, &row)?;
+            blocked.set_row(i, &row);
         }
         self.matrix = blocked;
         Ok(())
@@ -234,7 +244,7 @@ impl Rows {
     fn finish(mut self) -> Result<Loaded> {
         if self.encoding == Encoding::I2_S {
             let scale = format::i2_s_scale(&self.partial)?;
-            self.matrix.scale_rows(scale)?;
+            self.matrix.scale_rows(scale);
         }
         let packed = self.encoding == Encoding::U8;
         Ok(Loaded::Matrix { name: self.name, encoding: self.encoding, matrix: self.matrix, packed })
@@ -266,23 +276,11 @@ fn spread_scales(row: &mut FormRow, cols: usize) {
     row.scales = scales;
 }
 
-/// Floats → int8 codes and one scale (absmax / 127), rounding half to even.
-fn quantise_row(row: &mut FormRow) {
-    let top = row.floats.iter().fold(0.0f32, |m, x| if x.abs() > m { x.abs() } else { m });
-    let scale = top / 127.0;
-    let inverse = if top > 0.0 { 127.0 / top } else { 0.0 };
-    row.codes.clear();
-    row.codes.extend(row.floats.iter().map(|x| libm::rintf(x * inverse) as i8));
-    row.scales.clear();
-    row.scales.push(scale);
-    row.floats.clear();
-}
-
 /// Latent weights → ternary: absmean (arXiv 2402.17764), or the file's own step if its values already
 /// are −v, 0, +v (absmean of those would shrink v by the share of zeros).
 fn ternarise(matrix: &mut Matrix, encoding: Encoding, bytes: &[u8]) -> Result<()> {
     let cols = matrix.cols();
-    let row_bytes = to_usize(encoding.row_bytes(cols)?)?;
+    let row_bytes = to_usize(encoding.row_bytes(cols as u64)?)?;
     let mut row = FormRow::default();
     let mut step = None;
     let mut is_ternary = true;
@@ -314,7 +312,7 @@ fn ternarise(matrix: &mut Matrix, encoding: Encoding, bytes: &[u8]) -> Result<()
         format::ternarise(&row.floats, inverse, &mut codes);
         codes.scales.clear();
         codes.scales.push(scale);
-        matrix.set_row(r, &codes)?;
+        matrix.set_row(r, &codes);
     }
     Ok(())
 }
@@ -337,13 +335,5 @@ mod tests {
         row.scales = vec![1.0, 2.0];
         spread_scales(&mut row, 512);
         assert_eq!(row.scales, [1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0]);
-    }
-
-    #[test]
-    fn rows_quantise_to_their_absmax() {
-        let mut row = FormRow { floats: vec![-2.0, 1.0, 0.0, 2.0], ..FormRow::default() };
-        quantise_row(&mut row);
-        assert_eq!(row.codes, [-127, 64, 0, 127]);
-        assert_eq!(row.scales, [2.0 / 127.0]);
     }
 }
