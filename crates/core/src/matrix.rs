@@ -105,6 +105,15 @@ impl Matrix {
         self.scales[r] = scale;
     }
 
+    /// Multiplies the scale of every row, for scales that come after the codes.
+    ///
+    /// # Panics
+    /// If the form has no scale per row.
+    pub fn scale_rows(&mut self, factor: f32) {
+        assert!(!self.scales.is_empty());
+        self.scales.iter_mut().for_each(|scale| *scale *= factor);
+    }
+
     /// Writes the values of row `r` (cols).
     ///
     /// # Panics
