@@ -32,7 +32,8 @@ fn any_chunking_of_the_file_gives_the_same_model() {
 fn any_block_size_and_any_split_of_the_prompt_give_the_same_logits() {
     let ids = prompt();
     let run = |block, split: usize| {
-        let mut decoder = decoder(load_folder("oracle/tiny_a_packed", "auto", 1 << 20).expect("a valid model"), block);
+        let mut decoder =
+            decoder(load_folder("oracle/tiny_a_packed", "auto", 1 << 20).expect("a valid model"), block);
         let mut out = bits(decoder.forward(&ids[..split], Want::All).expect("logits"));
         out.extend(bits(decoder.forward(&ids[split..], Want::All).expect("logits")));
         out
@@ -46,7 +47,8 @@ fn any_block_size_and_any_split_of_the_prompt_give_the_same_logits() {
 #[test]
 fn rewinding_forgets_completely() {
     let ids = prompt();
-    let mut decoder = decoder(load_folder("oracle/tiny_a_packed", "auto", 1 << 20).expect("a valid model"), 64);
+    let mut decoder =
+        decoder(load_folder("oracle/tiny_a_packed", "auto", 1 << 20).expect("a valid model"), 64);
     let want = bits(decoder.forward(&ids, Want::Last).expect("logits"));
     decoder.rewind(4);
     decoder.forward(&[9, 8, 7], Want::Last).expect("logits");
@@ -69,14 +71,19 @@ fn a_cut_file_is_truncated_wherever_it_is_cut() {
                 .begin_file("model.safetensors", len)
                 .and_then(|()| loader.push(&whole[..cut]))
                 .and_then(|()| loader.end_file());
-            assert_eq!(result.expect_err("a cut file").kind, ErrorKind::Truncated, "cut at {cut}, length known: {known}");
+            assert_eq!(
+                result.expect_err("a cut file").kind,
+                ErrorKind::Truncated,
+                "cut at {cut}, length known: {known}"
+            );
         }
     }
 }
 
 #[test]
 fn tokens_outside_the_vocabulary_and_beyond_the_context_are_errors() {
-    let mut decoder = decoder(load_folder("oracle/tiny_a_packed", "auto", 1 << 20).expect("a valid model"), 64);
+    let mut decoder =
+        decoder(load_folder("oracle/tiny_a_packed", "auto", 1 << 20).expect("a valid model"), 64);
     assert_eq!(decoder.forward(&[512], Want::Last).expect_err("no such token").kind, ErrorKind::BadOption);
     let long = vec![1; 257];
     assert_eq!(decoder.forward(&long, Want::Last).expect_err("too long").kind, ErrorKind::ContextFull);

@@ -24,9 +24,7 @@ impl Chunk {
     #[wasm_bindgen(constructor)]
     pub fn new(capacity: usize) -> Result<Chunk, JsValue> {
         let mut bytes = Vec::new();
-        bytes
-            .try_reserve_exact(capacity)
-            .map_err(|error| to_js_error(error.into()))?;
+        bytes.try_reserve_exact(capacity).map_err(|error| to_js_error(error.into()))?;
         bytes.resize(capacity, 0);
         Ok(Self(bytes))
     }
@@ -62,10 +60,7 @@ impl Digest {
     /// A digest of nothing yet; `sha256` asks for the slow hash too.
     #[wasm_bindgen(constructor)]
     pub fn new(sha256: bool) -> Self {
-        Self {
-            sha256: sha256.then(Sha256::new),
-            block: Xxh3::new(),
-        }
+        Self { sha256: sha256.then(Sha256::new), block: Xxh3::new() }
     }
 
     /// Takes in bytes `from..to` of `chunk`.

@@ -382,9 +382,7 @@ pub fn from_js<T: DeserializeOwned>(what: &str, value: &JsValue) -> Result<T, Er
     let bad = |detail: String| Error::new(ErrorKind::BadOption, format!("{what}: {detail}"));
     let json = js_sys::JSON::stringify(value).map_err(|_| bad("not a plain object".into()))?;
     // `stringify` gives undefined for functions and symbols, which is not a string whatever its type says.
-    let json = JsValue::from(json)
-        .as_string()
-        .ok_or_else(|| bad("not a plain object".into()))?;
+    let json = JsValue::from(json).as_string().ok_or_else(|| bad("not a plain object".into()))?;
     serde_json::from_str(&json).map_err(|error| bad(error.to_string()))
 }
 
@@ -395,7 +393,5 @@ pub fn from_js<T: DeserializeOwned>(what: &str, value: &JsValue) -> Result<T, Er
 pub fn to_js<T: Serialize, J: JsCast>(value: &T) -> Result<J, Error> {
     let broken = || Error::new(ErrorKind::BadData, "a record is not JSON");
     let json = serde_json::to_string(value).map_err(|_| broken())?;
-    js_sys::JSON::parse(&json)
-        .map(JsCast::unchecked_into)
-        .map_err(|_| broken())
+    js_sys::JSON::parse(&json).map(JsCast::unchecked_into).map_err(|_| broken())
 }

@@ -82,7 +82,13 @@ enum Stage {
     /// Collecting the header; `need` bytes are wanted before it is worth looking again.
     Header { bytes: Vec<u8>, need: u64 },
     /// Feeding tensors in file order.
-    Data { container: Container, tensors: alloc::vec::IntoIter<TensorInfo>, current: Option<(TensorInfo, Role, Sink)>, own_norms: BTreeSet<(usize, Linear)>, file_len: u64 },
+    Data {
+        container: Container,
+        tensors: alloc::vec::IntoIter<TensorInfo>,
+        current: Option<(TensorInfo, Role, Sink)>,
+        own_norms: BTreeSet<(usize, Linear)>,
+        file_len: u64,
+    },
 }
 
 /// What the spec expects of a role.
@@ -179,8 +185,16 @@ impl Loader {
                 bail!(Truncated, "{}: {} bytes where the header needs {need}", file.name, bytes.len())
             }
             Stage::Data { current, mut tensors, file_len, .. } => {
-                if let Some((info, ..)) = current.as_ref().map(|c| (&c.0,)).or(tensors.as_slice().first().map(|t| (t,))) {
-                    bail!(Truncated, "{}: ends at {} within '{}', {file_len} bytes were promised", file.name, file.position, info.name);
+                if let Some((info, ..)) =
+                    current.as_ref().map(|c| (&c.0,)).or(tensors.as_slice().first().map(|t| (t,)))
+                {
+                    bail!(
+                        Truncated,
+                        "{}: ends at {} within '{}', {file_len} bytes were promised",
+                        file.name,
+                        file.position,
+                        info.name
+                    );
                 }
                 debug_assert!(tensors.next().is_none());
             }
@@ -271,7 +285,13 @@ impl Loader {
                 bail!(TooLarge, "a vocabulary of {}", spec.vocab);
             }
         }
-        Ok(Stage::Data { container, tensors: index.tensors.into_iter(), current: None, own_norms, file_len: index.file_len })
+        Ok(Stage::Data {
+            container,
+            tensors: index.tensors.into_iter(),
+            current: None,
+            own_norms,
+            file_len: index.file_len,
+        })
     }
 
     fn feed_data(&mut self, file: &mut File, mut bytes: &[u8]) -> Result<()> {
@@ -306,7 +326,12 @@ impl Loader {
     }
 
     /// Decides what becomes of a tensor, and checks its shape.
-    fn sink(&self, container: Container, info: &TensorInfo, own_norms: &BTreeSet<(usize, Linear)>) -> Result<(Role, Sink)> {
+    fn sink(
+        &self,
+        container: Container,
+        info: &TensorInfo,
+        own_norms: &BTreeSet<(usize, Linear)>,
+    ) -> Result<(Role, Sink)> {
         let Some(spec) = &self.spec else { bail!(MissingKey, "no metadata before '{}'", info.name) };
         let skip = (Role::RopeDivisors, Sink::Skip);
         let Some(role) = role(container, &info.name) else { return Ok(skip) };
@@ -327,7 +352,8 @@ impl Loader {
                 Sink::vector(info.encoding, len)?
             }
             Expected::Matrix(rows, cols) => {
-                let own_norm = matches!(role, Role::Linear(layer, linear, _) if own_norms.contains(&(layer, linear)));
+                let own_norm =
+                    matches!(role, Role::Linear(layer, linear, _) if own_norms.contains(&(layer, linear)));
                 Sink::matrix(info, role, rows, cols, spec, own_norm, &self.options)?
             }
         };

@@ -88,8 +88,13 @@ impl Sink {
         if info.shape != [stored as u64, cols as u64] {
             bail!(Shape, "'{}' is {:?}, {:?} is needed", info.name, info.shape, [stored, cols]);
         }
-        if packed && !(matches!(spec.weights, Weights::Multiply | Weights::Divide) && rows.is_multiple_of(4)) {
-            bail!(UnsupportedFormat, "'{}' is packed, but config.json names no BitNet packing of it", info.name);
+        if packed && !(matches!(spec.weights, Weights::Multiply | Weights::Divide) && rows.is_multiple_of(4))
+        {
+            bail!(
+                UnsupportedFormat,
+                "'{}' is packed, but config.json names no BitNet packing of it",
+                info.name
+            );
         }
         if encoding == Encoding::Other {
             bail!(UnsupportedFormat, "'{}' holds integers", info.name);
@@ -214,7 +219,9 @@ impl Rows {
                 quantise_i8(&values, &mut self.row);
                 self.row.floats = values;
             }
-            Form::Q2 if matches!(self.encoding, Encoding::TQ1_0 | Encoding::TQ2_0) => spread_scales(&mut self.row, cols),
+            Form::Q2 if matches!(self.encoding, Encoding::TQ1_0 | Encoding::TQ2_0) => {
+                spread_scales(&mut self.row, cols)
+            }
             _ => {}
         }
         self.matrix.set_row(r, &self.row);

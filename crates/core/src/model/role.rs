@@ -173,16 +173,34 @@ mod tests {
             ("output_norm.weight", "norm.weight", Role::FinalNorm),
             ("blk.7.attn_norm.weight", "model.layers.7.input_layernorm.weight", Role::Norm(7, Norm::Attn)),
             ("blk.0.ffn_sub_norm.weight", "layers.0.mlp.ffn_layernorm.weight", Role::Norm(0, Norm::FfnSub)),
-            ("blk.12.attn_q.weight", "layers.12.self_attn.q_proj.weight", Role::Linear(12, Linear::Q, Field::Weight)),
+            (
+                "blk.12.attn_q.weight",
+                "layers.12.self_attn.q_proj.weight",
+                Role::Linear(12, Linear::Q, Field::Weight),
+            ),
             ("blk.1.attn_k.bias", "layers.1.self_attn.k_proj.bias", Role::Linear(1, Linear::K, Field::Bias)),
-            ("blk.1.ffn_up.scale", "layers.1.mlp.up_proj.weight_scale", Role::Linear(1, Linear::Up, Field::Scale)),
-            ("blk.1.ffn_up.norm.weight", "layers.1.mlp.up_proj.norm.weight", Role::Linear(1, Linear::Up, Field::Norm)),
+            (
+                "blk.1.ffn_up.scale",
+                "layers.1.mlp.up_proj.weight_scale",
+                Role::Linear(1, Linear::Up, Field::Scale),
+            ),
+            (
+                "blk.1.ffn_up.norm.weight",
+                "layers.1.mlp.up_proj.norm.weight",
+                Role::Linear(1, Linear::Up, Field::Norm),
+            ),
         ];
         for (gguf, hf, want) in cases {
             assert_eq!(role(Container::Gguf, gguf), Some(want), "{gguf}");
             assert_eq!(role(Container::Safetensors, hf), Some(want), "{hf}");
         }
-        for name in ["blk.x.attn_q.weight", "blk.0", "blk.0.what.weight", "", "blk.99999999999999999999.attn_q.weight"] {
+        for name in [
+            "blk.x.attn_q.weight",
+            "blk.0",
+            "blk.0.what.weight",
+            "",
+            "blk.99999999999999999999.attn_q.weight",
+        ] {
             assert_eq!(role(Container::Gguf, name), None, "{name}");
         }
     }

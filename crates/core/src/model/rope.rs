@@ -201,8 +201,13 @@ mod tests {
 
     #[test]
     fn yarn_matches_the_formula_of_the_paper_at_both_ends() {
-        let scaling =
-            RopeScaling::Yarn { factor: 4.0, original: 32_768.0, beta_fast: 32.0, beta_slow: 1.0, attention: None };
+        let scaling = RopeScaling::Yarn {
+            factor: 4.0,
+            original: 32_768.0,
+            beta_fast: 32.0,
+            beta_slow: 1.0,
+            attention: None,
+        };
         let rope = Rope { theta: 1e6, dims: 128, style: RopeStyle::Half, scaling };
         let (scaled, factor) = rope.frequencies();
         let (plain, _) = Rope { scaling: RopeScaling::None, ..rope }.frequencies();

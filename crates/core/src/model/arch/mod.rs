@@ -72,7 +72,9 @@ fn check(spec: &Spec) -> Result<()> {
     if !dims.is_multiple_of(2) || dims == 0 || dims > spec.head_dim {
         bail!(Shape, "cannot rotate {dims} of {} head elements", spec.head_dim);
     }
-    if !(spec.norm_eps > 0.0 && spec.norm_eps < 1.0) || !(spec.rope.theta > 0.0 && spec.rope.theta.is_finite()) {
+    if !(spec.norm_eps > 0.0 && spec.norm_eps < 1.0)
+        || !(spec.rope.theta > 0.0 && spec.rope.theta.is_finite())
+    {
         bail!(BadHeader, "norm epsilon {} or rope theta {}", spec.norm_eps, spec.rope.theta);
     }
     Ok(())
@@ -222,7 +224,9 @@ impl<'a> Keys<'a> {
                 ("autobitlinear", "online") => Ok(Weights::Online),
                 ("autobitlinear", "offline") => Ok(Weights::Multiply),
                 ("bitlinear", "offline") => Ok(Weights::Divide),
-                (class, mode) => bail!(UnsupportedFormat, "quantization_config: linear_class '{class}' in mode '{mode}'"),
+                (class, mode) => {
+                    bail!(UnsupportedFormat, "quantization_config: linear_class '{class}' in mode '{mode}'")
+                }
             },
             Some(other) => bail!(UnsupportedFormat, "quantization_config: quant_method '{other}'"),
         }
@@ -275,7 +279,9 @@ impl<'a> Keys<'a> {
         let original = || number("rope.scaling.original_context_length", "original_max_position_embeddings");
         match kind {
             None | Some("none" | "default") => Ok(RopeScaling::None),
-            Some("linear") => Ok(RopeScaling::Linear(need(number("rope.scaling.factor", "factor"), "factor")?)),
+            Some("linear") => {
+                Ok(RopeScaling::Linear(need(number("rope.scaling.factor", "factor"), "factor")?))
+            }
             Some("llama3") => Ok(RopeScaling::Llama3 {
                 factor: need(number("rope.scaling.factor", "factor"), "factor")?,
                 low: need(number("rope.scaling.low_freq_factor", "low_freq_factor"), "low_freq_factor")?,
