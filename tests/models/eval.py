@@ -1,0 +1,146 @@
+"""Held-out perplexity per byte, sampled replies, loss curve.
+
+    python eval.py --data DIR --out DIR [--model NAME=CKPT ...] [--gguf NAME=FILE] [--samples NAME] [--curve NAME=loss.csv ...]
+
+Perplexity per byte = exp(negative log-likelihood of the text / its UTF-8 bytes): vocabularies of different size compare.
+Plain text is scored whole, given only the model's start token; in chats only the assistant's text is scored, end marker
+included (chats are not comparable across chat formats, so other models are scored on plain text only). Each
+document is its own sequence. Invariant: no prompt of PROMPTS occurs among the training questions; `--train` checks it.
+"""
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+
+import sample
+import tokenizer as tk
+
+PROMPTS = [
+    "Hello, is anybody in there?", "hey, what's your name, little one?", "Good morning! How did you sleep?",
+    "Who made you and why?", "Are you a real bird?", "What are you able to do for me?", "Do you like chocolate ice cream?",
+    "I had a bad day at work.", "I just got a new puppy!", "I am so tired today.", "Tell me something funny.",
+    "I think you are very clever.", "You are wrong!", "Do you know Siri?", "Can you dance for me?", "Will you marry me?",
+    "What is the meaning of my life?", "Thank you so much, you were great.", "Good night, sleep tight.", "I must leave now, bye!",
+    "What is the opposite of early?", "opposite of rich?", "What color does a ripe tomato have?", "What sound do cows make?",
+    "How many legs does a spider have, do you know?", "what is the capital of italy?", "Which city is Japan's capital?",
+    "What is 2 plus 2?", "How much is 9 minus 4?", "What comes after Friday?", "Which month is before March?",
+    "Could you count up to six for me?", "Give me the names of three fruits.", "What is a volcano, please?",
+    "What do I use a hammer for?", "Why do people sleep at night?", "Is a whale bigger than a mouse?",
+    "My name is Katrin. What is my name?", "What will the weather be like tomorrow?", "Write me a Python program.",
+    "Please tell me a story about a penguin.", "Could you tell a story about a dragon and a princess?",
+    "Tell a bedtime story with a hedgehog in it.", "A short story about a golden key, please!", "I'd love a story about a lonely robot.",
+    "Continue this story: One day, a small duck named Dot found a door in the middle of the pond.",
+    "Continue: Once upon a time there was a baker who could not sleep.", "Finish my story: The wind was loud and Tim was afraid.",
+    "What do you think about love?", "zzz grmpf",
+]
+
+
+@torch.no_grad()
+def score_ours(path: Path, tok: Tokenizer, held: list[dict]) -> dict:
+    net = sample.load(path)
+    nll, size = {}, {}
+    for d in held:
+        ids, counts = tk.encode_document(tok, d)
+        if len(ids) > net.cfg.max_position_embeddings:
+            continue
+        if d["kind"] == "plain":
+            ids, counts = ids[:-1], counts[:-1]  # the end marker has no bytes in a plain text
+            text = d["text"]
+        else:
+            text = "".join(t for r, t in d["turns"] if r == "assistant")
+        lp = net.logits(net(torch.tensor([ids]))[0, :-1]).log_softmax(-1)
+        loss = -lp.gather(1, torch.tensor(ids[1:])[:, None])[:, 0]
+        nll[d["part"]] = nll.get(d["part"], 0.0) + float((loss * torch.tensor(counts[1:])).sum())
+        size[d["part"]] = size.get(d["part"], 0) + len(text.encode())
+    return {p: {"bytes": size[p], "ppl_per_byte": math.exp(nll[p] / size[p]), "bits_per_byte": nll[p] / size[p] / math.log(2)} for p in nll}
+
+
+@torch.no_grad()
+def score_gguf(path: Path, held: list[dict], limit: int) -> dict:
+    """A GGUF model through transformers (de-quantised to f32), plain parts only, the first `limit` documents of each."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tok = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32).eval()
+    out = {}
+    for part in ("stories", "books"):
+        nll = size = 0
+        for d in [d for d in held if d["part"] == part][:limit]:
+            ids = [tok.bos_token_id or tok.eos_token_id, *tok(d["text"], add_special_tokens=False).input_ids]
+            nll += float(F.cross_entropy(model(torch.tensor([ids])).logits[0, :-1], torch.tensor(ids[1:]), reduction="sum"))
+            size += len(d["text"].encode())
+        out[part] = {"bytes": size, "ppl_per_byte": math.exp(nll / size), "bits_per_byte": nll / size / math.log(2)}
+    return out
+
+
+def write_samples(path: Path, tok: Tokenizer, out: Path):
+    """One draw per prompt at the shipped settings, seed = number of the prompt; nothing is chosen or retried."""
+    net = sample.load(path)
+    lines = []
+    for i, prompt in enumerate(PROMPTS):
+        text = sample.reply(net, tok, [["user", prompt]], seed=i)
+        lines.append(f"{i + 1}. **{prompt}**\n\n" + "\n".join("   > " + t for t in text.split("\n")) + "\n")
+    out.write_text("\n".join(lines))
+
+
+def write_curve(curves: dict[str, Path], out: Path):
+    import matplotlib
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(6, 3.2), dpi=110)
+    for name, path in curves.items():
+        rows = [[float(x) for x in line.split(",")] for line in path.read_text().split()]
+        ax.plot([r[2] / 1e6 for r in rows], [r[5] for r in rows], label=name, linewidth=1)
+    ax.set(xlabel="tokens seen (millions)", ylabel="training loss (nats per token)", ylim=(0, 6))
+    ax.grid(alpha=0.3)
+    ax.legend()
+    fig.tight_layout()
+    fig.savefig(out)
+
+
+def pairs(values):
+    return {k: Path(v) for k, v in (x.split("=", 1) for x in values or [])}
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("--data", type=Path, required=True)
+    ap.add_argument("--out", type=Path, required=True)
+    ap.add_argument("--model", action="append")
+    ap.add_argument("--gguf", action="append")
+    ap.add_argument("--gguf-limit", type=int, default=40)
+    ap.add_argument("--samples", type=Path, help="checkpoint to sample from")
+    ap.add_argument("--curve", action="append")
+    ap.add_argument("--train", type=Path, help="train.npz, to check that no prompt occurs in it")
+    a = ap.parse_args()
+    a.out.mkdir(parents=True, exist_ok=True)
+    tok = Tokenizer.from_file(str(a.data / "tokenizer.json"))
+    held = json.loads((a.data / "heldout.json").read_text())
+    if a.train:
+        import numpy as np
+        flat = np.load(a.train)["tokens"].tobytes()
+        for p in PROMPTS:
+            ids = np.array([tk.USER, *tok.encode(p, add_special_tokens=False).ids, tk.END], np.uint16).tobytes()
+            if ids in flat:
+                print("in the training data:", p)
+    scores = {name: score_ours(path, tok, held) for name, path in pairs(a.model).items()}
+    scores |= {name: score_gguf(path, held, a.gguf_limit) for name, path in pairs(a.gguf).items()}
+    if scores:
+        (a.out / "perplexity.json").write_text(json.dumps(scores, indent=1) + "\n")
+        for name, parts in scores.items():
+            for part, s in parts.items():
+                print(f"{name:12} {part:20} {s['bytes']:>8} bytes  ppl/byte {s['ppl_per_byte']:.4f}  bits/byte {s['bits_per_byte']:.3f}")
+    if a.samples:
+        write_samples(a.samples, tok, a.out / "samples.md")
+    if a.curve:
+        write_curve(pairs(a.curve), a.out / "loss.png")
+
+
+if __name__ == "__main__":
+    main()

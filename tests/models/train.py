@@ -1,0 +1,142 @@
+"""Trains one model of the recipe: `python train.py configs/tern.json --data DIR --run DIR`.
+
+The schedule follows `progress` in [0,1] = max(clock share, token share): the clock share ends at the time in
+`RUN/control.json` ({"end": unix seconds, "tokens": budget}; re-read at every step, so both can be moved while it
+runs). Two stages as in BitNet b1.58 2B4T (arXiv 2504.12285): a high cosine then an abrupt drop to a second cosine
+that ends at zero; weight decay only in the first. Checkpoints are atomic; a stopped process (SIGSTOP) only loses
+time. `--data` is re-read when train.npz changes on disk, so the mixture can be improved under a running job.
+"""
+
+import argparse
+import json
+import math
+import os
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from model import Decoder, ModelConfig
+
+
+class Windows:
+    """Endless shuffled batches; reloads when the file changes."""
+
+    def __init__(self, path: Path, seed: int):
+        self.path, self.rng, self.stamp = path, np.random.default_rng(seed), None
+
+    def batch(self, n: int, context: int):
+        stamp = self.path.stat().st_mtime_ns
+        if stamp != self.stamp:
+            z = np.load(self.path)
+            self.tokens, self.counts, self.docs = z["tokens"], z["counts"], z["docs"]
+            self.stamp, self.order, self.at = stamp, self.rng.permutation(len(self.tokens)), 0
+        if self.at + n > len(self.order):
+            self.order, self.at = self.rng.permutation(len(self.tokens)), 0
+        i = self.order[self.at:self.at + n]
+        self.at += n
+        t = torch.from_numpy(self.tokens[i].astype(np.int64))
+        y = torch.where(torch.from_numpy(self.counts[i][:, 1:] > 0), t[:, 1:], -100)
+        d = torch.from_numpy(self.docs[i][:, :-1].astype(np.int64))
+        return t[:, :-1], y, d
+
+
+def learning_rate(cfg, progress: float, step: int) -> tuple[float, float]:
+    """(learning rate, weight decay) at `progress`."""
+    warm = min(1.0, (step + 1) / cfg["warmup_steps"])
+    half = cfg["stage2_at"]
+    if progress < half:
+        x = 0.5 * (1 + math.cos(math.pi * progress / half))
+        return warm * (cfg["lr1_end"] + (cfg["lr1"] - cfg["lr1_end"]) * x), cfg["weight_decay"]
+    x = 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - half) / (1 - half))))
+    return warm * cfg["lr2"] * x, 0.0
+
+
+def atomic_save(obj, path: Path):
+    part = path.with_suffix(".part")
+    torch.save(obj, part)
+    os.replace(part, path)
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("config", type=Path)
+    ap.add_argument("--data", type=Path, required=True)
+    ap.add_argument("--run", type=Path, required=True)
+    ap.add_argument("--minutes", type=float, help="sets the end when control.json has none")
+    ap.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    ap.add_argument("--eager", action="store_true")
+    a = ap.parse_args()
+    cfg = json.loads(a.config.read_text())
+    a.run.mkdir(parents=True, exist_ok=True)
+    (a.run / "pid").write_text(str(os.getpid()))
+    torch.manual_seed(cfg["seed"])
+    mc = ModelConfig(**cfg["model"])
+    net = Decoder(mc).to(a.device)
+    decay = [p for n, p in net.named_parameters() if "proj" in n]
+    other = [p for n, p in net.named_parameters() if "proj" not in n]
+    opt = torch.optim.AdamW([{"params": decay}, {"params": other, "weight_decay": 0.0}], lr=1e-3,
+                            betas=(0.9, 0.95), fused=True)
+    step = tokens = 0
+    spent = 0.0  # clock share already used by earlier starts of the same run
+    ckpt = a.run / "last.pt"
+    if ckpt.exists():
+        s = torch.load(ckpt, map_location=a.device, weights_only=True)
+        net.load_state_dict(s["model"])
+        opt.load_state_dict(s["opt"])
+        step, tokens, spent = s["step"], s["tokens"], s["progress"]
+    control = a.run / "control.json"
+    if not control.exists():
+        control.write_text(json.dumps({"end": time.time() + 60 * (a.minutes or 60), "tokens": cfg["token_budget"]}))
+    data = Windows(a.data / "train.npz", cfg["seed"] + step)
+    amp = cfg.get("amp", True)
+
+    def loss_fn(x, y, d):
+        with torch.autocast(a.device, dtype=torch.bfloat16) if amp else nullcontext():
+            logits = net.logits(net(x, d))
+        return F.cross_entropy(logits.flatten(0, 1).float(), y.flatten(), ignore_index=-100)
+
+    fn = loss_fn if a.eager else torch.compile(loss_fn)
+    start = last_save = last_log = time.time()
+    begin_tokens, losses, told = tokens, [], tokens
+    log = (a.run / "loss.csv").open("a", buffering=1)
+    params = list(net.parameters())
+    while True:
+        c = json.loads(control.read_text())
+        now = time.time()
+        # The clock share is spread over what is left of the run, starting where the checkpoint stood.
+        clock = spent + (1 - spent) * min(1.0, (now - start) / max(1.0, c["end"] - start))
+        progress = max(clock, tokens / c["tokens"])
+        if progress >= 1.0:
+            break
+        lr, wd = learning_rate(cfg, progress, step)
+        opt.param_groups[0].update(lr=lr, weight_decay=wd)
+        opt.param_groups[1].update(lr=lr)
+        x, y, d = (t.to(a.device) for t in data.batch(cfg["batch"], mc.max_position_embeddings))
+        loss = fn(x, y, d)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(params, 1.0)
+        opt.step()
+        opt.zero_grad(set_to_none=True)
+        step, tokens = step + 1, tokens + x.numel()
+        losses.append(loss.item())
+        now = time.time()
+        if now - last_log > 20 or step <= begin_tokens + 3:
+            log.write(f"{int(now)},{step},{tokens},{progress:.4f},{lr:.6f},{sum(losses) / len(losses):.4f},"
+                      f"{(tokens - told) / max(1e-9, now - last_log):.0f}\n")
+            last_log, losses, told = now, [], tokens
+        if now - last_save > 180:
+            atomic_save({"model": net.state_dict(), "opt": opt.state_dict(), "step": step, "tokens": tokens,
+                         "progress": progress, "config": cfg}, ckpt)
+            last_save = now
+    atomic_save({"model": net.state_dict(), "opt": opt.state_dict(), "step": step, "tokens": tokens, "progress": 1.0,
+                 "config": cfg}, ckpt)
+    atomic_save({"model": net.state_dict(), "step": step, "tokens": tokens, "config": cfg}, a.run / "final.pt")
+    print(f"done: {step} steps, {tokens} tokens")
+
+
+if __name__ == "__main__":
+    main()
