@@ -65,6 +65,9 @@ export class EngineError extends Error {
   }
 }
 
+/** A trap or panic: the instance that threw it must never be called again. */
+export class Crash extends Error {}
+
 /** The message of whatever was thrown. */
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);

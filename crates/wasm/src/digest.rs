@@ -6,7 +6,7 @@
 
 use sha2::{Digest as _, Sha256};
 use wasm_bindgen::prelude::*;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::to_js_error;
 
@@ -24,7 +24,9 @@ impl Chunk {
     #[wasm_bindgen(constructor)]
     pub fn new(capacity: usize) -> Result<Chunk, JsValue> {
         let mut bytes = Vec::new();
-        bytes.try_reserve_exact(capacity).map_err(|error| to_js_error(error.into()))?;
+        bytes
+            .try_reserve_exact(capacity)
+            .map_err(|error| to_js_error(error.into()))?;
         bytes.resize(capacity, 0);
         Ok(Self(bytes))
     }
@@ -38,6 +40,11 @@ impl Chunk {
     pub fn capacity(&self) -> usize {
         self.0.len()
     }
+
+    /// The XXH3-64 of its first `length` bytes, in hex.
+    pub fn checksum(&self, length: usize) -> String {
+        format!("{:016x}", xxh3_64(self.get(0, length)))
+    }
 }
 
 impl Chunk {
@@ -48,41 +55,26 @@ impl Chunk {
     }
 }
 
-/// Hashes of a stream: SHA-256 over all of it if asked for, XXH3-64 over each block.
+/// SHA-256 of a stream of chunks.
 #[wasm_bindgen]
-pub struct Digest {
-    sha256: Option<Sha256>,
-    block: Xxh3,
-}
+pub struct Digest(Sha256);
 
 #[wasm_bindgen]
 impl Digest {
-    /// A digest of nothing yet; `sha256` asks for the slow hash too.
+    /// A digest of nothing yet.
     #[wasm_bindgen(constructor)]
-    pub fn new(sha256: bool) -> Self {
-        Self { sha256: sha256.then(Sha256::new), block: Xxh3::new() }
+    #[expect(clippy::new_without_default, reason = "JavaScript has constructors, not defaults")]
+    pub fn new() -> Self {
+        Self(Sha256::new())
     }
 
     /// Takes in bytes `from..to` of `chunk`.
     pub fn update(&mut self, chunk: &Chunk, from: usize, to: usize) {
-        let bytes = chunk.get(from, to);
-        if let Some(sha256) = &mut self.sha256 {
-            sha256.update(bytes);
-        }
-        self.block.update(bytes);
+        self.0.update(chunk.get(from, to));
     }
 
-    /// The XXH3-64 of the bytes since the last call, in hex; begins the next block.
-    #[wasm_bindgen(js_name = endBlock)]
-    pub fn end_block(&mut self) -> String {
-        let hash = self.block.digest();
-        self.block.reset();
-        format!("{hash:016x}")
-    }
-
-    /// The SHA-256 of everything, in hex, if it was asked for. The stream may go on.
-    pub fn sha256(&self) -> Option<String> {
-        let hash = self.sha256.clone()?.finalize();
-        Some(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    /// The SHA-256 of everything so far, in hex.
+    pub fn hex(&self) -> String {
+        self.0.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
