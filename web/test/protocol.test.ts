@@ -70,9 +70,14 @@ test("events come in order, before the result", async () => {
     },
   });
   const seen: unknown[] = [];
-  const summary = await caller.call("generate", { prompt: { text: "" }, options: {} }, (event) => seen.push(event));
+  const summary = await caller.call("generate", { prompt: { text: "" }, options: {} }, (event) =>
+    seen.push(event),
+  );
   assert.equal(summary.finishReason, "stop");
-  assert.deepEqual(seen, [1, 2, 3].map((done) => ({ prefill: { done, total: 3 } })));
+  assert.deepEqual(
+    seen,
+    [1, 2, 3].map((done) => ({ prefill: { done, total: 3 } })),
+  );
   close();
 });
 
