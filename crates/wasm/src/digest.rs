@@ -24,9 +24,7 @@ impl Chunk {
     #[wasm_bindgen(constructor)]
     pub fn new(capacity: usize) -> Result<Chunk, JsValue> {
         let mut bytes = Vec::new();
-        bytes
-            .try_reserve_exact(capacity)
-            .map_err(|error| to_js_error(error.into()))?;
+        bytes.try_reserve_exact(capacity).map_err(|error| to_js_error(error.into()))?;
         bytes.resize(capacity, 0);
         Ok(Self(bytes))
     }
