@@ -86,7 +86,8 @@ pub struct Block32 {
     stride: usize,
     codes: Buffer<i8>,
     scales: Buffer<f32>,
-    sums: Buffer<i16>,
+    sums16: Buffer<f32>,
+    sums32: Buffer<f32>,
 }
 
 impl Block32 {
@@ -101,32 +102,50 @@ impl Block32 {
         &self.scales[t * len..][..len]
     }
 
-    /// The sums of each 16 codes of token `t` (stride / 16).
-    pub fn sums(&self, t: usize) -> &[i16] {
+    /// The sums of each 16 codes of token `t`, integers (stride / 16).
+    pub fn sums16(&self, t: usize) -> &[f32] {
         let len = self.stride / 16;
-        &self.sums[t * len..][..len]
+        &self.sums16[t * len..][..len]
+    }
+
+    /// The sums of each 32 codes of token `t`, integers (stride / 32).
+    pub fn sums32(&self, t: usize) -> &[f32] {
+        let len = self.stride / 32;
+        &self.sums32[t * len..][..len]
+    }
+
+    /// The sums of each `width` codes of token `t`.
+    ///
+    /// # Panics
+    /// If `width` is neither 16 nor 32.
+    pub fn sums(&self, width: usize, t: usize) -> &[f32] {
+        match width {
+            16 => self.sums16(t),
+            32 => self.sums32(t),
+            _ => panic!("no sums of {width} codes"),
+        }
     }
 
     fn fill(&mut self, n: usize, cols: usize, x: &[f32]) -> Result<()> {
         self.stride = cols.next_multiple_of(ALIGN);
         self.codes.resize(n * self.stride)?;
         self.scales.resize(n * self.stride / 32)?;
-        self.sums.resize(n * self.stride / 16)?;
-        let rows = self.codes.chunks_exact_mut(self.stride);
-        let scales = self.scales.chunks_exact_mut(self.stride / 32);
-        let sums = self.sums.chunks_exact_mut(self.stride / 16);
-        for (((x, codes), scales), sums) in x.chunks_exact(cols).zip(rows).zip(scales).zip(sums) {
-            scales.fill(0.0);
-            sums.fill(0);
-            codes[cols..].fill(0);
-            let blocks = x.chunks(32).zip(codes.chunks_exact_mut(32));
-            for (((x, codes), scale), sums) in blocks.zip(scales).zip(sums.chunks_exact_mut(2)) {
+        self.sums16.resize(n * self.stride / 16)?;
+        self.sums32.resize(n * self.stride / 32)?;
+        for (t, x) in x.chunks_exact(cols).enumerate() {
+            let row = t * self.stride..(t + 1) * self.stride;
+            let blocks = row.start / 32..row.end / 32;
+            let codes = &mut self.codes[row];
+            for (i, codes) in blocks.clone().zip(codes.chunks_exact_mut(32)) {
+                let start = ((i - blocks.start) * 32).min(cols);
+                let x = &x[start..(start + 32).min(cols)];
                 let amax = amax(x);
-                *scale = amax / 127.0;
-                quantise8(x, if amax == 0.0 { 0.0 } else { 127.0 / amax }, codes);
-                for (sum, codes) in sums.iter_mut().zip(codes.chunks_exact(16)) {
-                    *sum = codes.iter().map(|&c| i16::from(c)).sum();
-                }
+                self.scales[i] = amax / 127.0;
+                let sum = quantise8(x, if amax == 0.0 { 0.0 } else { 127.0 / amax }, codes);
+                let half: i32 = codes[..16].iter().map(|&c| i32::from(c)).sum();
+                self.sums32[i] = sum as f32;
+                self.sums16[2 * i] = half as f32;
+                self.sums16[2 * i + 1] = (sum - half) as f32;
             }
         }
         Ok(())
@@ -365,8 +384,8 @@ mod tests {
                 assert_eq!(rows.token8().sum(t), 127 * cols as i32);
                 assert!(rows.token8().codes(t)[cols..].iter().all(|&c| c == 0));
                 assert!(rows.block32().codes(t)[cols..].iter().all(|&c| c == 0));
-                let sums = rows.block32().sums(t).iter().map(|&s| i32::from(s)).sum::<i32>();
-                assert_eq!(sums, 127 * cols as i32);
+                assert_eq!(rows.block32().sums16(t).iter().sum::<f32>(), 127.0 * cols as f32);
+                assert_eq!(rows.block32().sums32(t).iter().sum::<f32>(), 127.0 * cols as f32);
                 assert!(rows.block32().scales(t)[cols.div_ceil(32)..].iter().all(|&s| s == 0.0));
                 assert!(rows.token14().high(t)[cols..].iter().all(|&c| c == 64));
                 assert!(rows.token14().low(t)[cols..].iter().all(|&c| c == 0));

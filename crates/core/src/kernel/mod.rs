@@ -10,10 +10,14 @@
 
 mod buffer;
 mod check;
+mod fields;
+mod lanes;
 pub mod layout;
 pub mod scalar;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
 use crate::{
     Result,
@@ -74,7 +78,15 @@ impl<'a> Panels<'a> {
 }
 
 /// Every kernel that is compiled in: ISA levels best first, `scalar` last.
-pub static ALL: &[&[Kernel]] = &[&scalar::KERNELS];
+pub static ALL: &[&[Kernel]] = &[
+    #[cfg(target_arch = "x86_64")]
+    &x86_64::avx512vnni::KERNELS,
+    #[cfg(target_arch = "x86_64")]
+    &x86_64::avxvnni::KERNELS,
+    #[cfg(target_arch = "x86_64")]
+    &x86_64::avx2::KERNELS,
+    &scalar::KERNELS,
+];
 
 /// Every kernel that this CPU can run, best first.
 pub fn available() -> impl Iterator<Item = &'static Kernel> {

@@ -53,7 +53,7 @@ fn block<B: Block>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
     let x = rows.block32();
     for r in 0..panels.rows {
         for t in 0..rows.n() {
-            let (codes, scales, sums) = (x.codes(t), x.scales(t), x.sums(t));
+            let (codes, scales, sums) = (x.codes(t), x.scales(t), x.sums(width, t));
             let mut acc = 0.0_f32;
             for (s, span) in panels.panel(r).chunks_exact(B::span_bytes(1)).enumerate() {
                 for k in (0..B::SPAN).step_by(width) {
@@ -65,8 +65,7 @@ fn block<B: Block>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
                     let dx = scales[first / 32];
                     acc += (d * dx) * isum as f32;
                     if B::MINS {
-                        let qsum: i16 = sums[first / 16..(first + width) / 16].iter().sum();
-                        acc += (m * dx) * f32::from(qsum);
+                        acc += (m * dx) * sums[first / width];
                     }
                 }
             }

@@ -1,0 +1,237 @@
+//! The kernels over the **words**, **bytes** and **floats** layouts, for any vector instruction set.
+//!
+//! A vector holds `R` rows, one a lane, so nothing is ever summed across a vector: activations are
+//! broadcast. An ISA file supplies the primitives below for its `R` and expands [`code_kernels`] and
+//! [`float_kernels`] under its `#[target_feature]`s; the loops, and the order of the f32 operations, are written once, here.
+//!
+//! Primitives, in the scope of the expansion (`I` integers, `F` floats, `X` broadcast activations):
+//!
+//! | name | meaning |
+//! |---|---|
+//! | `R` | rows of a panel: 32-bit lanes |
+//! | `SLOT` | bits in which a code meets an activation: 8 or 16 (see `layout`) |
+//! | `TOKENS` | tokens that share one decoding |
+//! | `load_u(&[u8]) -> I`, `load_f(&[u8]) -> F` | `4 R` bytes |
+//! | `load_f16(&[u8]) -> F`, `load_bf16(&[u8]) -> F` | `2 R` bytes |
+//! | `splat(&[i8]) -> X`, `splat_u(&[u8]) -> X` | the next 32 / `SLOT` activations, to every lane |
+//! | `splat_f(f32) -> F` | to every lane |
+//! | `field(I, bits, f) -> I` | the `f`-th code of every slot |
+//! | `dot_field(sum, codes, x, bits) -> I` | `sum + codes · x` of `field`s |
+//! | `finish(sum, bits) -> I` | 32-bit lanes from such sums over 32 columns |
+//! | `bias(bits) -> f32` | what `field` had added to each code |
+//! | `byte(I, f) -> I`, `dot_byte(sum, w, x) -> I` | the same for signed bytes × 7-bit activations, 32-bit sums |
+//! | `zero zero_f mul add to_float store_i store_f` | as they say |
+//! | `prefetch(*const u8)` | a hint |
+
+/// Calls `$tile::<…, T>` for all panels and tokens, with `T` the most that fit of `$max`, 2 and 1.
+macro_rules! for_tiles {
+    ($tile:ident::<$($kind:ident)?>, $max:expr, $panels:ident, $rows:ident, $out:ident) => {
+        for p in 0..$panels.rows.div_ceil(R) {
+            let mut t = 0;
+            while t < $rows.n() {
+                let left = $rows.n() - t;
+                if left >= $max {
+                    $tile::<$($kind,)? { $max }>($panels, p, $rows, t, $out);
+                    t += $max;
+                } else if left >= 2 {
+                    $tile::<$($kind,)? 2>($panels, p, $rows, t, $out);
+                    t += 2;
+                } else {
+                    $tile::<$($kind,)? 1>($panels, p, $rows, t, $out);
+                    t += 1;
+                }
+            }
+        }
+    };
+}
+pub(crate) use for_tiles;
+
+/// Expands to `fn block<B>` and `fn i8` of `(&Panels, &Rows, &mut Tile)`.
+macro_rules! code_kernels {
+    ($(#[$attr:meta])*) => {
+        $(#[$attr])*
+        fn block<B: Block>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
+            $crate::kernel::lanes::for_tiles!(block_tile::<B>, TOKENS, panels, rows, tile);
+        }
+
+        $(#[$attr])*
+        #[inline]
+        fn block_tile<B: Block, const T: usize>(
+            panels: &Panels<'_>,
+            p: usize,
+            rows: &Rows,
+            t: usize,
+            tile: &mut Tile<'_>,
+        ) {
+            let width = B::BLOCK.min(32);
+            let vectors = width * B::BITS / 32;
+            let acts = rows.block32();
+            let x: [&[i8]; T] = core::array::from_fn(|i| acts.codes(t + i));
+            let dx: [&[f32]; T] = core::array::from_fn(|i| acts.scales(t + i));
+            let sums: [&[f32]; T] = core::array::from_fn(|i| acts.sums(width, t + i));
+            let mut acc = [zero_f(); T];
+            for (s, span) in panels.panel(p).chunks_exact(B::span_bytes(R)).enumerate() {
+                if T == 1 {
+                    for line in 0..B::span_bytes(R).div_ceil(64) {
+                        prefetch(span.as_ptr().wrapping_add(4096 + 64 * line));
+                    }
+                }
+                let (scales, words) = span.split_at(B::scale_bytes(R));
+                for b in 0..B::SPAN / width {
+                    let first = s * B::SPAN + b * width;
+                    let x: [&[i8]; T] = core::array::from_fn(|i| &x[i][first..first + width]);
+                    let mut sum = [zero(); T];
+                    for g in 0..vectors {
+                        let codes = load_u(&words[(b * vectors + g) * 4 * R..][..4 * R]);
+                        for f in 0..SLOT / B::BITS {
+                            let codes = field(codes, B::BITS, f);
+                            for i in 0..T {
+                                let x = splat(&x[i][g * (32 / B::BITS) + f * (32 / SLOT)..]);
+                                sum[i] = dot_field(sum[i], codes, x, B::BITS);
+                            }
+                        }
+                    }
+                    let at = b * width / B::BLOCK * if B::MINS { 2 } else { 1 };
+                    let d = load_f(&scales[at * 4 * R..][..4 * R]);
+                    for i in 0..T {
+                        let qsum = sums[i][first / width];
+                        let dx = splat_f(dx[i][first / 32]);
+                        let mut isum = to_float(finish(sum[i], B::BITS));
+                        // Integers below 2^24: exact.
+                        if bias(B::BITS) != 0.0 {
+                            isum = add(isum, splat_f(-bias(B::BITS) * qsum));
+                        }
+                        acc[i] = add(acc[i], mul(mul(d, dx), isum));
+                        if B::MINS {
+                            let m = load_f(&scales[(at + 1) * 4 * R..][..4 * R]);
+                            acc[i] = add(acc[i], mul(mul(m, dx), splat_f(qsum)));
+                        }
+                    }
+                }
+            }
+            for i in 0..T {
+                $crate::kernel::lanes::put(tile, t + i, p * R, &store_f(acc[i]));
+            }
+        }
+
+        $(#[$attr])*
+        fn i8(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
+            $crate::kernel::lanes::for_tiles!(i8_tile::<>, 4, panels, rows, tile);
+        }
+
+        $(#[$attr])*
+        #[inline]
+        fn i8_tile<const T: usize>(
+            panels: &Panels<'_>,
+            p: usize,
+            rows: &Rows,
+            t: usize,
+            tile: &mut Tile<'_>,
+        ) {
+            let acts = rows.token14();
+            let high: [&[u8]; T] = core::array::from_fn(|i| &acts.high(t + i)[..panels.cols]);
+            let low: [&[u8]; T] = core::array::from_fn(|i| &acts.low(t + i)[..panels.cols]);
+            let panel = panels.panel(p);
+            // One token alone would wait for its own sums: four chains of them, else one.
+            let chains = if T == 1 { 4 } else { 1 };
+            let mut s1 = [[zero(); 4]; T];
+            let mut s0 = [[zero(); 4]; T];
+            for (s, words) in panel[4 * R..].chunks_exact(16 * R).enumerate() {
+                if T == 1 {
+                    for line in 0..R / 4 {
+                        prefetch(words.as_ptr().wrapping_add(4096 + 64 * line));
+                    }
+                }
+                let high: [&[u8]; T] = core::array::from_fn(|i| &high[i][16 * s..16 * s + 16]);
+                let low: [&[u8]; T] = core::array::from_fn(|i| &low[i][16 * s..16 * s + 16]);
+                for g in 0..4 {
+                    let w = load_u(&words[g * 4 * R..][..4 * R]);
+                    for f in 0..SLOT / 8 {
+                        let w = byte(w, f);
+                        let k = 4 * g + f * (32 / SLOT);
+                        for i in 0..T {
+                            let c = g % chains;
+                            s1[i][c] = dot_byte(s1[i][c], w, splat_u(&high[i][k..]));
+                            s0[i][c] = dot_byte(s0[i][c], w, splat_u(&low[i][k..]));
+                        }
+                    }
+                }
+            }
+            for i in 0..T {
+                let mut out = [0.0; R];
+                let mut sums = [[0; R]; 2];
+                for c in 0..chains {
+                    let (s1, s0) = (store_i(s1[i][c]), store_i(s0[i][c]));
+                    for r in 0..R {
+                        sums[1][r] += s1[r];
+                        sums[0][r] += s0[r];
+                    }
+                }
+                for (r, (out, &scale)) in out.iter_mut().zip(&panels.scales[p * R..]).enumerate() {
+                    let s1 = sums[1][r] - 64 * layout::byte_sum(panel, r);
+                    *out = (s1 as f32 * 128.0 + sums[0][r] as f32) / acts.scale(t + i) * scale;
+                }
+                $crate::kernel::lanes::put(tile, t + i, p * R, &out);
+            }
+        }
+    };
+}
+pub(crate) use code_kernels;
+
+/// Expands to `fn float<T>(&Panels, &Rows, &mut Tile)`.
+macro_rules! float_kernels {
+    ($(#[$attr:meta])*) => {
+        $(#[$attr])*
+        fn float<W: Float>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
+            $crate::kernel::lanes::for_tiles!(float_tile::<W>, 2, panels, rows, tile);
+        }
+
+        $(#[$attr])*
+        #[inline]
+        fn float_tile<W: Float, const T: usize>(
+            panels: &Panels<'_>,
+            p: usize,
+            rows: &Rows,
+            t: usize,
+            tile: &mut Tile<'_>,
+        ) {
+            let x: [&[f32]; T] = core::array::from_fn(|i| &rows.floats(t + i)[..panels.cols]);
+            let bytes = W::BYTES * R;
+            let mut sum = [[zero_f(); 4]; T];
+            for (s, columns) in panels.panel(p).chunks_exact(4 * bytes).enumerate() {
+                if T == 1 {
+                    for line in 0..bytes / 16 {
+                        prefetch(columns.as_ptr().wrapping_add(4096 + 64 * line));
+                    }
+                }
+                let x: [&[f32]; T] = core::array::from_fn(|i| &x[i][4 * s..4 * s + 4]);
+                for j in 0..4 {
+                    let column = &columns[j * bytes..][..bytes];
+                    let w = match W::FORM {
+                        Form::F16 => load_f16(column),
+                        Form::BF16 => load_bf16(column),
+                        _ => load_f(column),
+                    };
+                    for i in 0..T {
+                        sum[i][j] = add(sum[i][j], mul(w, splat_f(x[i][j])));
+                    }
+                }
+            }
+            for i in 0..T {
+                let [a, b, c, d] = sum[i];
+                $crate::kernel::lanes::put(tile, t + i, p * R, &store_f(add(add(a, b), add(c, d))));
+            }
+        }
+    };
+}
+pub(crate) use float_kernels;
+
+use crate::pool::Tile;
+
+/// Writes those of `values`, which begin at row `first`, that are rows.
+#[inline(always)]
+pub(crate) fn put(tile: &mut Tile<'_>, t: usize, first: usize, values: &[f32]) {
+    let out = &mut tile.token(t)[first..];
+    let len = out.len().min(values.len());
+    out[..len].copy_from_slice(&values[..len]);
+}

@@ -1,0 +1,261 @@
+//! AVX2 (with F16C): 32-byte vectors, `vpmaddubsw` into 16-bit sums.
+//!
+//! ```text
+//! fields  32 columns of rows 0–3 | 32 columns of rows 4–7           (64 bytes)
+//! words   8 rows × 32 bits: four 8-bit slots each, 8 f32 scales     (R = 8)
+//! ```
+//! Overflow of the 16-bit sums:
+//! * ternary: code × 4 ≤ 8, |x| ≤ 127, two columns a lane: 2032 a group; 16 groups (512 columns) give
+//!   32512, then they are widened.
+//! * 2- and 4-bit words: 2 · 15 · 127 = 3810 a `dot`, 8 of them over 32 columns give 30480.
+//! * 8-bit words: |code| ≤ 128 as the unsigned operand, x with the code's sign as the signed one:
+//!   2 · 128 · 127 = 32512, widened at once.
+//! * bytes: x ≤ 127 unsigned, |w| ≤ 127: 2 · 127 · 127 = 32258, widened at once.
+
+use core::arch::x86_64::*;
+
+use super::has;
+use crate::{
+    act::Rows,
+    format::Form,
+    kernel::{
+        Kernel, Panels,
+        fields::field_kernel,
+        lanes::{code_kernels, float_kernels},
+        layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
+    },
+    pool::Tile,
+};
+
+pub(super) static TERNARY: Layout = layout::fields::<32>("ternary/8x32");
+pub(super) static Q2_WORDS: Layout = layout::words::<Q2, 8, 8>("q2/8");
+pub(super) static Q4_WORDS: Layout = layout::words::<Q4, 8, 8>("q4/8");
+pub(super) static Q8_WORDS: Layout = layout::words::<Q8, 8, 8>("q8/8");
+pub(super) static Q8X16_WORDS: Layout = layout::words::<Q8x16, 8, 8>("q8x16/8");
+pub(super) static I8_BYTES: Layout = layout::bytes::<8, 8>("i8/8");
+static F16_FLOATS: Layout = layout::floats::<F16, 8>("f16/8");
+static BF16_FLOATS: Layout = layout::floats::<BF16, 8>("bf16/8");
+static F32_FLOATS: Layout = layout::floats::<F32, 8>("f32/8");
+
+const fn kernel(
+    name: &'static str,
+    layout: &'static Layout,
+    run: unsafe fn(&Panels<'_>, &Rows, &mut Tile<'_>),
+) -> Kernel {
+    Kernel { name, isa: "avx2", layout, supported: || has!("avx2", "f16c"), run }
+}
+
+/// All forms.
+pub static KERNELS: [Kernel; 9] = [
+    kernel("ternary/avx2", &TERNARY, ternary),
+    kernel("q2/avx2", &Q2_WORDS, block::<Q2>),
+    kernel("q4/avx2", &Q4_WORDS, block::<Q4>),
+    kernel("q8/avx2", &Q8_WORDS, block::<Q8>),
+    kernel("q8x16/avx2", &Q8X16_WORDS, block::<Q8x16>),
+    kernel("i8/avx2", &I8_BYTES, i8),
+    kernel("f16/avx2", &F16_FLOATS, float::<F16>),
+    kernel("bf16/avx2", &BF16_FLOATS, float::<BF16>),
+    kernel("f32/avx2", &F32_FLOATS, float::<F32>),
+];
+
+type I = __m256i;
+type F = __m256;
+pub(super) const V: usize = 32;
+pub(super) const R: usize = 8;
+pub(super) const SLOT: usize = 8;
+const TOKENS: usize = 2;
+const RUN: usize = 16;
+
+field_kernel!(#[target_feature(enable = "avx2")]);
+code_kernels!(#[target_feature(enable = "avx2,f16c")]);
+float_kernels!(#[target_feature(enable = "avx2,f16c")]);
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn load_u(bytes: &[u8]) -> I {
+    let bytes = &bytes[..32];
+    // SAFETY: 32 bytes are there.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn load_i(bytes: &[i8]) -> I {
+    let bytes = &bytes[..32];
+    // SAFETY: 32 bytes are there.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn load_f(bytes: &[u8]) -> F {
+    _mm256_castsi256_ps(load_u(bytes))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+pub(super) fn load_f16(bytes: &[u8]) -> F {
+    _mm256_cvtph_ps(load_half(bytes))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn load_bf16(bytes: &[u8]) -> F {
+    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(load_half(bytes))))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_half(bytes: &[u8]) -> __m128i {
+    let bytes = &bytes[..16];
+    // SAFETY: 16 bytes are there.
+    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+}
+
+/// A hint; any address will do.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn prefetch(address: *const u8) {
+    _mm_prefetch::<_MM_HINT_T0>(address.cast());
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn splat(x: &[i8]) -> I {
+    _mm256_set1_epi32(i32::from_le_bytes([x[0] as u8, x[1] as u8, x[2] as u8, x[3] as u8]))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn splat_u(x: &[u8]) -> I {
+    _mm256_set1_epi32(i32::from_le_bytes([x[0], x[1], x[2], x[3]]))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn splat_f(x: f32) -> F {
+    _mm256_set1_ps(x)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn zero() -> I {
+    _mm256_setzero_si256()
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn zero_f() -> F {
+    _mm256_setzero_ps()
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn mul(a: F, b: F) -> F {
+    _mm256_mul_ps(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn add(a: F, b: F) -> F {
+    _mm256_add_ps(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn to_float(v: I) -> F {
+    _mm256_cvtepi32_ps(v)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn store_i(v: I) -> [i32; 8] {
+    let mut out = [0; 8];
+    // SAFETY: the array has 32 bytes.
+    unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), v) };
+    out
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn store_f(v: F) -> [f32; 8] {
+    let mut out = [0.0; 8];
+    // SAFETY: the array has 32 bytes.
+    unsafe { _mm256_storeu_ps(out.as_mut_ptr(), v) };
+    out
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn fields(v: I) -> [I; 4] {
+    let (one, four) = (_mm256_set1_epi8(0x03), _mm256_set1_epi8(0x0C));
+    let t = _mm256_srli_epi16::<4>(v);
+    [_mm256_and_si256(v, one), _mm256_and_si256(v, four), _mm256_and_si256(t, one), _mm256_and_si256(t, four)]
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn dot_code(sum: I, codes: I, x: I) -> I {
+    _mm256_add_epi16(sum, _mm256_maddubs_epi16(codes, x))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn widen(total: I, sum: I) -> I {
+    _mm256_add_epi32(total, _mm256_madd_epi16(sum, _mm256_set1_epi16(1)))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn fold([a, b, c, d]: [I; 4]) -> [i32; 4] {
+    let v = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+    let v = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
+    let mut out = [0; 4];
+    // SAFETY: the array has 16 bytes.
+    unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), v) };
+    out
+}
+
+/// Codes of fewer than 8 bits as unsigned bytes; 8-bit codes as they are.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn field(v: I, bits: usize, f: usize) -> I {
+    if bits == 8 {
+        return v;
+    }
+    let v = _mm256_srl_epi16(v, _mm_cvtsi32_si128((bits * f) as i32));
+    _mm256_and_si256(v, _mm256_set1_epi8((1 << bits) - 1))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn dot_field(sum: I, codes: I, x: I, bits: usize) -> I {
+    if bits == 8 {
+        let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes));
+        widen(sum, pairs)
+    } else {
+        dot_code(sum, codes, x)
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn finish(sum: I, bits: usize) -> I {
+    if bits == 8 { sum } else { _mm256_madd_epi16(sum, _mm256_set1_epi16(1)) }
+}
+
+const fn bias(bits: usize) -> f32 {
+    if bits == 2 { 1.0 } else { 0.0 }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn byte(v: I, _: usize) -> I {
+    v
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn dot_byte(sum: I, w: I, x: I) -> I {
+    widen(sum, _mm256_maddubs_epi16(x, w))
+}

@@ -1,0 +1,240 @@
+//! AVX-512 (F, BW, VL) with VNNI: 64-byte vectors, `vpdpbusd` into 32-bit sums.
+//!
+//! ```text
+//! fields  64 columns of rows 0–3 | 64 columns of rows 4–7           (128 bytes)
+//! words   16 rows × 32 bits: four 8-bit slots each, 16 f32 scales   (R = 16)
+//! ```
+//! Overflow: as in [`avxvnni`](super::avxvnni).
+
+use core::arch::x86_64::*;
+
+use super::{
+    avx2::{SLOT, prefetch},
+    avxvnni::bias,
+    has,
+};
+use crate::{
+    act::Rows,
+    format::Form,
+    kernel::{
+        Kernel, Panels,
+        fields::field_kernel,
+        lanes::{code_kernels, float_kernels},
+        layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
+    },
+    pool::Tile,
+};
+
+static TERNARY: Layout = layout::fields::<64>("ternary/8x64");
+static Q2_WORDS: Layout = layout::words::<Q2, 16, 8>("q2/16");
+static Q4_WORDS: Layout = layout::words::<Q4, 16, 8>("q4/16");
+static Q8_WORDS: Layout = layout::words::<Q8, 16, 8>("q8/16");
+static Q8X16_WORDS: Layout = layout::words::<Q8x16, 16, 8>("q8x16/16");
+static I8_BYTES: Layout = layout::bytes::<16, 8>("i8/16");
+static F16_FLOATS: Layout = layout::floats::<F16, 16>("f16/16");
+static BF16_FLOATS: Layout = layout::floats::<BF16, 16>("bf16/16");
+static F32_FLOATS: Layout = layout::floats::<F32, 16>("f32/16");
+
+const fn kernel(
+    name: &'static str,
+    layout: &'static Layout,
+    run: unsafe fn(&Panels<'_>, &Rows, &mut Tile<'_>),
+) -> Kernel {
+    let supported = || has!("avx2", "avx512f", "avx512bw", "avx512vl", "avx512vnni");
+    Kernel { name, isa: "avx512vnni", layout, supported, run }
+}
+
+/// All forms.
+pub static KERNELS: [Kernel; 9] = [
+    kernel("ternary/avx512vnni", &TERNARY, ternary),
+    kernel("q2/avx512vnni", &Q2_WORDS, block::<Q2>),
+    kernel("q4/avx512vnni", &Q4_WORDS, block::<Q4>),
+    kernel("q8/avx512vnni", &Q8_WORDS, block::<Q8>),
+    kernel("q8x16/avx512vnni", &Q8X16_WORDS, block::<Q8x16>),
+    kernel("i8/avx512vnni", &I8_BYTES, i8),
+    kernel("f16/avx512vnni", &F16_FLOATS, float::<F16>),
+    kernel("bf16/avx512vnni", &BF16_FLOATS, float::<BF16>),
+    kernel("f32/avx512vnni", &F32_FLOATS, float::<F32>),
+];
+
+type I = __m512i;
+type F = __m512;
+const V: usize = 64;
+const R: usize = 16;
+const TOKENS: usize = 4;
+const RUN: usize = usize::MAX / (2 * V);
+
+field_kernel!(#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]);
+code_kernels!(#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]);
+float_kernels!(#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]);
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_u(bytes: &[u8]) -> I {
+    let bytes = &bytes[..64];
+    // SAFETY: 64 bytes are there.
+    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_i(bytes: &[i8]) -> I {
+    let bytes = &bytes[..64];
+    // SAFETY: 64 bytes are there.
+    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_f(bytes: &[u8]) -> F {
+    _mm512_castsi512_ps(load_u(bytes))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_half(bytes: &[u8]) -> __m256i {
+    let bytes = &bytes[..32];
+    // SAFETY: 32 bytes are there.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_f16(bytes: &[u8]) -> F {
+    _mm512_cvtph_ps(load_half(bytes))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_bf16(bytes: &[u8]) -> F {
+    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(load_half(bytes))))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn splat(x: &[i8]) -> I {
+    _mm512_set1_epi32(i32::from_le_bytes([x[0] as u8, x[1] as u8, x[2] as u8, x[3] as u8]))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn splat_u(x: &[u8]) -> I {
+    _mm512_set1_epi32(i32::from_le_bytes([x[0], x[1], x[2], x[3]]))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn splat_f(x: f32) -> F {
+    _mm512_set1_ps(x)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn zero() -> I {
+    _mm512_setzero_si512()
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn zero_f() -> F {
+    _mm512_setzero_ps()
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn mul(a: F, b: F) -> F {
+    _mm512_mul_ps(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn add(a: F, b: F) -> F {
+    _mm512_add_ps(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn to_float(v: I) -> F {
+    _mm512_cvtepi32_ps(v)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn store_i(v: I) -> [i32; 16] {
+    let mut out = [0; 16];
+    // SAFETY: the array has 64 bytes.
+    unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), v) };
+    out
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn store_f(v: F) -> [f32; 16] {
+    let mut out = [0.0; 16];
+    // SAFETY: the array has 64 bytes.
+    unsafe { _mm512_storeu_ps(out.as_mut_ptr(), v) };
+    out
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn fields(v: I) -> [I; 4] {
+    let (one, four) = (_mm512_set1_epi8(0x03), _mm512_set1_epi8(0x0C));
+    let t = _mm512_srli_epi16::<4>(v);
+    [_mm512_and_si512(v, one), _mm512_and_si512(v, four), _mm512_and_si512(t, one), _mm512_and_si512(t, four)]
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn dot_code(sum: I, codes: I, x: I) -> I {
+    _mm512_dpbusd_epi32(sum, codes, x)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn widen(total: I, sum: I) -> I {
+    _mm512_add_epi32(total, sum)
+}
+
+#[inline]
+#[target_feature(enable = "avx2,avx512f")]
+fn fold(v: [I; 4]) -> [i32; 4] {
+    super::avx2::fold(
+        v.map(|v| _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64::<1>(v))),
+    )
+}
+
+/// Codes as unsigned bytes; 8-bit codes plus 128.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn field(v: I, bits: usize, f: usize) -> I {
+    if bits == 8 {
+        return _mm512_xor_si512(v, _mm512_set1_epi8(-128));
+    }
+    let v = _mm512_srl_epi16(v, _mm_cvtsi32_si128((bits * f) as i32));
+    _mm512_and_si512(v, _mm512_set1_epi8((1 << bits) - 1))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn dot_field(sum: I, codes: I, x: I, _: usize) -> I {
+    _mm512_dpbusd_epi32(sum, codes, x)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn finish(sum: I, _: usize) -> I {
+    sum
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn byte(v: I, _: usize) -> I {
+    v
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn dot_byte(sum: I, w: I, x: I) -> I {
+    _mm512_dpbusd_epi32(sum, x, w)
+}
