@@ -1,0 +1,187 @@
+/** How fast this machine runs the loaded model, in this browser, now. */
+
+import { signal } from "@preact/signals";
+import { NoModel } from "../model/About";
+import { engine, failureOf, model, type Failure } from "../model/engine";
+import { busy } from "../state/answer";
+import { theme } from "../state/settings";
+import { bytes, speed } from "../text/format";
+import { announce } from "../ui/announce";
+import { CopyButton } from "../ui/CopyButton";
+import { Trouble } from "../ui/Trouble";
+import { measure, type Bench as Result, stages } from "./measure";
+import { Plot } from "./Plot";
+
+const result = signal<Result | null>(null);
+const running = signal<AbortController | null>(null);
+const trouble = signal<Failure | null>(null);
+
+async function run(): Promise<void> {
+  const subject = engine.value;
+  if (!subject || running.value || busy.value) return;
+  const abort = new AbortController();
+  running.value = abort;
+  trouble.value = null;
+  const { info, flavour } = subject;
+  result.value = {
+    model: model.value.name,
+    flavour,
+    kernels: info.kernels,
+    threads: info.threads,
+    isolated: window.crossOriginIsolated,
+    bytesPerToken: info.packedBytes,
+    readings: [],
+  };
+  try {
+    for await (const reading of measure(subject, abort.signal)) {
+      if (abort.signal.aborted) break;
+      const now: Result = result.value;
+      result.value = { ...now, readings: [...now.readings, reading] };
+      announce(`${speed(reading.decodeTokensPerSecond)} tokens per second at ${reading.context} tokens`);
+    }
+  } catch (error) {
+    const failure = failureOf(error);
+    if (failure.code !== "cancelled") trouble.value = failure;
+  }
+  running.value = null;
+}
+
+function gigabytes(perSecond: number): string {
+  return (perSecond / 1e9).toFixed(perSecond < 1e10 ? 2 : 1);
+}
+
+function Table({ bench }: { bench: Result }) {
+  return (
+    <div class="tablebox" tabIndex={0} role="region" aria-label="Readings">
+      <table class="data figures">
+        <thead>
+          <tr>
+            <th scope="col" class="right">
+              Context
+            </th>
+            <th scope="col" class="right">
+              Prompt, tok/s
+            </th>
+            <th scope="col" class="right">
+              Answer, tok/s
+            </th>
+            <th scope="col" class="right">
+              Weights read, GB/s
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {bench.readings.map(({ context, prefillTokensPerSecond, decodeTokensPerSecond }) => (
+            <tr key={context}>
+              <td class="right">{context}</td>
+              <td class="right">{speed(prefillTokensPerSecond)}</td>
+              <td class="right">{speed(decodeTokensPerSecond)}</td>
+              <td class="right">{gigabytes(decodeTokensPerSecond * bench.bytesPerToken)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+export function Bench() {
+  const { info } = model.value;
+  const bench = result.value;
+  const first = bench?.readings[0];
+  const now = running.value;
+  return (
+    <div class="scroll" id="content" tabIndex={-1}>
+      <article class="page">
+        <h2>How fast is it here?</h2>
+        <p class="lead">
+          Reads a prompt and writes a few words at growing lengths of context, with the model that is loaded. Other tabs and programs slow it down.
+        </p>
+        {!info && <NoModel>Measuring needs a loaded model.</NoModel>}
+        {info && (
+          <div class="bench-bar">
+            {now ? (
+              <button type="button" class="button" onClick={() => now.abort()}>
+                Stop
+              </button>
+            ) : (
+              <button type="button" class="button main" disabled={busy.value} onClick={() => void run()}>
+                {bench ? "Measure again" : "Measure"}
+              </button>
+            )}
+            {now && (
+              <span class="aside figures">
+                <span class="trits" aria-hidden="true">
+                  <i />
+                  <i />
+                  <i />
+                </span>{" "}
+                {bench?.readings.length ?? 0} of {stages(info.context).length}
+              </span>
+            )}
+            {busy.value && !now && <span class="aside">An answer is being written; wait for it or stop it.</span>}
+          </div>
+        )}
+        {trouble.value && <Trouble code={trouble.value.code} message={trouble.value.message} />}
+        {bench && (
+          <>
+            <dl class="facts figures">
+              {first && (
+                <>
+                  <div>
+                    <dt>Prompt</dt>
+                    <dd>{speed(first.prefillTokensPerSecond)} tok/s</dd>
+                  </div>
+                  <div>
+                    <dt>Answer</dt>
+                    <dd>{speed(first.decodeTokensPerSecond)} tok/s</dd>
+                  </div>
+                  <div>
+                    <dt>Weights read</dt>
+                    <dd>{gigabytes(first.decodeTokensPerSecond * bench.bytesPerToken)} GB/s</dd>
+                  </div>
+                </>
+              )}
+              <div>
+                <dt>Model</dt>
+                <dd>{bench.model}</dd>
+              </div>
+              <div>
+                <dt>Per token</dt>
+                <dd>{bytes(bench.bytesPerToken)}</dd>
+              </div>
+              <div>
+                <dt>Engine</dt>
+                <dd>{bench.flavour}</dd>
+              </div>
+              <div>
+                <dt>Kernels</dt>
+                <dd>{bench.kernels.join(", ")}</dd>
+              </div>
+              <div>
+                <dt>Threads</dt>
+                <dd>
+                  {bench.threads}
+                  {bench.isolated ? "" : " (the page is not isolated)"}
+                </dd>
+              </div>
+            </dl>
+            {bench.readings.length > 1 && (
+              <>
+                <h3>As the context grows</h3>
+                <Plot readings={bench.readings} dark={theme.value} />
+              </>
+            )}
+            {bench.readings.length > 0 && <Table bench={bench} />}
+            {bench.readings.length > 0 && !now && (
+              <p class="bench-bar">
+                <CopyButton text={JSON.stringify(bench, null, 2)} label="Copy as JSON" />
+                <span class="aside">Copy as JSON</span>
+              </p>
+            )}
+          </>
+        )}
+      </article>
+    </div>
+  );
+}

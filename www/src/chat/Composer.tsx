@@ -1,0 +1,91 @@
+/** Where a question is written. Enter sends, Shift+Enter breaks the line, Escape stops the answer. */
+
+import { signal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { memory, model } from "../model/engine";
+import { touch } from "../offline/install";
+import { ask, busy, live, stop } from "../state/answer";
+import { bytes, speed } from "../text/format";
+import { Glyph } from "../ui/icons";
+
+/** What is being written, kept across views. */
+export const draft = signal("");
+
+/** Where `/` leads. */
+export const COMPOSER = "composer";
+
+function Meters() {
+  const now = live.value;
+  const used = memory.value;
+  return (
+    <p class="meters figures">
+      {now && now.speed > 0 && <span>{speed(now.speed)} tok/s</span>}
+      {now && now.count > 0 && <span>{now.count} tokens</span>}
+      {used !== null && <span>{bytes(used)} in memory</span>}
+      {!now && used === null && <span>Nothing you write leaves this tab.</span>}
+    </p>
+  );
+}
+
+export function Composer() {
+  const area = useRef<HTMLTextAreaElement>(null);
+  const text = draft.value;
+
+  // Browsers without `field-sizing` grow the box by hand.
+  useEffect(() => {
+    const element = area.current;
+    if (!element || CSS.supports("field-sizing", "content")) return;
+    element.style.height = "auto";
+    element.style.height = `${element.scrollHeight}px`;
+  }, [text]);
+
+  const send = () => {
+    if (busy.value || !text.trim()) return;
+    ask(text);
+    draft.value = "";
+  };
+  return (
+    <div class="composer column">
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          send();
+        }}
+      >
+        <textarea
+          ref={area}
+          id={COMPOSER}
+          aria-label="Message"
+          placeholder={`Ask ${model.value.name || "the model"}`}
+          rows={1}
+          value={text}
+          onInput={(event) => {
+            draft.value = event.currentTarget.value;
+            touch();
+          }}
+          onKeyDown={(event) => {
+            if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+              event.preventDefault();
+              send();
+            }
+          }}
+        />
+        {busy.value ? (
+          <button type="button" class="icon send halt" aria-label="Stop" title="Stop (Esc)" onClick={stop}>
+            <Glyph name="stop" />
+          </button>
+        ) : (
+          <button type="submit" class="icon send" aria-label="Send" title="Send (Enter)" disabled={!text.trim()}>
+            <Glyph name="send" />
+          </button>
+        )}
+      </form>
+      <div class="under">
+        <Meters />
+        <p class="keys">
+          <kbd>Enter</kbd> sends, <kbd>Shift Enter</kbd> breaks the line, <kbd>Ctrl K</kbd> finds
+        </p>
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,74 @@
+/** The stage of a chat: its turns, the one being written, what stands in the way, and the composer. */
+
+import { useEffect, useRef } from "preact/hooks";
+import { LoadStrip } from "../model/LoadStrip";
+import { live, resume } from "../state/answer";
+import { chat, shownReply } from "../state/chats";
+import { Composer } from "./Composer";
+import { Hello } from "./Hello";
+import { Answered, Answering, Asked } from "./Message";
+
+/** Keeps the end of a growing reply in view, unless the reader scrolled up. */
+function useFollow(key: string | undefined) {
+  const box = useRef<HTMLDivElement>(null);
+  const pinned = useRef(true);
+  useEffect(() => {
+    pinned.current = true;
+    const element = box.current;
+    if (element) element.scrollTop = element.scrollHeight;
+  }, [key]);
+  useEffect(() => {
+    const element = box.current;
+    if (!element) return;
+    const watch = () => {
+      pinned.current = element.scrollHeight - element.scrollTop - element.clientHeight < 60;
+    };
+    const follow = new ResizeObserver(() => {
+      if (pinned.current && live.value) element.scrollTop = element.scrollHeight;
+    });
+    element.addEventListener("scroll", watch, { passive: true });
+    const inner = element.firstElementChild;
+    if (inner) follow.observe(inner);
+    return () => {
+      element.removeEventListener("scroll", watch);
+      follow.disconnect();
+    };
+  }, [key]);
+  return box;
+}
+
+export function Conversation() {
+  const one = chat.value;
+  const now = live.value;
+  const box = useFollow(one?.id);
+  const unanswered = one?.turns.at(-1)?.role === "user" && !now;
+  return (
+    <>
+      <div class="scroll" ref={box} tabIndex={-1} id="content">
+        {one ? (
+          <ol class="turns column" aria-label="Conversation">
+            {one.turns.map((turn, index) => {
+              if (turn.role === "user") return <Asked key={index} text={turn.text} index={index} />;
+              if (now?.chat === one.id && now.turn === index) return <Answering key={index} live={now} />;
+              const reply = shownReply(turn);
+              return reply && <Answered key={index} reply={reply} index={index} versions={turn.replies.length} shown={turn.shown} />;
+            })}
+            {unanswered && (
+              <li class="turn answered">
+                <button type="button" class="button" onClick={resume}>
+                  Answer this
+                </button>
+              </li>
+            )}
+          </ol>
+        ) : (
+          <Hello />
+        )}
+      </div>
+      <div class="column">
+        <LoadStrip />
+      </div>
+      <Composer />
+    </>
+  );
+}

@@ -1,0 +1,26 @@
+/** Where the page begins. */
+
+import "./style/fonts.css";
+import "./style/base.css";
+import "./style/layout.css";
+import "./style/chat.css";
+import "./style/views.css";
+import { render } from "preact";
+import { App } from "./app";
+import { begin } from "./model/engine";
+import { install } from "./offline/install";
+import { restoreChats } from "./state/chats";
+
+// Workers are the only scripts this page makes by address, and they are its own.
+window.trustedTypes?.createPolicy("default", {
+  createScriptURL: (address) => {
+    if (new URL(address, document.baseURI).origin !== location.origin) throw new TypeError("a script from elsewhere");
+    return address;
+  },
+});
+
+const root = document.getElementById("app");
+if (root) render(<App />, root);
+void restoreChats();
+await install();
+await begin();

@@ -1,0 +1,70 @@
+/** Above the composer while a model is on its way: phase, bytes, rate, time left; or why it did not come. */
+
+import type { Progress } from "ternlight";
+import { bytes, duration } from "../text/format";
+import { Glyph } from "../ui/icons";
+import { modelsOpen } from "../ui/route";
+import { Trouble } from "../ui/Trouble";
+import { cancelLoad, model, retryLoad } from "./engine";
+
+const PHASES: Record<Progress["phase"], string> = {
+  resolve: "Asking for the file",
+  wait: "Connection lost, trying again",
+  cache: "Reading from this browser",
+  download: "Downloading",
+  file: "Reading from the disk",
+  prepare: "Preparing",
+};
+
+export function LoadStrip() {
+  const { state, name, progress, trouble } = model.value;
+  if (state === "failed" && trouble) {
+    return (
+      <div class="loading">
+        <Trouble code={trouble.code} message={trouble.message} onRetry={retryLoad}>
+          <button type="button" class="button" onClick={() => (modelsOpen.value = true)}>
+            Choose another model
+          </button>
+        </Trouble>
+      </div>
+    );
+  }
+  if (state !== "loading") return null;
+  const phase = progress?.phase ?? "resolve";
+  const done = progress?.loaded ?? 0;
+  const total = progress?.total ?? null;
+  const rate = progress?.rate ?? 0;
+  const left = progress?.secondsLeft ?? null;
+  const part = total ? Math.min(done / total, 1) : null;
+  return (
+    <section class="loading" aria-label="Loading the model">
+      <div class="say">
+        <strong>{name}</strong>
+        <button type="button" class="icon small" aria-label="Cancel loading" title="Cancel" onClick={cancelLoad}>
+          <Glyph name="close" />
+        </button>
+      </div>
+      <div
+        class="track"
+        role="progressbar"
+        aria-label={`${PHASES[phase]} ${name}`}
+        aria-valuemin={0}
+        aria-valuemax={100}
+        aria-valuenow={part === null ? undefined : Math.floor(part * 100)}
+      >
+        <i style={{ width: `${((part ?? 0) * 100).toFixed(1)}%` }} />
+      </div>
+      <div class="tell figures">
+        <span>
+          {PHASES[phase]}
+          {progress && progress.fileCount > 1 ? ` ${progress.fileIndex + 1} of ${progress.fileCount}` : ""}
+          {total ? `, ${bytes(done)} of ${bytes(total)}` : done > 0 ? `, ${bytes(done)}` : ""}
+        </span>
+        <span>
+          {rate > 0 && `${bytes(rate)}/s`}
+          {left !== null && left >= 1 && `, ${duration(left)} left`}
+        </span>
+      </div>
+    </section>
+  );
+}

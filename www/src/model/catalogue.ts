@@ -1,0 +1,50 @@
+/** The models the page offers by itself. The first is the default; its file lies beside the page, so nothing else is asked. */
+
+export interface Offer {
+  /** A URL (relative ones belong to this page) or `hf:owner/repo/file`. */
+  source: string;
+  name: string;
+  note: string;
+  /** Bytes of the file; null where it is not pinned. */
+  size: number | null;
+  sha256?: string;
+}
+
+export const OFFERS: [Offer, ...Offer[]] = [
+  {
+    source: "models/SmolLM2-135M-Instruct.Q4_1.gguf",
+    name: "SmolLM2 135M Instruct",
+    note: "Small and quick, for short questions in English. Hugging Face, Apache-2.0.",
+    size: 98_362_432,
+    sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+  },
+  {
+    source: "hf:microsoft/bitnet-b1.58-2B-4T-gguf/ggml-model-i2_s.gguf",
+    name: "BitNet b1.58 2B 4T",
+    note: "Every weight of its layers is −1, 0 or +1. About 1.2 GB from huggingface.co. Microsoft, MIT.",
+    size: null,
+  },
+];
+
+/** A model as the page knows it before it is loaded. */
+export interface Choice {
+  name: string;
+  size: number | null;
+  from: { source: string; sha256?: string } | { files: File[] };
+}
+
+/** The last part of an address, without its ending, as a name. */
+export function nameOf(source: string): string {
+  const file = source.split(/[?#]/)[0]?.split("/").findLast(Boolean) ?? source;
+  try {
+    return decodeURIComponent(file).replace(/\.gguf$/i, "");
+  } catch {
+    return file.replace(/\.gguf$/i, "");
+  }
+}
+
+export function offered(source: string): Choice {
+  const offer = OFFERS.find((one) => one.source === source);
+  if (!offer) return { name: nameOf(source), size: null, from: { source } };
+  return { name: offer.name, size: offer.size, from: offer.sha256 ? { source, sha256: offer.sha256 } : { source } };
+}

@@ -1,0 +1,139 @@
+/** How the model answers: system prompt, sampling, and what the engine may use. Changes hold from the next reply on. */
+
+import { model, reload } from "../model/engine";
+import { DEFAULTS, LIMITS, type NumberSetting, set, settings } from "../state/settings";
+import { Glyph } from "./icons";
+import { settingsOpen } from "./route";
+
+interface SlideProps {
+  name: NumberSetting;
+  label: string;
+  hint: string;
+  off?: { at: number; says: string };
+}
+
+function Slide({ name, label, hint, off }: SlideProps) {
+  const value = settings.value[name];
+  const { min, max, step } = LIMITS[name];
+  return (
+    <div class="field">
+      <div class="pair">
+        <label for={`set-${name}`}>{label}</label>
+        <output class="figures" for={`set-${name}`}>
+          {off?.at === value ? off.says : value}
+        </output>
+      </div>
+      <input
+        id={`set-${name}`}
+        type="range"
+        min={min}
+        max={max}
+        step={step}
+        value={value}
+        aria-describedby={`hint-${name}`}
+        aria-valuetext={off?.at === value ? off.says : String(value)}
+        onInput={(event) => set(name, Number(event.currentTarget.value))}
+      />
+      <p class="hint" id={`hint-${name}`}>
+        {hint}
+      </p>
+    </div>
+  );
+}
+
+/** A whole number typed in; empty means `none`. */
+function Whole({ name, label, hint, none }: { name: "maxTokens" | "threads" | "context" | "seed"; label: string; hint: string; none: number | null }) {
+  const value = settings.value[name];
+  const limits = name === "seed" ? { min: 0, max: Number.MAX_SAFE_INTEGER, step: 1 } : { ...LIMITS[name], step: 1 };
+  return (
+    <div class="field">
+      <label for={`set-${name}`}>{label}</label>
+      <input
+        id={`set-${name}`}
+        type="number"
+        min={limits.min}
+        max={limits.max}
+        step={limits.step}
+        placeholder={none === null ? "random" : "auto"}
+        value={value === none ? "" : String(value)}
+        aria-describedby={`hint-${name}`}
+        onChange={(event) => {
+          const { value: text, valueAsNumber: wanted } = event.currentTarget;
+          if (text === "") {
+            if (name === "seed") set("seed", null);
+            else set(name, none ?? DEFAULTS[name]);
+          } else if (Number.isFinite(wanted)) set(name, Math.round(Math.min(Math.max(wanted, limits.min), limits.max)));
+        }}
+      />
+      <p class="hint" id={`hint-${name}`}>
+        {hint}
+      </p>
+    </div>
+  );
+}
+
+export function SettingsPanel() {
+  const now = settings.value;
+  const running = model.value.running;
+  const stale = running !== null && (running.threads !== now.threads || running.context !== now.context);
+  return (
+    <aside class="panel" aria-label="Settings" id="settings">
+      <div class="panel-head">
+        <h2>Settings</h2>
+        <button type="button" class="icon" aria-label="Close settings" onClick={() => (settingsOpen.value = false)}>
+          <Glyph name="close" />
+        </button>
+      </div>
+      <form onSubmit={(event) => event.preventDefault()}>
+        <div class="field">
+          <label for="set-system">System prompt</label>
+          <textarea
+            id="set-system"
+            rows={4}
+            value={now.system}
+            placeholder="The model's own"
+            aria-describedby="hint-system"
+            onInput={(event) => set("system", event.currentTarget.value)}
+          />
+          <p class="hint" id="hint-system">
+            Said to the model before every conversation. Leave it empty to use what the model came with.
+          </p>
+        </div>
+        <hr />
+        <Slide name="temperature" label="Temperature" hint="0 always takes the likeliest token; more is freer." off={{ at: 0, says: "greedy" }} />
+        <Slide name="topP" label="Top p" hint="Draws from the likeliest tokens that make up this share." off={{ at: 1, says: "off" }} />
+        <Slide name="topK" label="Top k" hint="Draws from at most this many tokens." off={{ at: 0, says: "off" }} />
+        <Slide name="minP" label="Min p" hint="Leaves out tokens less likely than this part of the best." off={{ at: 0, says: "off" }} />
+        <Slide name="repetitionPenalty" label="Repetition penalty" hint="Makes words that were just used less likely." off={{ at: 1, says: "off" }} />
+        <Whole name="maxTokens" label="Longest reply" hint="In tokens; a token is about three quarters of a word." none={-1} />
+        <Whole name="seed" label="Seed" hint="The same seed, model and question give the same reply on any machine." none={null} />
+        <div class="field check">
+          <input
+            id="set-probabilities"
+            type="checkbox"
+            checked={now.probabilities}
+            aria-describedby="hint-probabilities"
+            onChange={(event) => set("probabilities", event.currentTarget.checked)}
+          />
+          <div>
+            <label for="set-probabilities">Keep token probabilities</label>
+            <p class="hint" id="hint-probabilities">
+              To look at what the model was thinking.
+            </p>
+          </div>
+        </div>
+        <hr />
+        <Whole name="threads" label="Threads" hint="How many cores the engine uses, where the page may use threads." none={0} />
+        <Whole name="context" label="Context" hint="How many tokens of a conversation the model sees. More takes more memory." none={0} />
+        {stale && (
+          <button type="button" class="button" onClick={() => void reload()}>
+            Reload the model to apply
+          </button>
+        )}
+        <button type="button" class="button" onClick={() => (settings.value = { ...DEFAULTS, system: now.system })}>
+          Reset sampling and engine
+        </button>
+      </form>
+    </aside>
+  );
+}

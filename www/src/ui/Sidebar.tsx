@@ -1,0 +1,201 @@
+/** The conversations kept in this browser, and the way to everything else. */
+
+import { signal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { busy } from "../state/answer";
+import { type Chat, chat, chats, exportChat, openChat, removeChat, renameChat } from "../state/chats";
+import { durable } from "../state/database";
+import { theme } from "../state/settings";
+import { day } from "../text/format";
+import { type GlyphName, Glyph } from "./icons";
+import { notify } from "./Notice";
+import { drawer, go, route, type Route } from "./route";
+
+const renaming = signal<string | null>(null);
+
+function newChat(): void {
+  go("chat");
+  openChat(null);
+  drawer.value = null;
+  document.getElementById("composer")?.focus();
+}
+
+export function deleteWithUndo(one: Chat): void {
+  const undo = removeChat(one.id);
+  notify(`Deleted “${one.title}”`, { label: "Undo", run: undo });
+}
+
+function ChatMenu({ one }: { one: Chat }) {
+  const menu = useRef<HTMLDivElement>(null);
+  const button = useRef<HTMLButtonElement>(null);
+  const id = `menu-${one.id}`;
+  useEffect(() => {
+    const element = menu.current;
+    const place = (event: Event) => {
+      const open = (event as ToggleEvent).newState === "open";
+      button.current?.setAttribute("aria-expanded", String(open));
+      const at = button.current?.getBoundingClientRect();
+      if (!open || !at || !element) return;
+      element.style.left = `${Math.min(at.left, window.innerWidth - element.offsetWidth - 8)}px`;
+      element.style.top = `${Math.min(at.bottom + 4, window.innerHeight - element.offsetHeight - 8)}px`;
+    };
+    element?.addEventListener("toggle", place);
+    return () => element?.removeEventListener("toggle", place);
+  }, []);
+  const act = (run: () => void) => () => {
+    menu.current?.hidePopover();
+    run();
+  };
+  return (
+    <>
+      <button
+        ref={button}
+        type="button"
+        class="icon small more"
+        aria-label={`More for ${one.title}`}
+        aria-expanded="false"
+        popovertarget={id}
+      >
+        <Glyph name="more" />
+      </button>
+      <div ref={menu} id={id} class="menu" popover="auto">
+        <button type="button" onClick={act(() => (renaming.value = one.id))}>
+          <Glyph name="pen" /> Rename
+        </button>
+        <button type="button" onClick={act(() => exportChat(one, "markdown"))}>
+          <Glyph name="down" /> Export as Markdown
+        </button>
+        <button type="button" onClick={act(() => exportChat(one, "json"))}>
+          <Glyph name="down" /> Export as JSON
+        </button>
+        <button type="button" class="danger" disabled={busy.value && chat.value?.id === one.id} onClick={act(() => deleteWithUndo(one))}>
+          <Glyph name="bin" /> Delete
+        </button>
+      </div>
+    </>
+  );
+}
+
+function Rename({ one }: { one: Chat }) {
+  const field = useRef<HTMLInputElement>(null);
+  useEffect(() => field.current?.select(), []);
+  const finish = (keep: boolean) => {
+    if (renaming.value !== one.id) return;
+    renaming.value = null;
+    if (keep) renameChat(one.id, field.current?.value ?? "");
+  };
+  return (
+    <input
+      ref={field}
+      type="text"
+      aria-label="Name of the conversation"
+      defaultValue={one.title}
+      onBlur={() => finish(true)}
+      onKeyDown={(event) => {
+        if (event.key === "Enter") finish(true);
+        if (event.key === "Escape") {
+          event.stopPropagation();
+          finish(false);
+        }
+      }}
+    />
+  );
+}
+
+function groups(all: Chat[]): { name: string; items: Chat[] }[] {
+  const result: { name: string; items: Chat[] }[] = [];
+  for (const one of all) {
+    const name = day(one.updated);
+    const last = result.at(-1);
+    if (last?.name === name) last.items.push(one);
+    else result.push({ name, items: [one] });
+  }
+  return result;
+}
+
+const THEMES = { auto: "light", light: "dark", dark: "auto" } as const;
+const THEME_GLYPHS: Record<keyof typeof THEMES, GlyphName> = { auto: "auto", light: "sun", dark: "moon" };
+const THEME_NAMES = { auto: "as the system", light: "light", dark: "dark" };
+
+function ViewButton({ to, glyph, children }: { to: Route; glyph: GlyphName; children: string }) {
+  return (
+    <button
+      type="button"
+      class="button plain"
+      aria-current={route.value === to ? "page" : undefined}
+      onClick={() => {
+        go(to);
+        drawer.value = null;
+      }}
+    >
+      <Glyph name={glyph} /> {children}
+    </button>
+  );
+}
+
+export function Sidebar() {
+  const open = chat.value;
+  return (
+    <nav class="side" aria-label="Conversations and views" id="side">
+      <div class="brand">
+        <img src="./icon.svg" alt="" width="30" height="30" />
+        <strong>ternlight</strong>
+      </div>
+      <button type="button" class="button" onClick={newChat}>
+        <Glyph name="plus" /> New chat
+      </button>
+      <div class="chats">
+        {groups(chats.value).map((group) => (
+          <section key={group.name} aria-label={group.name}>
+            <h2>{group.name}</h2>
+            <ul>
+              {group.items.map((one) => (
+                <li key={one.id}>
+                  {renaming.value === one.id ? (
+                    <Rename one={one} />
+                  ) : (
+                    <>
+                      <button
+                        type="button"
+                        class="open"
+                        title={one.title}
+                        aria-current={open?.id === one.id && route.value === "chat" ? "true" : undefined}
+                        onClick={() => {
+                          openChat(one.id);
+                          go("chat");
+                          drawer.value = null;
+                        }}
+                      >
+                        {one.title}
+                      </button>
+                      <ChatMenu one={one} />
+                    </>
+                  )}
+                </li>
+              ))}
+            </ul>
+          </section>
+        ))}
+        {!durable.value && <p class="hint">This browser keeps no conversations: they end with the tab.</p>}
+      </div>
+      <div class="side-foot">
+        <ViewButton to="about" glyph="layers">
+          About this model
+        </ViewButton>
+        <ViewButton to="bench" glyph="chart">
+          Bench
+        </ViewButton>
+        <button
+          type="button"
+          class="button plain"
+          aria-label={`Colours: ${THEME_NAMES[theme.value]}. Change.`}
+          onClick={() => (theme.value = THEMES[theme.value])}
+        >
+          <Glyph name={THEME_GLYPHS[theme.value]} /> Colours {THEME_NAMES[theme.value]}
+        </button>
+      </div>
+    </nav>
+  );
+}
+
+export { newChat };
