@@ -1,12 +1,13 @@
 /** The whole page: sidebar, stage, panels, and the keys and drops that work everywhere. */
 
 import { signal } from "@preact/signals";
+import { lazy, Suspense } from "preact/compat";
 import { useEffect } from "preact/hooks";
+import { COMPOSER } from "./chat/Composer";
+import { Conversation } from "./chat/Conversation";
 import { About } from "./model/About";
 import { loadFile, model } from "./model/engine";
 import { Models } from "./model/Models";
-import { Bench } from "./bench/Bench";
-import { Conversation } from "./chat/Conversation";
 import { busy, stop } from "./state/answer";
 import { chat } from "./state/chats";
 import { Announcer } from "./ui/announce";
@@ -16,6 +17,9 @@ import { Palette } from "./ui/Palette";
 import { drawer, go, modelsOpen, paletteOpen, route, settingsOpen } from "./ui/route";
 import { SettingsPanel } from "./ui/SettingsPanel";
 import { newChat, Sidebar } from "./ui/Sidebar";
+
+// The bench brings a plotting library that a chat has no use for.
+const Bench = lazy(() => import("./bench/Bench").then((part) => part.Bench));
 
 const dragging = signal(false);
 
@@ -40,7 +44,12 @@ function Top() {
         <Glyph name="menu" />
       </button>
       <h1 class={here === "chat" && !chat.value ? "blank" : undefined}>{title}</h1>
-      <button type="button" class="model-chip" title="Choose a model" onClick={() => (modelsOpen.value = true)}>
+      <button
+        type="button"
+        class="model-chip"
+        title="Choose a model"
+        onClick={() => (modelsOpen.value = true)}
+      >
         <span class="lamp" data-state={state} />
         <span class="unseen">Model:</span>
         <span>{name}</span>
@@ -64,7 +73,10 @@ function Top() {
 }
 
 function typing(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && (target.isContentEditable || /^(?:INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
+  return (
+    target instanceof HTMLElement &&
+    (target.isContentEditable || /^(?:INPUT|TEXTAREA|SELECT)$/.test(target.tagName))
+  );
 }
 
 function onKey(event: KeyboardEvent): void {
@@ -75,10 +87,16 @@ function onKey(event: KeyboardEvent): void {
     if (drawer.value) drawer.value = null;
     else if (busy.value) stop();
     else if (settingsOpen.value) settingsOpen.value = false;
-  } else if (event.key === "/" && !typing(event.target) && !event.ctrlKey && !event.metaKey && !event.altKey) {
+  } else if (
+    event.key === "/" &&
+    !typing(event.target) &&
+    !event.ctrlKey &&
+    !event.metaKey &&
+    !event.altKey
+  ) {
     event.preventDefault();
     go("chat");
-    requestAnimationFrame(() => document.getElementById("composer")?.focus());
+    requestAnimationFrame(() => document.getElementById(COMPOSER)?.focus());
   } else if ((event.ctrlKey || event.metaKey) && event.shiftKey && event.key.toLowerCase() === "o") {
     event.preventDefault();
     newChat();
@@ -134,19 +152,24 @@ export function App() {
   const covered = drawer.value !== null || panel;
   return (
     <>
-      <a class="skip button" href="#composer" onClick={(event) => {
-        event.preventDefault();
-        document.getElementById(here === "chat" ? "composer" : "content")?.focus();
-      }}>
-        Skip to the conversation
-      </a>
+      <button
+        type="button"
+        class="skip button"
+        onClick={() => document.getElementById(here === "chat" ? COMPOSER : "content")?.focus()}
+      >
+        Skip to the {here === "chat" ? "message" : "content"}
+      </button>
       <div class="shell" data-drawer={drawer.value ? "open" : undefined}>
         <Sidebar />
         <main class="stage">
           <Top />
           {here === "chat" && <Conversation />}
           {here === "about" && <About />}
-          {here === "bench" && <Bench />}
+          {here === "bench" && (
+            <Suspense fallback={null}>
+              <Bench />
+            </Suspense>
+          )}
         </main>
         {panel && <SettingsPanel />}
         {covered && (
@@ -164,7 +187,9 @@ export function App() {
       </div>
       {modelsOpen.value && <Models />}
       {paletteOpen.value && <Palette />}
-      {dragging.value && <div class="drop">Drop a .gguf file, or the files of a model folder, to load it</div>}
+      {dragging.value && (
+        <div class="drop">Drop a .gguf file, or the files of a model folder, to load it</div>
+      )}
       <Notice />
       <Announcer />
     </>

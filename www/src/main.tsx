@@ -14,7 +14,8 @@ import { restoreChats } from "./state/chats";
 // Workers are the only scripts this page makes by address, and they are its own.
 window.trustedTypes?.createPolicy("default", {
   createScriptURL: (address) => {
-    if (new URL(address, document.baseURI).origin !== location.origin) throw new TypeError("a script from elsewhere");
+    if (new URL(address, document.baseURI).origin !== location.origin)
+      throw new TypeError("a script from elsewhere");
     return address;
   },
 });

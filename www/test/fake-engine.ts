@@ -91,7 +91,12 @@ function tokensOf(text: string, alternatives: number): Token[] {
       rest -= q;
       top.push({ id: 1000 + i, text: OTHERS[(id + i * 5) % OTHERS.length] ?? "", logprob: Math.log(q) });
     }
-    return { id, text: piece, logprob: Math.log(p), top: alternatives > 0 ? top.sort((a, b) => b.logprob - a.logprob) : [] };
+    return {
+      id,
+      text: piece,
+      logprob: Math.log(p),
+      top: alternatives > 0 ? top.sort((a, b) => b.logprob - a.logprob) : [],
+    };
   });
 }
 
@@ -241,7 +246,8 @@ export class Engine {
         secondsLeft: ((1 - part) * total) / 11_400_000,
         retries: 0,
       });
-      if (loadError && step === 9) throw new EngineError(loadError, "blk.3.ffn_down.weight: the file ends 41 MB before it should");
+      if (loadError && step === 9)
+        throw new EngineError(loadError, "blk.3.ffn_down.weight: the file ends 41 MB before it should");
       await sleep(load === "forever" ? 10 : load / steps);
       while (load === "forever" && step === steps && !options.signal?.aborted) await sleep(50);
       if (options.signal?.aborted) throw new EngineError("cancelled", "cancelled");
@@ -251,7 +257,11 @@ export class Engine {
 
   chat(messages: readonly Message[], options: ChatOptions = {}): Reply {
     const said = script().reply ?? REPLY;
-    return this.#say(said, messages.reduce((sum, { content }) => sum + Math.ceil(content.length / 4) + 5, 0), options);
+    return this.#say(
+      said,
+      messages.reduce((sum, { content }) => sum + Math.ceil(content.length / 4) + 5, 0),
+      options,
+    );
   }
 
   generate(prompt: string | readonly number[], options: ReplyOptions = {}): Reply {
@@ -300,7 +310,11 @@ function held(): CacheEntry[] {
   entries ??= script().cached
     ? [
         entry("models/SmolLM2-135M-Instruct.Q4_1.gguf", 98_362_432, 98_362_432),
-        entry("https://huggingface.co/microsoft/bitnet-b1.58-2B-4T-gguf/resolve/main/ggml-model-i2_s.gguf", 402_653_184, 1_187_801_280),
+        entry(
+          "https://huggingface.co/microsoft/bitnet-b1.58-2B-4T-gguf/resolve/main/ggml-model-i2_s.gguf",
+          402_653_184,
+          1_187_801_280,
+        ),
       ]
     : [];
   return entries;

@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { NoModel } from "../model/About";
-import { engine, failureOf, model, type Failure } from "../model/engine";
+import { engine, type Failure, failureOf, model } from "../model/engine";
 import { busy } from "../state/answer";
 import { theme } from "../state/settings";
 import { bytes, speed } from "../text/format";
@@ -52,7 +52,7 @@ function gigabytes(perSecond: number): string {
 
 function Table({ bench }: { bench: Result }) {
   return (
-    <div class="tablebox" tabIndex={0} role="region" aria-label="Readings">
+    <section class="tablebox" tabIndex={0} aria-label="Readings">
       <table class="data figures">
         <thead>
           <tr>
@@ -81,7 +81,7 @@ function Table({ bench }: { bench: Result }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </section>
   );
 }
 
@@ -95,7 +95,8 @@ export function Bench() {
       <article class="page">
         <h2>How fast is it here?</h2>
         <p class="lead">
-          Reads a prompt and writes a few words at growing lengths of context, with the model that is loaded. Other tabs and programs slow it down.
+          Reads a prompt and writes a few words at growing lengths of context, with the model that is loaded.
+          Other tabs and programs slow it down.
         </p>
         {!info && <NoModel>Measuring needs a loaded model.</NoModel>}
         {info && (
@@ -119,7 +120,9 @@ export function Bench() {
                 {bench?.readings.length ?? 0} of {stages(info.context).length}
               </span>
             )}
-            {busy.value && !now && <span class="aside">An answer is being written; wait for it or stop it.</span>}
+            {busy.value && !now && (
+              <span class="aside">An answer is being written; wait for it or stop it.</span>
+            )}
           </div>
         )}
         {trouble.value && <Trouble code={trouble.value.code} message={trouble.value.message} />}

@@ -45,7 +45,12 @@ export async function* measure(engine: Engine, signal: AbortSignal): AsyncGenera
   const tokens: number[] = [];
   while (tokens.length < longest) tokens.push(...once);
   for (const context of lengths) {
-    const reply = engine.generate(tokens.slice(0, context), { maxTokens: GENERATED, temperature: 1, seed: context, signal });
+    const reply = engine.generate(tokens.slice(0, context), {
+      maxTokens: GENERATED,
+      temperature: 1,
+      seed: context,
+      signal,
+    });
     await reply.text();
     const { timings, finishReason } = await reply.summary;
     if (finishReason === "cancelled") return;

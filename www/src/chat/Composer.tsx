@@ -75,7 +75,13 @@ export function Composer() {
             <Glyph name="stop" />
           </button>
         ) : (
-          <button type="submit" class="icon send" aria-label="Send" title="Send (Enter)" disabled={!text.trim()}>
+          <button
+            type="submit"
+            class="icon send"
+            aria-label="Send"
+            title="Send (Enter)"
+            disabled={!text.trim()}
+          >
             <Glyph name="send" />
           </button>
         )}

@@ -1,6 +1,7 @@
 /** The stage of a chat: its turns, the one being written, what stands in the way, and the composer. */
 
 import { useEffect, useRef } from "preact/hooks";
+import { model, retryLoad } from "../model/engine";
 import { LoadStrip } from "../model/LoadStrip";
 import { live, resume } from "../state/answer";
 import { chat, shownReply } from "../state/chats";
@@ -51,9 +52,19 @@ export function Conversation() {
               if (turn.role === "user") return <Asked key={index} text={turn.text} index={index} />;
               if (now?.chat === one.id && now.turn === index) return <Answering key={index} live={now} />;
               const reply = shownReply(turn);
-              return reply && <Answered key={index} reply={reply} index={index} versions={turn.replies.length} shown={turn.shown} />;
+              return (
+                reply && (
+                  <Answered
+                    key={index}
+                    reply={reply}
+                    index={index}
+                    versions={turn.replies.length}
+                    shown={turn.shown}
+                  />
+                )
+              );
             })}
-            {unanswered && (
+            {unanswered && model.value.state !== "failed" && (
               <li class="turn answered">
                 <button type="button" class="button" onClick={resume}>
                   Answer this
@@ -66,7 +77,7 @@ export function Conversation() {
         )}
       </div>
       <div class="column">
-        <LoadStrip />
+        <LoadStrip onRetry={unanswered ? resume : retryLoad} />
       </div>
       <Composer />
     </>

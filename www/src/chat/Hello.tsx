@@ -15,13 +15,17 @@ const STARTS = [
 
 export function Hello() {
   const { state, size } = model.value;
-  const costs = state === "idle" && size ? ` The model is fetched once, ${bytes(size)}, when you send the first message.` : "";
+  const costs =
+    state === "idle" && size
+      ? ` The model is fetched once, ${bytes(size)}, when you send the first message.`
+      : "";
   return (
     <div class="hello column">
       <Tern />
       <h2>A language model, in this tab.</h2>
       <p>
-        It runs on your own processor, and nothing you write leaves this page. Once it has been here, it works without a connection.
+        It runs on your own processor, and nothing you write leaves this page. Once it has been here, it works
+        without a connection.
         {costs}
       </p>
       <ul class="starts">

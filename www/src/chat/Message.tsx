@@ -103,18 +103,36 @@ export function Answered({ reply, index, versions, shown }: AnsweredProps) {
     <li class="turn answered">
       <span class="unseen">{reply.model || "The model"} answered:</span>
       {odds && hasOdds ? <Spoken tokens={reply.tokens} /> : reply.text && <Markdown text={reply.text} />}
-      {reply.trouble && <Trouble code={reply.trouble.code} message={reply.trouble.message} onRetry={() => regenerate(index)} />}
+      {reply.trouble && (
+        <Trouble
+          code={reply.trouble.code}
+          message={reply.trouble.message}
+          onRetry={() => regenerate(index)}
+        />
+      )}
       <div class="tools">
         {versions > 1 && (
           <span class="which">
-            <button type="button" class="icon small" aria-label="Earlier version" disabled={shown === 0} onClick={() => turnVersion(index, -1)}>
+            <button
+              type="button"
+              class="icon small"
+              aria-label="Earlier version"
+              disabled={shown === 0}
+              onClick={() => turnVersion(index, -1)}
+            >
               <Glyph name="left" />
             </button>
             <span class="figures" aria-live="polite">
               <span class="unseen">Version </span>
               {shown + 1} / {versions}
             </span>
-            <button type="button" class="icon small" aria-label="Later version" disabled={shown === versions - 1} onClick={() => turnVersion(index, 1)}>
+            <button
+              type="button"
+              class="icon small"
+              aria-label="Later version"
+              disabled={shown === versions - 1}
+              onClick={() => turnVersion(index, 1)}
+            >
               <Glyph name="right" />
             </button>
           </span>
@@ -166,7 +184,13 @@ function Figures({ figures }: { figures: ReplyFigures }) {
 export function Answering({ live }: { live: Live }) {
   const { phase, read, reply } = live;
   const said =
-    phase === "waiting" ? "Waiting for the model" : phase === "reading" ? (read.total > 64 ? `Reading ${read.done} of ${read.total} tokens` : "Reading") : "";
+    phase === "waiting"
+      ? "Waiting for the model"
+      : phase === "reading"
+        ? read.total > 64
+          ? `Reading ${read.done} of ${read.total} tokens`
+          : "Reading"
+        : "";
   return (
     <li class="turn answered" aria-busy="true">
       <span class="unseen">Answer in progress:</span>

@@ -29,7 +29,10 @@ export function Spoken({ tokens }: { tokens: SpokenToken[] }) {
     setPlace(element?.getClientRects()[0] ?? null);
   };
   const indexOf = (target: EventTarget | null): number | null => {
-    const value = target instanceof HTMLElement ? target.closest<HTMLElement>("[data-index]")?.dataset["index"] : undefined;
+    const value =
+      target instanceof HTMLElement
+        ? target.closest<HTMLElement>("[data-index]")?.dataset["index"]
+        : undefined;
     return value === undefined ? null : Number(value);
   };
   useEffect(() => {
@@ -67,7 +70,12 @@ export function Spoken({ tokens }: { tokens: SpokenToken[] }) {
         onClick={(event) => choose(indexOf(event.target))}
         onBlur={() => choose(null)}
         onKeyDown={(event) => {
-          const step = event.key === "ArrowRight" || event.key === "ArrowDown" ? 1 : event.key === "ArrowLeft" || event.key === "ArrowUp" ? -1 : 0;
+          const step =
+            event.key === "ArrowRight" || event.key === "ArrowDown"
+              ? 1
+              : event.key === "ArrowLeft" || event.key === "ArrowUp"
+                ? -1
+                : 0;
           if (step !== 0) {
             event.preventDefault();
             choose(at === null ? 0 : Math.min(Math.max(at + step, 0), tokens.length - 1));

@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import type { ModelInfo, TensorSummary } from "ternlight";
 import { bytes, count, share } from "../text/format";
 import { useWidth } from "../ui/useWidth";
-import { addTrits, anatomy, type Part, shortName, total, type Trits } from "./anatomy";
+import { addTrits, anatomy, type Part, shortName, type Trits, total } from "./anatomy";
 import { ensureReady, model } from "./engine";
 import { LoadStrip } from "./LoadStrip";
 
@@ -23,14 +23,35 @@ function sharesInWords(trits: Trits): string {
 }
 
 /** Three stretches of one bar, in the proportion of −1, 0 and +1. */
-function TritBar({ trits, x, y, width, height }: { trits: Trits; x: number; y: number; width: number; height: number }) {
+function TritBar({
+  trits,
+  x,
+  y,
+  width,
+  height,
+}: {
+  trits: Trits;
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}) {
   let at = x;
   return (
     <>
       {shares(trits).map((value, index) => {
         const start = at;
         at += value * width;
-        return <rect key={index} data-trit={SIGNS[index]} x={start} y={y} width={Math.max(0, at - start)} height={height} />;
+        return (
+          <rect
+            key={index}
+            data-trit={SIGNS[index]}
+            x={start}
+            y={y}
+            width={Math.max(0, at - start)}
+            height={height}
+          />
+        );
       })}
     </>
   );
@@ -42,7 +63,12 @@ function Whole({ trits }: { trits: Trits }) {
   let at = 0;
   return (
     <div ref={place}>
-      <svg class="picture" viewBox={`0 0 ${width} 56`} role="img" aria-label={`Share of the ternary weights. ${sharesInWords(trits)}.`}>
+      <svg
+        class="picture"
+        viewBox={`0 0 ${width} 56`}
+        role="img"
+        aria-label={`Share of the ternary weights. ${sharesInWords(trits)}.`}
+      >
         <TritBar trits={trits} x={0} y={24} width={width} height={32} />
         {parts.map((value, index) => {
           const x = at;
@@ -64,13 +90,26 @@ const LEFT = 78;
 const RIGHT = 64;
 
 /** Every part of the model as one bar: as long as its bytes, divided as its weights are. */
-function Stack({ parts, chosen, onChoose }: { parts: Part[]; chosen: Part | undefined; onChoose: (part: Part) => void }) {
+function Stack({
+  parts,
+  chosen,
+  onChoose,
+}: {
+  parts: Part[];
+  chosen: Part | undefined;
+  onChoose: (part: Part) => void;
+}) {
   const [place, width] = useWidth<HTMLDivElement>();
   const longest = Math.max(...parts.map((one) => one.bytes));
   const room = Math.max(40, width - LEFT - RIGHT);
   return (
     <div ref={place}>
-      <svg class="picture" viewBox={`0 0 ${width} ${parts.length * ROW}`} role="img" aria-label="The parts of the model, each as long as its bytes. The table below has the numbers.">
+      <svg
+        class="picture"
+        viewBox={`0 0 ${width} ${parts.length * ROW}`}
+        role="img"
+        aria-label="The parts of the model, each as long as its bytes. The table below has the numbers."
+      >
         {parts.map((one, index) => {
           const y = index * ROW + (ROW - BAR) / 2;
           const long = (one.bytes / longest) * room;
@@ -83,7 +122,13 @@ function Stack({ parts, chosen, onChoose }: { parts: Part[]; chosen: Part | unde
               </text>
               {ternary > 0 && <TritBar trits={one.trits} x={LEFT} y={y} width={ternary} height={BAR} />}
               {long > ternary && (
-                <rect data-form={one.layer === null ? "embedding" : "plain"} x={LEFT + ternary} y={y} width={long - ternary} height={BAR} />
+                <rect
+                  data-form={one.layer === null ? "embedding" : "plain"}
+                  x={LEFT + ternary}
+                  y={y}
+                  width={long - ternary}
+                  height={BAR}
+                />
               )}
               <text class={one === chosen ? "strong" : undefined} x={LEFT + long + 7} y={y + 10}>
                 {bytes(one.bytes)}
@@ -107,7 +152,10 @@ function Matrices({ part }: { part: Part }) {
   const tallest = Math.max(...matrices.map(({ rows }) => rows));
   const wished = Math.min(130 / Math.min(widest, tallest), 190 / tallest, 300 / widest);
   const scale = Math.min(wished, width / widest);
-  const size = (tensor: TensorSummary) => ({ w: Math.max(3, tensor.cols * scale), h: Math.max(3, tensor.rows * scale) });
+  const size = (tensor: TensorSummary) => ({
+    w: Math.max(3, tensor.cols * scale),
+    h: Math.max(3, tensor.rows * scale),
+  });
   // Set in lines like words, so that a narrow screen gets more lines and not smaller pictures.
   const lines: { tensor: TensorSummary; x: number; w: number; h: number }[][] = [[]];
   let x = 0;
@@ -130,13 +178,24 @@ function Matrices({ part }: { part: Part }) {
   });
   return (
     <div ref={place}>
-      <svg class="picture" viewBox={`0 0 ${width} ${y}`} role="img" aria-label={`The matrices of ${part.name}, drawn to scale.`}>
+      <svg
+        class="picture"
+        viewBox={`0 0 ${width} ${y}`}
+        role="img"
+        aria-label={`The matrices of ${part.name}, drawn to scale.`}
+      >
         {placed.map(({ tensor, x: left, y: top, w, h, base }) => (
           <g key={tensor.name}>
             {tensor.counts ? (
               <TritBar trits={tensor.counts} x={left} y={top} width={w} height={h} />
             ) : (
-              <rect data-form={part.layer === null ? "embedding" : "plain"} x={left} y={top} width={w} height={h} />
+              <rect
+                data-form={part.layer === null ? "embedding" : "plain"}
+                x={left}
+                y={top}
+                width={w}
+                height={h}
+              />
             )}
             <text class="strong" x={left} y={base + 15}>
               {shortName(tensor.name)}
@@ -154,7 +213,7 @@ function Matrices({ part }: { part: Part }) {
 function Tensors({ part }: { part: Part }) {
   const ternary = part.tensors.some(({ counts }) => counts !== null);
   return (
-    <div class="tablebox" tabIndex={0} role="region" aria-label={`Tensors of ${part.name}`}>
+    <section class="tablebox" tabIndex={0} aria-label={`Tensors of ${part.name}`}>
       <table class="data figures">
         <thead>
           <tr>
@@ -165,11 +224,12 @@ function Tensors({ part }: { part: Part }) {
             <th scope="col" class="right">
               Bytes
             </th>
-            {ternary && SIGN_NAMES.map((name) => (
-              <th key={name} scope="col" class="right">
-                {name}
-              </th>
-            ))}
+            {ternary &&
+              SIGN_NAMES.map((name) => (
+                <th key={name} scope="col" class="right">
+                  {name}
+                </th>
+              ))}
           </tr>
         </thead>
         <tbody>
@@ -190,7 +250,7 @@ function Tensors({ part }: { part: Part }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </section>
   );
 }
 
@@ -220,8 +280,11 @@ function Facts({ info }: { info: ModelInfo }) {
   const facts: [string, string][] = [
     ["Parameters", count(info.params)],
     ["Layers", String(info.layers)],
-    ["Width", `${info.hidden}, feed-forward ${info.feedForward}`],
-    ["Heads", info.kvHeads === info.heads ? String(info.heads) : `${info.heads}, ${info.kvHeads} for keys and values`],
+    ["Width", `${info.hidden} (feed-forward ${info.feedForward})`],
+    [
+      "Heads",
+      info.kvHeads === info.heads ? String(info.heads) : `${info.heads} (${info.kvHeads} for keys, values)`,
+    ],
     ["Vocabulary", info.vocab.toLocaleString("en")],
     ["Context", `${info.context.toLocaleString("en")} of ${info.trainedContext.toLocaleString("en")} tokens`],
     ["File", bytes(info.fileBytes)],
@@ -245,7 +308,12 @@ function Facts({ info }: { info: ModelInfo }) {
 
 function Loaded({ info, name }: { info: ModelInfo; name: string }) {
   const parts = anatomy(info);
-  const [at, setAt] = useState(() => Math.max(0, parts.findIndex(({ layer }) => layer !== null)));
+  const [at, setAt] = useState(() =>
+    Math.max(
+      0,
+      parts.findIndex(({ layer }) => layer !== null),
+    ),
+  );
   const chosen = parts[at];
   const trits = addTrits(parts);
   const ternary = total(trits) > 0;
@@ -267,16 +335,20 @@ function Loaded({ info, name }: { info: ModelInfo; name: string }) {
       <h3>Where the bytes are</h3>
       <Legend ternary={ternary} />
       <Stack parts={parts} chosen={chosen} onChoose={(one) => setAt(parts.indexOf(one))} />
-      <h3>
-        <label for="part">Inside </label>
-        <select id="part" class="inline" value={at} onChange={(event) => setAt(Number(event.currentTarget.value))}>
+      <h3 id="inside">Inside</h3>
+      <p class="choose">
+        <select
+          aria-labelledby="inside"
+          value={at}
+          onChange={(event) => setAt(Number(event.currentTarget.value))}
+        >
           {parts.map((one, index) => (
             <option key={one.name} value={index}>
               {one.name}
             </option>
           ))}
         </select>
-      </h3>
+      </p>
       {chosen && (
         <>
           <Matrices part={chosen} />
@@ -294,7 +366,11 @@ export function NoModel({ children }: { children: string }) {
     <div class="void">
       <p>{children}</p>
       {state === "idle" && (
-        <button type="button" class="button main" onClick={() => void ensureReady(new AbortController().signal).catch(() => {})}>
+        <button
+          type="button"
+          class="button main"
+          onClick={() => void ensureReady(new AbortController().signal).catch(() => {})}
+        >
           Load {model.value.name}
           {model.value.size ? `, ${bytes(model.value.size)}` : ""}
         </button>
@@ -308,7 +384,13 @@ export function About() {
   const { info, name } = model.value;
   return (
     <div class="scroll" id="content" tabIndex={-1}>
-      <article class="page">{info ? <Loaded key={name} info={info} name={name} /> : <NoModel>The picture is drawn from the loaded weights, and none are loaded yet.</NoModel>}</article>
+      <article class="page">
+        {info ? (
+          <Loaded key={name} info={info} name={name} />
+        ) : (
+          <NoModel>The picture is drawn from the loaded weights, and none are loaded yet.</NoModel>
+        )}
+      </article>
     </div>
   );
 }

@@ -16,12 +16,13 @@ const PHASES: Record<Progress["phase"], string> = {
   prepare: "Preparing",
 };
 
-export function LoadStrip() {
+/** `onRetry` says what trying again means here, when it is more than loading. */
+export function LoadStrip({ onRetry = retryLoad }: { onRetry?: () => void }) {
   const { state, name, progress, trouble } = model.value;
   if (state === "failed" && trouble) {
     return (
-      <div class="loading">
-        <Trouble code={trouble.code} message={trouble.message} onRetry={retryLoad}>
+      <div class="loading failed">
+        <Trouble code={trouble.code} message={trouble.message} onRetry={onRetry}>
           <button type="button" class="button" onClick={() => (modelsOpen.value = true)}>
             Choose another model
           </button>
@@ -40,7 +41,13 @@ export function LoadStrip() {
     <section class="loading" aria-label="Loading the model">
       <div class="say">
         <strong>{name}</strong>
-        <button type="button" class="icon small" aria-label="Cancel loading" title="Cancel" onClick={cancelLoad}>
+        <button
+          type="button"
+          class="icon small"
+          aria-label="Cancel loading"
+          title="Cancel"
+          onClick={cancelLoad}
+        >
           <Glyph name="close" />
         </button>
       </div>

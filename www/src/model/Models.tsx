@@ -32,8 +32,16 @@ function Load({ source, name }: { source: string; name: string }) {
 function Kept() {
   const all = kept.value;
   useEffect(() => void refreshKept(), []);
-  if (all === null) return <p class="hint">This browser gives the page no room to keep models, so each visit fetches them again.</p>;
-  if (all.length === 0) return <p class="hint">None yet. A model is kept here as it arrives, and then loads without a connection.</p>;
+  if (all === null)
+    return (
+      <p class="hint">
+        This browser gives the page no room to keep models, so each visit fetches them again.
+      </p>
+    );
+  if (all.length === 0)
+    return (
+      <p class="hint">None yet. A model is kept here as it arrives, and then loads without a connection.</p>
+    );
   const sum = all.reduce((total, one) => total + one.bytes, 0);
   return (
     <>

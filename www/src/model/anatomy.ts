@@ -50,7 +50,9 @@ export function anatomy(info: ModelInfo): Part[] {
   }
   const embedding = outside.filter(({ name }) => /embed|embd/.test(name));
   const after = outside.filter((tensor) => !embedding.includes(tensor));
-  const inner = [...layers].sort(([a], [b]) => a - b).map(([index, tensors]) => part(`Layer ${index}`, index, tensors));
+  const inner = [...layers]
+    .sort(([a], [b]) => a - b)
+    .map(([index, tensors]) => part(`Layer ${index}`, index, tensors));
   return [
     ...(embedding.length > 0 ? [part("Embedding", null, embedding)] : []),
     ...inner,
@@ -63,7 +65,10 @@ export function total(trits: Trits): number {
 }
 
 export function addTrits(parts: Part[]): Trits {
-  return parts.reduce<Trits>((sum, { trits }) => [sum[0] + trits[0], sum[1] + trits[1], sum[2] + trits[2]], [0, 0, 0]);
+  return parts.reduce<Trits>(
+    (sum, { trits }) => [sum[0] + trits[0], sum[1] + trits[1], sum[2] + trits[2]],
+    [0, 0, 0],
+  );
 }
 
 /** A tensor's own name inside its layer: `blk.3.attn_q.weight` → `attn_q`. */

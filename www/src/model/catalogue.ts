@@ -46,5 +46,9 @@ export function nameOf(source: string): string {
 export function offered(source: string): Choice {
   const offer = OFFERS.find((one) => one.source === source);
   if (!offer) return { name: nameOf(source), size: null, from: { source } };
-  return { name: offer.name, size: offer.size, from: offer.sha256 ? { source, sha256: offer.sha256 } : { source } };
+  return {
+    name: offer.name,
+    size: offer.size,
+    from: offer.sha256 ? { source, sha256: offer.sha256 } : { source },
+  };
 }

@@ -45,7 +45,17 @@ export interface Kept {
 
 function idle(choice: Choice): Model {
   const source = "source" in choice.from ? choice.from.source : null;
-  return { state: "idle", name: choice.name, source, size: choice.size, progress: null, trouble: null, warning: null, info: null, running: null };
+  return {
+    state: "idle",
+    name: choice.name,
+    source,
+    size: choice.size,
+    progress: null,
+    trouble: null,
+    warning: null,
+    info: null,
+    running: null,
+  };
 }
 
 /** A default this small is loaded without being asked for. */
@@ -81,7 +91,8 @@ export class LoadFailed extends Error {
 
 export function failureOf(error: unknown): Failure {
   if (error instanceof EngineError) return { code: error.code, message: error.message };
-  if (error instanceof Error) return { code: error.name === "AbortError" ? "cancelled" : "unknown", message: error.message };
+  if (error instanceof Error)
+    return { code: error.name === "AbortError" ? "cancelled" : "unknown", message: error.message };
   return { code: "unknown", message: String(error) };
 }
 
@@ -100,18 +111,21 @@ async function load(wanted: Choice): Promise<void> {
     const { threads, context } = settings.value;
     try {
       await unload();
-      const next = await Engine.load("files" in wanted.from ? { files: wanted.from.files } : wanted.from.source, {
-        ...("sha256" in wanted.from && wanted.from.sha256 ? { sha256: wanted.from.sha256 } : {}),
-        threads,
-        ...(context > 0 ? { context } : {}),
-        signal: abort.signal,
-        onProgress: (progress) => {
-          if (current()) model.value = { ...model.value, progress };
+      const next = await Engine.load(
+        "files" in wanted.from ? { files: wanted.from.files } : wanted.from.source,
+        {
+          ...("sha256" in wanted.from && wanted.from.sha256 ? { sha256: wanted.from.sha256 } : {}),
+          threads,
+          ...(context > 0 ? { context } : {}),
+          signal: abort.signal,
+          onProgress: (progress) => {
+            if (current()) model.value = { ...model.value, progress };
+          },
+          onWarning: (warning) => {
+            if (current()) model.value = { ...model.value, warning: failureOf(warning) };
+          },
         },
-        onWarning: (warning) => {
-          if (current()) model.value = { ...model.value, warning: failureOf(warning) };
-        },
-      });
+      );
       if (!current()) {
         await next.close();
         return;
@@ -134,7 +148,9 @@ async function load(wanted: Choice): Promise<void> {
       if (!current()) return;
       const failure = failureOf(error);
       model.value =
-        failure.code === "cancelled" ? idle(wanted) : { ...model.value, state: "failed", progress: null, trouble: failure };
+        failure.code === "cancelled"
+          ? idle(wanted)
+          : { ...model.value, state: "failed", progress: null, trouble: failure };
     } finally {
       if (loading?.abort === abort) loading = null;
     }
@@ -211,7 +227,12 @@ export interface Listener {
 }
 
 /** Asks the model, and tells `listener` what comes. Ends normally when `signal` stops it. */
-export async function answer(messages: readonly Message[], how: Settings, signal: AbortSignal, listener: Listener): Promise<ReplyFigures> {
+export async function answer(
+  messages: readonly Message[],
+  how: Settings,
+  signal: AbortSignal,
+  listener: Listener,
+): Promise<ReplyFigures> {
   const running = engine.value;
   if (!running) throw new EngineError("closed", "no model is loaded");
   const system = how.system.trim();

@@ -57,7 +57,10 @@ export async function install(): Promise<void> {
   }
 }
 
-function watchUpdates(registration: ServiceWorkerRegistration | undefined, worker: ServiceWorkerContainer): void {
+function watchUpdates(
+  registration: ServiceWorkerRegistration | undefined,
+  worker: ServiceWorkerContainer,
+): void {
   // Tools that switch workers off give nothing here, whatever the type says.
   if (!registration) return;
   const offer = () => {
@@ -69,7 +72,9 @@ function watchUpdates(registration: ServiceWorkerRegistration | undefined, worke
     };
   };
   offer();
-  registration.addEventListener("updatefound", () => registration.installing?.addEventListener("statechange", offer));
+  registration.addEventListener("updatefound", () =>
+    registration.installing?.addEventListener("statechange", offer),
+  );
 }
 
 /** Asks the worker to keep the engine that this page ran, for the next visit without a network. */

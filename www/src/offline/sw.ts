@@ -36,7 +36,8 @@ self.addEventListener("install", (event) => {
 self.addEventListener("activate", (event) => {
   event.waitUntil(
     (async () => {
-      for (const name of await caches.keys()) if (name.startsWith(PREFIX) && name !== CACHE) await caches.delete(name);
+      for (const name of await caches.keys())
+        if (name.startsWith(PREFIX) && name !== CACHE) await caches.delete(name);
       await self.clients.claim();
     })(),
   );
@@ -71,7 +72,8 @@ function isolated(response: Response): Response {
   headers.set("Cross-Origin-Opener-Policy", "same-origin");
   headers.set("Cross-Origin-Embedder-Policy", "require-corp");
   headers.set("Cross-Origin-Resource-Policy", "same-origin");
-  if (headers.get("Content-Type")?.includes("javascript")) headers.set("Content-Security-Policy", WORKER_POLICY);
+  if (headers.get("Content-Type")?.includes("javascript"))
+    headers.set("Content-Security-Policy", WORKER_POLICY);
   return new Response(response.body, { status: response.status, statusText: response.statusText, headers });
 }
 
@@ -87,7 +89,8 @@ async function answer(request: Request, path: string): Promise<Response> {
 self.addEventListener("fetch", (event) => {
   const { request } = event;
   const url = new URL(request.url);
-  if (request.method !== "GET" || url.origin !== scope.origin || !url.pathname.startsWith(scope.pathname)) return;
+  if (request.method !== "GET" || url.origin !== scope.origin || !url.pathname.startsWith(scope.pathname))
+    return;
   if (request.mode === "navigate") {
     const home = url.pathname === scope.pathname || url.pathname === `${scope.pathname}index.html`;
     if (home) event.respondWith(answer(request, new URL("index.html", scope).pathname));

@@ -8,7 +8,8 @@
 import { batch, computed, signal } from "@preact/signals";
 import { answer, ensureReady, type Failure, failureOf, LoadFailed, model } from "../model/engine";
 import { announce, Reader } from "../ui/announce";
-import { asMessages, changeChat, chat, type Reply, setTurn, startChat, type Turn } from "./chats";
+import { asMessages, changeChat, chat, chats, type Reply, setTurn, startChat, type Turn } from "./chats";
+import { writeChat } from "./database";
 import { settings } from "./settings";
 
 export interface Live {
@@ -58,7 +59,15 @@ async function write(id: string, index: number, before: Reply[]): Promise<void> 
   const reply: Reply = { text: "", tokens: [], model: model.value.name };
   const speedometer = new Speedometer();
   const reader = new Reader();
-  let now: Live = { chat: id, turn: index, reply, phase: "waiting", read: { done: 0, total: 0 }, speed: 0, count: 0 };
+  let now: Live = {
+    chat: id,
+    turn: index,
+    reply,
+    phase: "waiting",
+    read: { done: 0, total: 0 },
+    speed: 0,
+    count: 0,
+  };
   let frame = 0;
   const show = (change: Partial<Live>) => {
     now = { ...now, ...change };
@@ -68,6 +77,13 @@ async function write(id: string, index: number, before: Reply[]): Promise<void> 
     });
   };
   live.value = now;
+  // A tab may be closed at any moment: what is written so far is stored as it grows.
+  const saving = setInterval(() => {
+    const one = chats.value.find((other) => other.id === id);
+    if (!one || !now.reply.text) return;
+    const turn: Turn = { role: "assistant", replies: [...before, now.reply], shown: before.length };
+    void writeChat({ ...one, turns: one.turns.with(index, turn) });
+  }, 2000);
   let failure: Failure | null = null;
   try {
     await ensureReady(cancelled);
@@ -78,7 +94,12 @@ async function write(id: string, index: number, before: Reply[]): Promise<void> 
       onPiece: (piece, fresh) => {
         const text = now.reply.text + piece;
         const tokens = settings.value.probabilities ? [...now.reply.tokens, ...fresh] : now.reply.tokens;
-        show({ phase: "writing", count: now.count + fresh.length, reply: { ...now.reply, text, tokens }, speed: speedometer.tick(fresh.length) });
+        show({
+          phase: "writing",
+          count: now.count + fresh.length,
+          reply: { ...now.reply, text, tokens },
+          speed: speedometer.tick(fresh.length),
+        });
         reader.push(text);
       },
     });
@@ -88,8 +109,10 @@ async function write(id: string, index: number, before: Reply[]): Promise<void> 
     if (!(error instanceof LoadFailed)) failure = failureOf(error);
   }
   cancelAnimationFrame(frame);
+  clearInterval(saving);
   reader.finish(now.reply.text);
-  const done: Reply = failure && failure.code !== "cancelled" ? { ...now.reply, trouble: failure } : now.reply;
+  const done: Reply =
+    failure && failure.code !== "cancelled" ? { ...now.reply, trouble: failure } : now.reply;
   batch(() => {
     live.value = null;
     abort = null;

@@ -56,7 +56,13 @@ export const chat = computed(() => chats.value.find((one) => one.id === openId.v
 export async function restoreChats(): Promise<void> {
   const kept = await readChats();
   const ids = new Set(chats.value.map((one) => one.id));
-  chats.value = [...chats.value, ...kept.filter((one) => !ids.has(one.id))];
+  const fresh = kept.filter((one) => !ids.has(one.id));
+  // A tab that was closed before the first word leaves a turn without an answer.
+  const whole = fresh.map((one) => ({
+    ...one,
+    turns: one.turns.filter((turn) => turn.role === "user" || turn.replies.length > 0),
+  }));
+  chats.value = [...chats.value, ...whole];
 }
 
 export function openChat(id: string | null): void {
@@ -70,7 +76,14 @@ function titleOf(question: string): string {
 
 export function startChat(question: string): Chat {
   const now = Date.now();
-  const fresh: Chat = { id: crypto.randomUUID(), title: titleOf(question), named: false, created: now, updated: now, turns: [] };
+  const fresh: Chat = {
+    id: crypto.randomUUID(),
+    title: titleOf(question),
+    named: false,
+    created: now,
+    updated: now,
+    turns: [],
+  };
   chats.value = [fresh, ...chats.value];
   openId.value = fresh.id;
   return fresh;
@@ -123,7 +136,9 @@ export function asMessages(turns: Turn[]): Message[] {
 /** A chat as a Markdown document. */
 export function asMarkdown(one: Chat): string {
   const parts = one.turns.map((turn) =>
-    turn.role === "user" ? `**You**\n\n${turn.text}` : `**${shownReply(turn)?.model ?? "Model"}**\n\n${shownReply(turn)?.text ?? ""}`,
+    turn.role === "user"
+      ? `**You**\n\n${turn.text}`
+      : `**${shownReply(turn)?.model ?? "Model"}**\n\n${shownReply(turn)?.text ?? ""}`,
   );
   return `# ${one.title}\n\n${parts.join("\n\n---\n\n")}\n`;
 }
@@ -137,7 +152,11 @@ export function saveFile(name: string, type: string, text: string): void {
 }
 
 export function exportChat(one: Chat, as: "markdown" | "json"): void {
-  const name = one.title.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").toLowerCase() || "chat";
+  const name =
+    one.title
+      .replace(/[^\p{L}\p{N}]+/gu, "-")
+      .replace(/^-|-$/g, "")
+      .toLowerCase() || "chat";
   if (as === "markdown") saveFile(`${name}.md`, "text/markdown", asMarkdown(one));
   else saveFile(`${name}.json`, "application/json", JSON.stringify(one, null, 2));
 }

@@ -13,8 +13,31 @@ import { CopyButton } from "../ui/CopyButton";
 
 const CLEAN = {
   ALLOWED_TAGS: [
-    "p", "br", "strong", "em", "del", "code", "pre", "blockquote", "ul", "ol", "li", "hr",
-    "h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td", "a",
+    "p",
+    "br",
+    "strong",
+    "em",
+    "del",
+    "code",
+    "pre",
+    "blockquote",
+    "ul",
+    "ol",
+    "li",
+    "hr",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "a",
   ],
   ALLOWED_ATTR: ["href", "start", "title"],
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:)/i,
@@ -33,8 +56,13 @@ function asText(tokens: Token[]): Token[] {
   for (const token of tokens) {
     if (token.type === "html") {
       const raw = token as Tokens.HTML;
-      Object.assign(token, { type: raw.block === true ? "paragraph" : "text", text: raw.raw, escaped: false });
-      if (raw.block === true) Object.assign(token, { tokens: [{ type: "text", raw: raw.raw, text: raw.raw, escaped: false }] });
+      Object.assign(token, {
+        type: raw.block === true ? "paragraph" : "text",
+        text: raw.raw,
+        escaped: false,
+      });
+      if (raw.block === true)
+        Object.assign(token, { tokens: [{ type: "text", raw: raw.raw, text: raw.raw, escaped: false }] });
     } else if (token.type === "image") {
       const image = token as Tokens.Image;
       Object.assign(token, { type: "text", text: image.text || image.href, escaped: false });
@@ -66,7 +94,7 @@ const Piece = memo(
       const code = token as Tokens.Code;
       return (
         <div class="listing">
-          <pre tabIndex={0} aria-label={code.lang ? `${code.lang} code` : "Code"}>
+          <pre tabIndex={0}>
             <code>{code.text}</code>
           </pre>
           <CopyButton text={code.text} label="Copy code" />
@@ -79,7 +107,10 @@ const Piece = memo(
 );
 
 export function Markdown({ text }: { text: string }) {
-  const blocks = useMemo(() => new Lexer({ gfm: true, breaks: true }).lex(text).filter((token) => token.type !== "space"), [text]);
+  const blocks = useMemo(
+    () => new Lexer({ gfm: true, breaks: true }).lex(text).filter((token) => token.type !== "space"),
+    [text],
+  );
   return (
     <div class="prose">
       {blocks.map((token, index) => (

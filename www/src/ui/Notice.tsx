@@ -21,7 +21,11 @@ export function notify(text: string, action?: Action): void {
 
 export function Notice() {
   const update = takeUpdate.value;
-  const shown = notice.value ?? (update ? { text: "A new version of this page is ready.", action: { label: "Reload", run: update } } : null);
+  const shown =
+    notice.value ??
+    (update
+      ? { text: "A new version of this page is ready.", action: { label: "Reload", run: update } }
+      : null);
   if (!shown) return null;
   return (
     <div class="notice">

@@ -1,7 +1,7 @@
 /** Ctrl+K: find a conversation or do something, by typing a few letters of it. */
 
 import { useState } from "preact/hooks";
-import { stop, busy } from "../state/answer";
+import { busy, stop } from "../state/answer";
 import { chats, openChat } from "../state/chats";
 import { theme } from "../state/settings";
 import { Dialog } from "./Dialog";
@@ -30,7 +30,7 @@ function entries(): Entry[] {
     { name: "Bench", note: "", run: () => go("bench") },
     { name: "Light colours", note: "", run: () => (theme.value = "light") },
     { name: "Dark colours", note: "", run: () => (theme.value = "dark") },
-    { name: "Colours as the system", note: "", run: () => (theme.value = "auto") },
+    { name: "Automatic colours", note: "", run: () => (theme.value = "auto") },
   ];
   if (busy.value) doing.unshift({ name: "Stop the answer", note: "Esc", run: stop });
   const talks = chats.value.map((one) => ({
@@ -55,7 +55,12 @@ export function Palette() {
     entry?.run();
   };
   return (
-    <Dialog title="Find a conversation or an action" bare class="palette" onClose={() => (paletteOpen.value = false)}>
+    <Dialog
+      title="Find a conversation or an action"
+      bare
+      class="palette"
+      onClose={() => (paletteOpen.value = false)}
+    >
       <input
         type="text"
         role="combobox"
@@ -73,7 +78,8 @@ export function Palette() {
         onKeyDown={(event) => {
           if (event.key === "ArrowDown" || event.key === "ArrowUp") {
             event.preventDefault();
-            const next = (chosen + (event.key === "ArrowDown" ? 1 : found.length - 1)) % Math.max(found.length, 1);
+            const next =
+              (chosen + (event.key === "ArrowDown" ? 1 : found.length - 1)) % Math.max(found.length, 1);
             setAt(next);
             document.getElementById(`palette-${next}`)?.scrollIntoView({ block: "nearest" });
           } else if (event.key === "Enter") {

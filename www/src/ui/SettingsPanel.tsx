@@ -42,9 +42,20 @@ function Slide({ name, label, hint, off }: SlideProps) {
 }
 
 /** A whole number typed in; empty means `none`. */
-function Whole({ name, label, hint, none }: { name: "maxTokens" | "threads" | "context" | "seed"; label: string; hint: string; none: number | null }) {
+function Whole({
+  name,
+  label,
+  hint,
+  none,
+}: {
+  name: "maxTokens" | "threads" | "context" | "seed";
+  label: string;
+  hint: string;
+  none: number | null;
+}) {
   const value = settings.value[name];
-  const limits = name === "seed" ? { min: 0, max: Number.MAX_SAFE_INTEGER, step: 1 } : { ...LIMITS[name], step: 1 };
+  const limits =
+    name === "seed" ? { min: 0, max: Number.MAX_SAFE_INTEGER, step: 1 } : { ...LIMITS[name], step: 1 };
   return (
     <div class="field">
       <label for={`set-${name}`}>{label}</label>
@@ -62,7 +73,8 @@ function Whole({ name, label, hint, none }: { name: "maxTokens" | "threads" | "c
           if (text === "") {
             if (name === "seed") set("seed", null);
             else set(name, none ?? DEFAULTS[name]);
-          } else if (Number.isFinite(wanted)) set(name, Math.round(Math.min(Math.max(wanted, limits.min), limits.max)));
+          } else if (Number.isFinite(wanted))
+            set(name, Math.round(Math.min(Math.max(wanted, limits.min), limits.max)));
         }}
       />
       <p class="hint" id={`hint-${name}`}>
@@ -80,7 +92,12 @@ export function SettingsPanel() {
     <aside class="panel" aria-label="Settings" id="settings">
       <div class="panel-head">
         <h2>Settings</h2>
-        <button type="button" class="icon" aria-label="Close settings" onClick={() => (settingsOpen.value = false)}>
+        <button
+          type="button"
+          class="icon"
+          aria-label="Close settings"
+          onClick={() => (settingsOpen.value = false)}
+        >
           <Glyph name="close" />
         </button>
       </div>
@@ -100,13 +117,48 @@ export function SettingsPanel() {
           </p>
         </div>
         <hr />
-        <Slide name="temperature" label="Temperature" hint="0 always takes the likeliest token; more is freer." off={{ at: 0, says: "greedy" }} />
-        <Slide name="topP" label="Top p" hint="Draws from the likeliest tokens that make up this share." off={{ at: 1, says: "off" }} />
-        <Slide name="topK" label="Top k" hint="Draws from at most this many tokens." off={{ at: 0, says: "off" }} />
-        <Slide name="minP" label="Min p" hint="Leaves out tokens less likely than this part of the best." off={{ at: 0, says: "off" }} />
-        <Slide name="repetitionPenalty" label="Repetition penalty" hint="Makes words that were just used less likely." off={{ at: 1, says: "off" }} />
-        <Whole name="maxTokens" label="Longest reply" hint="In tokens; a token is about three quarters of a word." none={-1} />
-        <Whole name="seed" label="Seed" hint="The same seed, model and question give the same reply on any machine." none={null} />
+        <Slide
+          name="temperature"
+          label="Temperature"
+          hint="0 always takes the likeliest token; more is freer."
+          off={{ at: 0, says: "greedy" }}
+        />
+        <Slide
+          name="topP"
+          label="Top p"
+          hint="Draws from the likeliest tokens that make up this share."
+          off={{ at: 1, says: "off" }}
+        />
+        <Slide
+          name="topK"
+          label="Top k"
+          hint="Draws from at most this many tokens."
+          off={{ at: 0, says: "off" }}
+        />
+        <Slide
+          name="minP"
+          label="Min p"
+          hint="Leaves out tokens less likely than this part of the best."
+          off={{ at: 0, says: "off" }}
+        />
+        <Slide
+          name="repetitionPenalty"
+          label="Repetition penalty"
+          hint="Makes words that were just used less likely."
+          off={{ at: 1, says: "off" }}
+        />
+        <Whole
+          name="maxTokens"
+          label="Longest reply"
+          hint="In tokens; a token is about three quarters of a word."
+          none={-1}
+        />
+        <Whole
+          name="seed"
+          label="Seed"
+          hint="The same seed, model and question give the same reply on any machine."
+          none={null}
+        />
         <div class="field check">
           <input
             id="set-probabilities"
@@ -123,14 +175,28 @@ export function SettingsPanel() {
           </div>
         </div>
         <hr />
-        <Whole name="threads" label="Threads" hint="How many cores the engine uses, where the page may use threads." none={0} />
-        <Whole name="context" label="Context" hint="How many tokens of a conversation the model sees. More takes more memory." none={0} />
+        <Whole
+          name="threads"
+          label="Threads"
+          hint="How many cores the engine uses, where the page may use threads."
+          none={0}
+        />
+        <Whole
+          name="context"
+          label="Context"
+          hint="How many tokens of a conversation the model sees. More takes more memory."
+          none={0}
+        />
         {stale && (
           <button type="button" class="button" onClick={() => void reload()}>
             Reload the model to apply
           </button>
         )}
-        <button type="button" class="button" onClick={() => (settings.value = { ...DEFAULTS, system: now.system })}>
+        <button
+          type="button"
+          class="button"
+          onClick={() => (settings.value = { ...DEFAULTS, system: now.system })}
+        >
           Reset sampling and engine
         </button>
       </form>

@@ -7,9 +7,9 @@ import { type Chat, chat, chats, exportChat, openChat, removeChat, renameChat } 
 import { durable } from "../state/database";
 import { theme } from "../state/settings";
 import { day } from "../text/format";
-import { type GlyphName, Glyph } from "./icons";
+import { Glyph, type GlyphName } from "./icons";
 import { notify } from "./Notice";
-import { drawer, go, route, type Route } from "./route";
+import { drawer, go, type Route, route } from "./route";
 
 const renaming = signal<string | null>(null);
 
@@ -68,7 +68,12 @@ function ChatMenu({ one }: { one: Chat }) {
         <button type="button" onClick={act(() => exportChat(one, "json"))}>
           <Glyph name="down" /> Export as JSON
         </button>
-        <button type="button" class="danger" disabled={busy.value && chat.value?.id === one.id} onClick={act(() => deleteWithUndo(one))}>
+        <button
+          type="button"
+          class="danger"
+          disabled={busy.value && chat.value?.id === one.id}
+          onClick={act(() => deleteWithUndo(one))}
+        >
           <Glyph name="bin" /> Delete
         </button>
       </div>
@@ -115,7 +120,7 @@ function groups(all: Chat[]): { name: string; items: Chat[] }[] {
 
 const THEMES = { auto: "light", light: "dark", dark: "auto" } as const;
 const THEME_GLYPHS: Record<keyof typeof THEMES, GlyphName> = { auto: "auto", light: "sun", dark: "moon" };
-const THEME_NAMES = { auto: "as the system", light: "light", dark: "dark" };
+const THEME_NAMES = { auto: "automatic", light: "light", dark: "dark" };
 
 function ViewButton({ to, glyph, children }: { to: Route; glyph: GlyphName; children: string }) {
   return (
@@ -188,10 +193,10 @@ export function Sidebar() {
         <button
           type="button"
           class="button plain"
-          aria-label={`Colours: ${THEME_NAMES[theme.value]}. Change.`}
+          title="Change the colours"
           onClick={() => (theme.value = THEMES[theme.value])}
         >
-          <Glyph name={THEME_GLYPHS[theme.value]} /> Colours {THEME_NAMES[theme.value]}
+          <Glyph name={THEME_GLYPHS[theme.value]} /> Colours: {THEME_NAMES[theme.value]}
         </button>
       </div>
     </nav>

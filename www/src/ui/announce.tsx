@@ -31,7 +31,12 @@ export class Reader {
 
   push(text: string): void {
     const fresh = text.slice(this.#said);
-    const last = Math.max(fresh.lastIndexOf(". "), fresh.lastIndexOf("! "), fresh.lastIndexOf("? "), fresh.lastIndexOf("\n"));
+    const last = Math.max(
+      fresh.lastIndexOf(". "),
+      fresh.lastIndexOf("! "),
+      fresh.lastIndexOf("? "),
+      fresh.lastIndexOf("\n"),
+    );
     if (last < 0) return;
     this.#say(fresh.slice(0, last + 1));
   }

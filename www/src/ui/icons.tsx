@@ -31,7 +31,11 @@ export type GlyphName = keyof typeof PATHS;
 export function Glyph({ name }: { name: GlyphName }) {
   return (
     <svg class="glyph" viewBox="0 0 20 20" aria-hidden="true">
-      <path d={PATHS[name]} stroke-width={name === "more" ? 2.4 : undefined} />
+      <path
+        d={PATHS[name]}
+        stroke-width={name === "more" ? 2.4 : undefined}
+        fill={name === "stop" ? "currentcolor" : undefined}
+      />
     </svg>
   );
 }

@@ -1,6 +1,6 @@
 /** The width of an element in CSS pixels, so that drawings keep their type size on every screen. */
 
-import { type RefObject } from "preact";
+import type { RefObject } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 export function useWidth<T extends Element>(initial = 640): [RefObject<T | null>, number] {

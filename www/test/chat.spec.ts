@@ -1,0 +1,152 @@
+/** Talking: sending, streaming, stopping, repeating, editing, keeping. */
+
+import { readFileSync } from "node:fs";
+import { answered, ask, expect, STORY, test } from "./page";
+
+test("a suggested prompt loads the model and is answered", async ({ open }) => {
+  const page = await open({ load: 400 });
+  await expect(page.getByRole("heading", { name: "A language model, in this tab." })).toBeVisible();
+  await page.getByRole("button", { name: STORY }).click();
+  await expect(page.getByRole("progressbar")).toBeVisible();
+  await expect(page.getByText(/MB of 98/)).toBeVisible();
+  await answered(page);
+  await expect(page.locator(".prose strong")).toHaveText("Pell");
+  await expect(page.locator(".prose ol li")).toHaveCount(3);
+  await expect(page.getByText("187 MB in memory")).toBeVisible();
+});
+
+test("Enter sends, Shift+Enter breaks the line, / focuses, Escape stops", async ({ open }) => {
+  const page = await open({ pace: 40 });
+  await page.keyboard.press("/");
+  const box = page.getByRole("textbox", { name: "Message" });
+  await expect(box).toBeFocused();
+  await page.keyboard.type("one");
+  await page.keyboard.press("Shift+Enter");
+  await page.keyboard.type("two");
+  await expect(box).toHaveValue("one\ntwo");
+  await page.keyboard.press("Enter");
+  await expect(page.locator(".asked .words")).toHaveText("one\ntwo");
+  await expect(page.locator(".answered .prose")).toContainText("young tern");
+  await expect(page.getByText(/\d tok\/s/)).toBeVisible();
+  await page.keyboard.press("Escape");
+  await answered(page);
+  await expect(page.getByText(/tokens, .*, stopped/)).toBeVisible();
+  await expect(page.locator(".answered .prose")).not.toContainText("holding her up");
+});
+
+test("stopping while the model loads leaves a question that can be answered", async ({ open }) => {
+  const page = await open({ load: "forever" });
+  await page.getByRole("button", { name: STORY }).click();
+  await expect(page.getByText("Waiting for the model")).toBeVisible();
+  await page.keyboard.press("Escape");
+  await expect(page.getByRole("button", { name: "Answer this" })).toBeVisible();
+  await page.getByRole("button", { name: "Cancel loading" }).click();
+  await page.evaluate(() => Object.assign(window.fake ?? {}, { load: 20 }));
+  await page.getByRole("button", { name: "Answer this" }).click();
+  await answered(page);
+});
+
+test("answering again keeps the versions; editing drops what followed", async ({ open }) => {
+  const page = await open({ reply: "First answer." });
+  await ask(page, "Question one");
+  await page.evaluate(() => Object.assign(window.fake ?? {}, { reply: "Second answer." }));
+  await page.getByRole("button", { name: "Answer again" }).click();
+  await expect(page.locator(".answered .prose")).toHaveText("Second answer.");
+  await expect(page.getByText("2 / 2")).toBeVisible();
+  await page.getByRole("button", { name: "Earlier version" }).click();
+  await expect(page.locator(".answered .prose")).toHaveText("First answer.");
+  await ask(page, "Question two");
+  await expect(page.locator(".asked")).toHaveCount(2);
+
+  await page.getByRole("button", { name: "Edit and ask again" }).first().click();
+  await page.getByRole("textbox", { name: "Edit the question" }).fill("Question one, better");
+  await page.keyboard.press("Enter");
+  await answered(page);
+  await expect(page.locator(".asked")).toHaveCount(1);
+  await expect(page.locator(".asked .words")).toHaveText("Question one, better");
+});
+
+test("copying puts the answer's source on the clipboard", async ({ open, context }) => {
+  await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  const page = await open({ reply: "A **bold** answer." });
+  await ask(page, "Hello");
+  await page.getByRole("button", { name: "Copy answer" }).click();
+  expect(await page.evaluate(() => navigator.clipboard.readText())).toBe("A **bold** answer.");
+});
+
+test("conversations survive a reload; they can be renamed, exported, deleted and brought back", async ({
+  open,
+}) => {
+  const page = await open({ reply: "Kept." });
+  await ask(page, "Remember this");
+  await page.getByRole("button", { name: "New chat" }).click();
+  await ask(page, "And this");
+  await page.reload();
+  const list = page.getByRole("navigation");
+  await list.getByRole("button", { name: "Remember this", exact: true }).click();
+  await expect(page.locator(".answered .prose")).toHaveText("Kept.");
+
+  await page.getByRole("button", { name: "More for Remember this" }).click();
+  await page.getByRole("button", { name: "Rename" }).click();
+  await page.getByRole("textbox", { name: "Name of the conversation" }).fill("Renamed");
+  await page.keyboard.press("Enter");
+  await expect(list.getByRole("button", { name: "Renamed", exact: true })).toBeVisible();
+
+  await page.getByRole("button", { name: "More for Renamed" }).click();
+  const download = page.waitForEvent("download");
+  await page.getByRole("button", { name: "Export as Markdown" }).click();
+  const file = await download;
+  expect(file.suggestedFilename()).toBe("renamed.md");
+  expect(readFileSync(await file.path(), "utf8")).toContain("Remember this");
+
+  await page.getByRole("button", { name: "More for Renamed" }).click();
+  await page.getByRole("button", { name: "Delete" }).click();
+  await expect(list.getByRole("button", { name: "Renamed", exact: true })).toHaveCount(0);
+  await page.getByRole("button", { name: "Undo" }).click();
+  await expect(list.getByRole("button", { name: "Renamed", exact: true })).toBeVisible();
+});
+
+test("what was written before the tab closed is kept", async ({ open }) => {
+  const page = await open({ pace: 60 });
+  await page.getByRole("button", { name: STORY }).click();
+  await expect(page.locator(".answered .prose")).toContainText("counted waves", { timeout: 20_000 });
+  await page.reload();
+  await page.getByRole("button", { name: STORY }).first().waitFor();
+  await page.locator(".chats .open").first().click();
+  await expect(page.locator(".answered .prose")).toContainText("young tern");
+});
+
+test("a model's HTML, images and script links are text, not elements", async ({ open }) => {
+  const page = await open({
+    reply:
+      "<script>window.hit = 1</script> <img src=https://example.org/a.png onerror='window.hit=2'> ![pic](https://example.org/b.png) [x](javascript:window.hit=3) <b onclick='window.hit=4'>b</b>\n\n<iframe src=https://example.org></iframe>\n\n&lt;i&gt; [ok](https://example.org/)",
+  });
+  await ask(page, "Try to break out");
+  const prose = page.locator(".answered .prose");
+  await expect(prose.locator("script, img, iframe, b, [onclick], [onerror]")).toHaveCount(0);
+  await expect(prose.locator("a[href]")).toHaveCount(1);
+  await expect(prose.locator("a[href]")).toHaveAttribute("rel", /noopener/);
+  await expect(prose).toContainText("<script>window.hit = 1</script>");
+  await expect(prose).toContainText("<iframe");
+  await expect(prose).toContainText("<i>");
+  expect(await page.evaluate(() => "hit" in window)).toBe(false);
+});
+
+test("code can be copied as it is", async ({ open, context }) => {
+  await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  const page = await open({ reply: '```js\nif (a < b && c) return "<x>";\n```' });
+  await ask(page, "Code");
+  await expect(page.locator(".listing code")).toHaveText('if (a < b && c) return "<x>";');
+  await page.getByRole("button", { name: "Copy code" }).click();
+  expect(await page.evaluate(() => navigator.clipboard.readText())).toBe('if (a < b && c) return "<x>";');
+});
+
+test("a screen reader hears the answer in sentences, once", async ({ open }) => {
+  const page = await open({ reply: "One sentence. Two sentences! And an end" });
+  await ask(page, "Speak");
+  const log = page.getByRole("log", { name: "Announcements" });
+  await expect(log).toContainText("And an end");
+  const heard = (await log.locator("p").allTextContents()).join(" ");
+  expect(heard.match(/One sentence\./g)).toHaveLength(1);
+  expect(heard.match(/Two sentences!/g)).toHaveLength(1);
+});

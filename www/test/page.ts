@@ -1,0 +1,63 @@
+/**
+ * The page under test: opened with a script for the fake engine, watched for everything that must never happen.
+ *
+ * Every test fails on a CSP violation, an uncaught error, an error on the console, or a request to another origin.
+ */
+
+import { test as base, expect, type Page } from "@playwright/test";
+import type { Script } from "./fake-engine";
+
+interface Fixtures {
+  open: (script?: Script, hash?: string) => Promise<Page>;
+}
+
+export const test = base.extend<Fixtures>({
+  serviceWorkers: "block",
+  open: async ({ page, baseURL }, use) => {
+    const wrong: string[] = [];
+    page.on("pageerror", (error) => wrong.push(`uncaught: ${error.message}`));
+    page.on("console", (message) => {
+      if (message.type() === "error") wrong.push(`console: ${message.text()}`);
+    });
+    page.on("request", (request) => {
+      const { origin, protocol } = new URL(request.url());
+      if (/^https?:/.test(protocol) && baseURL && origin !== new URL(baseURL).origin)
+        wrong.push(`request: ${request.url()}`);
+    });
+    await page.exposeFunction("violated", (what: string) => wrong.push(`CSP: ${what}`));
+    await page.addInitScript(() => {
+      document.addEventListener("securitypolicyviolation", (event) => {
+        const { violated } = window as unknown as { violated: (what: string) => void };
+        violated(`${event.violatedDirective} ${event.blockedURI}`);
+      });
+    });
+    await use(async (script = {}, hash = "") => {
+      await page.addInitScript(
+        (wanted) => {
+          window.fake = wanted;
+        },
+        { pace: 2, load: 40, ...script },
+      );
+      await page.goto(`./${hash}`);
+      await page.evaluate(() => document.fonts.ready);
+      return page;
+    });
+    expect(wrong).toEqual([]);
+  },
+});
+
+export { expect };
+
+export const STORY = /Tell me a short story/;
+
+/** Sends a message and waits for the whole answer. */
+export async function ask(page: Page, text: string): Promise<void> {
+  await page.getByRole("textbox", { name: "Message" }).fill(text);
+  await page.keyboard.press("Enter");
+  await answered(page);
+}
+
+export async function answered(page: Page): Promise<void> {
+  await expect(page.getByText(/tokens, .* tok\/s/).last()).toBeVisible();
+  await expect(page.getByRole("button", { name: "Stop" })).toHaveCount(0);
+}

@@ -1,0 +1,135 @@
+/** Pictures of every state of the page, for looking at: `npm run screens`, then open `test/out/screens`. */
+
+import type { Page } from "@playwright/test";
+import type { Script } from "./fake-engine";
+import { answered, ask, STORY, test } from "./page";
+
+interface State {
+  script?: Script;
+  hash?: string;
+  /** Pictures the whole view and not only what fits the window. */
+  whole?: boolean;
+  go?: (page: Page) => Promise<void>;
+}
+
+const story = (page: Page) => page.getByRole("button", { name: STORY }).click();
+
+const FORMATS =
+  "Here is a function and a table:\n\n```python\ndef wingbeats(seconds, rate=3.1):\n    return round(seconds * rate)\n```\n\n| Bird | Wing span |\n|---|---|\n| Arctic tern | 80 cm |\n| Common tern | 88 cm |\n\n> Terns hover before they dive.\n\nSee [the list](https://example.org/terns) and <b>no html</b>.";
+
+const STATES: Record<string, State> = {
+  first: {},
+  loading: {
+    script: { load: "forever" },
+    go: async (page) => {
+      await story(page);
+      await page.getByText("59 MB of 98 MB").waitFor();
+    },
+  },
+  writing: {
+    script: { pace: 30 },
+    go: async (page) => {
+      await story(page);
+      await page.getByText("She").or(page.getByText("counted waves")).first().waitFor();
+    },
+  },
+  chat: {
+    go: async (page) => {
+      await story(page);
+      await answered(page);
+      await page.evaluate((reply) => Object.assign(window.fake ?? {}, { reply }), FORMATS);
+      await ask(page, "How often does it beat its wings?\nShow me code.");
+    },
+  },
+  thinking: {
+    go: async (page) => {
+      await story(page);
+      await answered(page);
+      await page.getByRole("button", { name: "Show token probabilities" }).click();
+      await page.locator('[data-index="31"]').hover();
+      await page.locator('[data-index="31"]').click();
+    },
+  },
+  settings: {
+    go: async (page) => {
+      await story(page);
+      await answered(page);
+      await page.getByRole("button", { name: "Settings", exact: true }).click();
+    },
+  },
+  models: {
+    script: { cached: true },
+    go: (page) => page.getByRole("button", { name: /Choose another/ }).click(),
+  },
+  find: {
+    go: async (page) => {
+      await story(page);
+      await answered(page);
+      await page.keyboard.press("Control+k");
+    },
+  },
+  about: {
+    script: { ternary: true, cached: true },
+    hash: "#/about",
+    whole: true,
+    go: (page) => page.getByText("Where the bytes are").waitFor(),
+  },
+  "about-plain": {
+    script: { cached: true },
+    hash: "#/about",
+    whole: true,
+    go: (page) => page.getByText("Where the bytes are").waitFor(),
+  },
+  bench: {
+    script: { cached: true },
+    hash: "#/bench",
+    whole: true,
+    go: async (page) => {
+      await page.getByRole("button", { name: "Measure" }).click();
+      await page.getByRole("button", { name: "Measure again" }).waitFor();
+    },
+  },
+  error: {
+    script: { loadError: "truncated" },
+    go: async (page) => {
+      await story(page);
+      await page.getByText("The file ends too early").waitFor();
+    },
+  },
+  crash: {
+    script: { replyError: "crashed" },
+    go: async (page) => {
+      await story(page);
+      await page.getByRole("button", { name: "Try again" }).waitFor();
+    },
+  },
+};
+
+const SIZES = { wide: { width: 1280, height: 820 }, phone: { width: 360, height: 740 } };
+const LIGHTS = ["light", "dark"] as const;
+
+for (const [name, state] of Object.entries(STATES)) {
+  for (const [size, viewport] of Object.entries(SIZES)) {
+    for (const light of LIGHTS) {
+      test.describe(() => {
+        test.use({ viewport, colorScheme: light, hasTouch: size === "phone" });
+        test(`${name} ${size} ${light}`, async ({ open }) => {
+          const page = await open(state.script, state.hash);
+          await state.go?.(page);
+          if (state.whole) {
+            const height = await page.evaluate(
+              () => (document.querySelector(".page")?.scrollHeight ?? 0) + 80,
+            );
+            await page.setViewportSize({
+              ...viewport,
+              height: Math.min(Math.max(height, viewport.height), 2400),
+            });
+          }
+          await page.evaluate(() => document.fonts.ready);
+          await page.waitForTimeout(200);
+          await page.screenshot({ path: `test/out/screens/${name}-${size}-${light}.png` });
+        });
+      });
+    }
+  }
+}
