@@ -82,8 +82,9 @@ const E2M1_TWICE: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8
 
 /// MXFP4 (OCP MX): E8M0 scale, 16 bytes of E2M1.
 pub(super) fn mxfp4(block: &[u8], out: Out<'_>) -> Result<()> {
-    if block[0] == 0xff {
-        bail!(BadData, "a block has the scale NaN");
+    // 255 is NaN; with 253 and 254 the largest code leaves the range of f32.
+    if block[0] > 252 {
+        bail!(BadData, "a block has the E8M0 scale {}", block[0]);
     }
     // Half of 2^(e − 127), because the codes are doubled; subnormal for e < 2.
     let e = u32::from(block[0]);

@@ -11,9 +11,7 @@ mod float;
 mod ggml;
 mod ternary;
 
-pub use float::{
-    bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16, mean_abs, pack_bf16, pack_f16, pack_f32, ternarise,
-};
+pub use float::{mean_abs, pack_bf16, pack_f16, pack_f32, ternarise};
 pub use ternary::{I2_S_TAIL, i2_s_scale, pack_hf, pack_i2_s_tail, pack_row, unpack_hf};
 
 /// How weights are stored in a file. One name for each byte layout that can be read.
@@ -297,8 +295,8 @@ pub fn unpack(encoding: Encoding, bytes: &[u8], cols: usize, out: &mut FormRow) 
     out.clear();
     match encoding {
         Encoding::F32 => float::unpack(bytes, f32::from_le_bytes, out),
-        Encoding::F16 => float::unpack(bytes, |b| f16_to_f32(u16::from_le_bytes(b)), out),
-        Encoding::BF16 => float::unpack(bytes, |b| bf16_to_f32(u16::from_le_bytes(b)), out),
+        Encoding::F16 => float::unpack(bytes, |b| half::f16::from_le_bytes(b).to_f32(), out),
+        Encoding::BF16 => float::unpack(bytes, |b| half::bf16::from_le_bytes(b).to_f32(), out),
         Encoding::Q4_0 => blocks(encoding, bytes, cols, ggml::q4_0, out),
         Encoding::Q4_1 => blocks(encoding, bytes, cols, ggml::q4_1, out),
         Encoding::Q5_0 => blocks(encoding, bytes, cols, ggml::q5_0, out),

@@ -137,8 +137,8 @@ pub(super) fn q2_0(block: &[u8], codes: &mut [i8]) -> Result<f32> {
 pub fn pack_row(encoding: Encoding, codes: &[i8], scale: f32, out: &mut Vec<u8>) -> Result<()> {
     encoding.row_bytes(codes.len() as u64)?;
     check_trits(codes)?;
-    let half = float::f32_to_f16(scale);
-    if encoding != Encoding::I2_S && !float::f16_to_f32(half).is_finite() {
+    let half = half::f16::from_f32(scale);
+    if encoding != Encoding::I2_S && !half.is_finite() {
         bail!(BadData, "the scale {scale} has no f16");
     }
     match encoding {
@@ -167,7 +167,7 @@ pub fn pack_row(encoding: Encoding, codes: &[i8], scale: f32, out: &mut Vec<u8>)
     Ok(())
 }
 
-fn block_scale(block: &[i8], half: u16) -> [u8; 2] {
+fn block_scale(block: &[i8], half: half::f16) -> [u8; 2] {
     if block.iter().all(|code| *code == 0) { [0; 2] } else { half.to_le_bytes() }
 }
 
