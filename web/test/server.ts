@@ -4,7 +4,8 @@
  * `/package/…` is this package as it is published; `/tests/…` the compiled test pages; `/models/…` whatever
  * was put into `models`. Each request of a model uses up one of its faults, then it is served rightly.
  */
-import { readFile } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { readFile, stat } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -52,6 +53,8 @@ const PIECE = 64 << 10;
 
 export class FaultServer {
   readonly models = new Map<string, Served>();
+  /** path → file on disk, served without faults: models too large to hold. */
+  readonly files = new Map<string, string>();
   /** Requests of models, in order. */
   readonly seen: Seen[] = [];
   /** Send the headers that make a page cross-origin isolated. */
@@ -91,6 +94,13 @@ export class FaultServer {
       response.setHeader("Cross-Origin-Opener-Policy", "same-origin");
       response.setHeader("Cross-Origin-Embedder-Policy", "require-corp");
       response.setHeader("Cross-Origin-Resource-Policy", "cross-origin");
+    }
+    const onDisk = this.files.get(path);
+    if (onDisk !== undefined) {
+      const { size } = await stat(onDisk);
+      response.writeHead(200, { "Content-Length": size, "Content-Type": "application/octet-stream" });
+      createReadStream(onDisk, { highWaterMark: 1 << 20 }).pipe(response);
+      return;
     }
     const model = this.models.get(path);
     if (model !== undefined) await this.#sendModel(path, model, request, response);
