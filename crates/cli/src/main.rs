@@ -1,2 +1,51 @@
-//! The ternlight command line.
-fn main() {}
+//! The `ternlight` command line: reads arguments, calls one [`command`], turns its outcome into an exit code.
+//!
+//! Exit codes: 0 done, 1 failed (stderr names the stable code), 2 wrong usage, 130 interrupted.
+#![deny(unsafe_code)]
+
+mod command;
+mod console;
+mod failure;
+mod fetch;
+mod interrupt;
+mod model_file;
+mod options;
+mod place;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{command::Command, console::Console, failure::Failure};
+
+/// Run ternary (BitNet b1.58) and low-bit language models on a plain CPU.
+#[derive(Parser)]
+#[command(name = "ternlight", version, about, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed (stderr says `error[code]`), 2 wrong usage, 130 interrupted.\n\
+    Without --model, commands use the default model: see `ternlight fetch --help`."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// No progress bars, no remarks: only the result and errors.
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let console = Console::new(cli.command.json(), cli.quiet);
+    interrupt::install();
+    match cli.command.execute(&console) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            console.report(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+/// What commands return.
+type Result<T, E = Failure> = std::result::Result<T, E>;

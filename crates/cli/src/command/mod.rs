@@ -1,0 +1,40 @@
+//! The commands: one file each, one variant each.
+
+mod completions;
+mod fetch;
+mod serve_demo;
+mod synth;
+
+use clap::Subcommand;
+
+use crate::{Result, console::Console};
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    Fetch(fetch::Fetch),
+    Synth(synth::Synth),
+    ServeDemo(serve_demo::ServeDemo),
+    Completions(completions::Completions),
+}
+
+impl Command {
+    /// Whether the result is wanted as JSON.
+    pub fn json(&self) -> bool {
+        match self {
+            Self::Fetch(c) => c.json,
+            Self::Synth(c) => c.json,
+            Self::ServeDemo(_) | Self::Completions(_) => false,
+        }
+    }
+
+    /// Does it.
+    pub fn execute(self, console: &Console) -> Result<()> {
+        match self {
+            Self::Fetch(c) => c.execute(console),
+            Self::Synth(c) => c.execute(console),
+            Self::ServeDemo(c) => c.execute(console),
+            Self::Completions(c) => c.execute(),
+        }
+    }
+}

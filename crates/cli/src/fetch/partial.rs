@@ -1,0 +1,163 @@
+//! The state of an unfinished download: `NAME.part` (the bytes) and `NAME.part.json` (what they belong to).
+//!
+//! Invariant: bytes of two versions of a file never meet in one `.part`: without proof that the server
+//! still has the same version, the download starts anew.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Result,
+    console::Console,
+    failure::{BUSY, Failure},
+    interrupt,
+    place::hex,
+};
+
+/// Which version of which file the bytes belong to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    pub url: String,
+    pub etag: Option<String>,
+    pub last_modified: Option<String>,
+    pub total: Option<u64>,
+}
+
+impl Version {
+    /// What `If-Range` may carry: a strong entity tag, else the date.
+    pub fn validator(&self) -> Option<&str> {
+        let strong = self.etag.as_deref().filter(|tag| tag.starts_with('"'));
+        strong.or(self.last_modified.as_deref())
+    }
+}
+
+/// The `.part` file, locked for this process, with the digest of what it holds.
+pub struct Partial {
+    pub path: PathBuf,
+    pub file: File,
+    pub version: Version,
+    pub len: u64,
+    pub digest: Sha256,
+}
+
+/// Appends to the file name, keeping the extension readable.
+fn beside(place: &Path, suffix: &str) -> PathBuf {
+    let mut name = place.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+impl Partial {
+    /// Opens or creates the partial download of `url` for `place`.
+    ///
+    /// # Errors
+    /// `busy` when another process has it, `io`.
+    pub fn open(place: &Path, url: &str, console: &Console) -> Result<Self> {
+        let path = beside(place, ".part");
+        let io = |e| Failure::io(&path, &e);
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Failure::new(BUSY, format!("another process is fetching {}", place.display())));
+            }
+            // Some network file systems have no locks; two fetches at once are then the user's risk.
+            Err(TryLockError::Error(_)) => {}
+        }
+        let version: Version = fs::read(beside(place, ".part.json"))
+            .ok()
+            .and_then(|json| serde_json::from_slice(&json).ok())
+            .filter(|version: &Version| version.url == url)
+            .unwrap_or_else(|| Version { url: url.to_owned(), ..Version::default() });
+        let known = version.etag.is_some() || version.last_modified.is_some() || version.total.is_some();
+        let len = if known { file.metadata().map_err(io)?.len() } else { 0 };
+        let mut digest = Sha256::new();
+        file.seek(SeekFrom::Start(0)).map_err(io)?;
+        if len > 0 {
+            hash_into(&mut file, &path, len, &mut digest, console)?;
+        }
+        Ok(Self { path, file, version, len, digest })
+    }
+
+    /// Forgets all bytes; what comes next belongs to `version`.
+    pub fn restart(&mut self, version: Version) -> Result<()> {
+        let io = |e| Failure::io(&self.path, &e);
+        self.file.set_len(0).map_err(io)?;
+        self.file.seek(SeekFrom::Start(0)).map_err(io)?;
+        self.len = 0;
+        self.digest = Sha256::new();
+        self.version = version;
+        let json = serde_json::to_vec(&self.version).expect("a version is plain data");
+        let state = beside(&self.path, ".json");
+        fs::write(&state, json).map_err(|e| Failure::io(&state, &e))
+    }
+
+    /// Makes the finished download visible under its name.
+    pub fn promote(self, place: &Path, record: bool) -> Result<String> {
+        let sha256 = hex(&self.digest.finalize());
+        self.file.sync_all().map_err(|e| Failure::io(&self.path, &e))?;
+        fs::rename(&self.path, place).map_err(|e| Failure::io(place, &e))?;
+        let _ = fs::remove_file(beside(place, ".part.json"));
+        if record {
+            let json = serde_json::json!({
+                "url": self.version.url, "etag": self.version.etag, "bytes": self.len, "sha256": sha256
+            });
+            let path = record_path(place);
+            fs::write(&path, json.to_string()).map_err(|e| Failure::io(&path, &e))?;
+        }
+        Ok(sha256)
+    }
+
+    /// Removes the partial download: its bytes are known to be wrong.
+    pub fn discard(self, place: &Path) {
+        let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_file(beside(place, ".part.json"));
+    }
+}
+
+fn record_path(place: &Path) -> PathBuf {
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    place.with_file_name(format!(".{name}.fetched"))
+}
+
+/// The checksum that was noted when `place` was fetched.
+pub fn recorded_sha256(place: &Path) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_slice(&fs::read(record_path(place)).ok()?).ok()?;
+    let same_length = value["bytes"].as_u64() == place.metadata().ok().map(|m| m.len());
+    value["sha256"].as_str().filter(|_| same_length).map(str::to_owned)
+}
+
+/// The SHA-256 of a file.
+pub fn hash_file(path: &Path, console: &Console) -> Result<String> {
+    let mut file = File::open(path).map_err(|e| Failure::io(path, &e))?;
+    let len = file.metadata().map_err(|e| Failure::io(path, &e))?.len();
+    let mut digest = Sha256::new();
+    hash_into(&mut file, path, len, &mut digest, console)?;
+    Ok(hex(&digest.finalize()))
+}
+
+fn hash_into(file: &mut File, path: &Path, len: u64, digest: &mut Sha256, console: &Console) -> Result<()> {
+    let bar = console.bytes_bar("checking", Some(len));
+    let mut buffer = vec![0; 1 << 20];
+    let mut left = len;
+    while left > 0 {
+        interrupt::check()?;
+        let want = buffer.len().min(left.min(usize::MAX as u64) as usize);
+        let n = file.read(&mut buffer[..want]).map_err(|e| Failure::io(path, &e))?;
+        if n == 0 {
+            break;
+        }
+        digest.update(&buffer[..n]);
+        left -= n as u64;
+        bar.inc(n as u64);
+    }
+    bar.finish_and_clear();
+    Ok(())
+}

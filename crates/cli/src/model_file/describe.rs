@@ -1,0 +1,131 @@
+//! What a model is: dimensions and special values, as GGUF keys and as an HF `config.json`.
+//!
+//! Invariant: both forms describe the same model to the loader.
+
+use serde_json::json;
+use ternlight_core::container::{Meta, Value};
+
+use super::Format;
+
+/// The gate of the feed-forward half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// Squared ReLU (2B4T).
+    Relu2,
+    /// SiLU.
+    Silu,
+}
+
+impl Activation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Relu2 => "relu2",
+            Self::Silu => "silu",
+        }
+    }
+}
+
+/// A BitNet- or LLaMA-shaped model.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// For people.
+    pub name: String,
+    /// Sub-norms before the output and down projections (BitNet); else plain LLaMA.
+    pub sub_norms: bool,
+    pub activation: Activation,
+    pub layers: usize,
+    pub hidden: usize,
+    pub ffn: usize,
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub head_dim: usize,
+    pub vocab: usize,
+    pub context: usize,
+    pub theta: f32,
+    pub norm_eps: f32,
+    /// The head is the embedding.
+    pub tied: bool,
+}
+
+impl Config {
+    /// `general.architecture`. Readers of the llama.cpp family know `bitnet-b1.58` only with I2_S; mainline
+    /// reads its own `bitnet` with TQ1_0 and TQ2_0.
+    pub fn gguf_arch(&self, format: Format) -> &'static str {
+        match (self.sub_norms, format) {
+            (false, _) => "llama",
+            (true, Format::I2S) => "bitnet-b1.58",
+            (true, _) => "bitnet",
+        }
+    }
+
+    /// The GGUF metadata but for the tokenizer.
+    pub fn gguf(&self, format: Format) -> Meta {
+        let arch = self.gguf_arch(format);
+        let mut meta = Meta::default();
+        let mut put = |key: String, value| meta.0.insert(key, value);
+        let int = |n: usize| Value::Int(n as i64);
+        let float = |x: f32| Value::Float(x.into());
+        // llama.cpp's file types; 40 is bitnet.cpp's.
+        let file_type = match format {
+            Format::I2S | Format::HfPacked => 40,
+            Format::Tq1 => 36,
+            Format::Tq2 => 37,
+        };
+        put("general.architecture".into(), Value::Str(arch.into()));
+        put("general.name".into(), Value::Str(self.name.clone()));
+        put("general.file_type".into(), Value::Int(file_type));
+        put("general.quantization_version".into(), Value::Int(2));
+        put(format!("{arch}.block_count"), int(self.layers));
+        put(format!("{arch}.context_length"), int(self.context));
+        put(format!("{arch}.embedding_length"), int(self.hidden));
+        put(format!("{arch}.feed_forward_length"), int(self.ffn));
+        put(format!("{arch}.attention.head_count"), int(self.heads));
+        put(format!("{arch}.attention.head_count_kv"), int(self.kv_heads));
+        put(format!("{arch}.attention.layer_norm_rms_epsilon"), float(self.norm_eps));
+        put(format!("{arch}.rope.dimension_count"), int(self.head_dim));
+        put(format!("{arch}.rope.freq_base"), float(self.theta));
+        put(format!("{arch}.vocab_size"), int(self.vocab));
+        if self.head_dim * self.heads != self.hidden {
+            put(format!("{arch}.attention.key_length"), int(self.head_dim));
+            put(format!("{arch}.attention.value_length"), int(self.head_dim));
+        }
+        if self.sub_norms {
+            // Mainline's `bitnet` means SiLU and has no key to say otherwise; this one is ours, others skip it.
+            put(format!("{arch}.hidden_act"), Value::Str(self.activation.name().into()));
+        }
+        meta
+    }
+}
+
+/// The HF `config.json` of the packed form.
+pub fn hf_config(config: &Config, bos: Option<u32>, eos: Option<u32>) -> serde_json::Value {
+    let (architecture, model_type) =
+        if config.sub_norms { ("BitNetForCausalLM", "bitnet") } else { ("LlamaForCausalLM", "llama") };
+    // serde_json widens f32 to digits nobody wrote; the shortest decimal form is what people expect.
+    let short = |x: f32| x.to_string().parse::<f64>().expect("floats print as numbers");
+    json!({
+        "architectures": [architecture],
+        "model_type": model_type,
+        "attention_bias": false,
+        "bos_token_id": bos,
+        "eos_token_id": eos,
+        "head_dim": config.head_dim,
+        "hidden_act": config.activation.name(),
+        "hidden_size": config.hidden,
+        "initializer_range": 0.02,
+        "intermediate_size": config.ffn,
+        "max_position_embeddings": config.context,
+        "num_attention_heads": config.heads,
+        "num_hidden_layers": config.layers,
+        "num_key_value_heads": config.kv_heads,
+        "quantization_config": {
+            "quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "offline"
+        },
+        "rms_norm_eps": short(config.norm_eps),
+        "rope_theta": short(config.theta),
+        "tie_word_embeddings": config.tied,
+        "torch_dtype": "bfloat16",
+        "use_cache": true,
+        "vocab_size": config.vocab,
+    })
+}

@@ -1,0 +1,295 @@
+//! The two writers: GGUF file, HF folder.
+
+use std::{
+    fs::{self, File},
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use indicatif::ProgressBar;
+use ternlight_core::{
+    ErrorKind,
+    container::write::{Header, TensorSpec, gguf_header, safetensors_header},
+    container::{Meta, Value},
+    format::{Encoding, FormRow, pack_bf16, pack_f16, pack_f32, pack_hf, pack_i2_s_tail, pack_row, unpack},
+};
+
+use super::{Config, Format, Item, Rows, Tensor, Vocabulary, hf_config};
+use crate::{Result, console::Console, failure::Failure, interrupt};
+
+/// Writes the model to `path`: a file for GGUF formats, a folder for [`Format::HfPacked`]. Returns its bytes.
+///
+/// # Errors
+/// `io`, `no-space`, `cancelled`; `shape` where rows do not fill the format's blocks.
+pub fn write(
+    config: &Config,
+    vocabulary: Option<&Vocabulary>,
+    items: &[Item],
+    rows: &mut dyn Rows,
+    format: Format,
+    path: &Path,
+    console: &Console,
+) -> Result<u64> {
+    let mut exact = Exactness::new(items, rows, format)?;
+    if format != Format::HfPacked {
+        let mut meta = config.gguf(format);
+        if let Some(vocabulary) = vocabulary {
+            vocabulary.put_gguf(&mut meta);
+        }
+        let header = gguf_header(&meta, &exact.specs(items, format))?;
+        return weights(&header, items, rows, &mut exact, format, path, console);
+    }
+    fs::create_dir_all(path).map_err(|e| Failure::io(path, &e))?;
+    let mut meta = Meta::default();
+    meta.0.insert("format".into(), Value::Str("pt".into()));
+    let header = safetensors_header(&meta, &exact.specs(items, format))?;
+    let written = weights(&header, items, rows, &mut exact, format, &path.join("model.safetensors"), console)?;
+    let mut json = |name: &str, value: &serde_json::Value| {
+        let place = path.join(name);
+        let text = serde_json::to_vec_pretty(value).expect("JSON values have string keys");
+        fs::write(&place, text).map_err(|e| Failure::io(&place, &e))
+    };
+    if let Some(vocabulary) = vocabulary {
+        match vocabulary.tokenizer_json() {
+            Some(tokenizer) => json("tokenizer.json", &tokenizer)?,
+            None => console.remark("tokenizer.json is not written: its pre-tokeniser has no known pattern"),
+        }
+        json("tokenizer_config.json", &vocabulary.tokenizer_config())?;
+        json("generation_config.json", &vocabulary.generation_config())?;
+    }
+    let (bos, eos) = vocabulary.map_or((None, None), |v| (v.bos, v.eos));
+    json("config.json", &hf_config(config, bos, eos))?;
+    Ok(written)
+}
+
+/// Scales of the linear layers, and whether the format can hold them in place.
+struct Exactness {
+    /// Per item; `None` for float tensors.
+    scales: Vec<Option<f32>>,
+    /// Per item: the scale needs a tensor of its own beside the matrix.
+    apart: Vec<Option<Encoding>>,
+}
+
+fn is_exact(value: f32, encoding: Encoding) -> bool {
+    let mut bytes = Vec::new();
+    match encoding {
+        Encoding::F16 => pack_f16(&[value], &mut bytes),
+        Encoding::BF16 => pack_bf16(&[value], &mut bytes),
+        _ => return true,
+    }
+    let mut row = FormRow::default();
+    unpack(encoding, &bytes, 1, &mut row).is_ok_and(|()| row.floats == [value])
+}
+
+impl Exactness {
+    fn new(items: &[Item], rows: &mut dyn Rows, format: Format) -> Result<Self> {
+        let mut scales = Vec::new();
+        let mut apart = Vec::new();
+        for (i, item) in items.iter().enumerate() {
+            let Tensor::Linear(..) = item.tensor else {
+                scales.push(None);
+                apart.push(None);
+                continue;
+            };
+            let scale = rows.scale(i)?;
+            if !scale.is_finite() {
+                let text = format!("'{}': the scale is {scale}", item.tensor.gguf());
+                return Err(Failure::kind(ErrorKind::BadData, text));
+            }
+            scales.push(Some(scale));
+            apart.push(match format {
+                Format::I2S => None,
+                // The blocks' f16 scale is kept where it is exact; else it is 1 and llama.cpp's
+                // `.scale` tensor, which multiplies the product, has the f32.
+                Format::Tq1 | Format::Tq2 if is_exact(scale, Encoding::F16) => None,
+                Format::Tq1 | Format::Tq2 => Some(Encoding::F32),
+                Format::HfPacked if is_exact(scale, Encoding::BF16) => Some(Encoding::BF16),
+                Format::HfPacked => Some(Encoding::F32),
+            });
+        }
+        Ok(Self { scales, apart })
+    }
+
+    /// The tensors of the file, in order.
+    fn specs(&self, items: &[Item], format: Format) -> Vec<TensorSpec> {
+        let mut specs = Vec::new();
+        for (item, apart) in items.iter().zip(&self.apart) {
+            let hf = format == Format::HfPacked;
+            let name = if hf { item.tensor.hf() } else { item.tensor.gguf() };
+            let (rows, cols) = (item.rows as u64, item.cols as u64);
+            let (shape, encoding) = match item.tensor {
+                Tensor::Linear(..) if hf => (vec![rows.div_ceil(4), cols], Encoding::U8),
+                Tensor::Linear(..) => (vec![rows, cols], format.encoding()),
+                Tensor::Embedding | Tensor::Head => (vec![rows, cols], item.float),
+                // llama.cpp wants norms in F32.
+                _ => (vec![cols], if hf { item.float } else { Encoding::F32 }),
+            };
+            specs.push(TensorSpec { name: name.clone(), shape, encoding });
+            if let Some(encoding) = apart {
+                let name = match hf {
+                    true => format!("{name}_scale"),
+                    false => format!("{}scale", name.strip_suffix("weight").unwrap_or(&name)),
+                };
+                specs.push(TensorSpec { name, shape: vec![1], encoding: *encoding });
+            }
+        }
+        specs
+    }
+}
+
+/// Header and data through a `.part` file. `exact` tells scales; items and header tensors run in step.
+fn weights(
+    header: &Header,
+    items: &[Item],
+    rows: &mut dyn Rows,
+    exact: &mut Exactness,
+    format: Format,
+    path: &Path,
+    console: &Console,
+) -> Result<u64> {
+    let part = Part::create(path)?;
+    let io = |e| Failure::io(path, &e);
+    let bar = console.bytes_bar("writing", Some(header.file_len()));
+    let mut out = BufWriter::with_capacity(1 << 20, part.file().map_err(io)?);
+    out.write_all(&header.bytes).map_err(io)?;
+    let mut places = header.tensors.iter();
+    let mut next = || places.next().expect("a place for each tensor");
+    let mut bytes = Vec::new();
+    for (i, item) in items.iter().enumerate() {
+        let place = next();
+        let mut sink = Sink { out: &mut out, bar: &bar, path, bytes: &mut bytes };
+        match exact.scales[i] {
+            None => floats(rows, i, item, place.encoding, &mut sink)?,
+            Some(scale) => {
+                let inner = if exact.apart[i].is_some() { 1.0 } else { scale };
+                codes(rows, i, item, format, inner, &mut sink)?;
+            }
+        }
+        sink.zeros(header.padding(place))?;
+        if exact.apart[i].is_some() {
+            let place = next();
+            let scale = exact.scales[i].expect("only matrices have scales");
+            pack_floats(place.encoding, &[scale], sink.bytes);
+            sink.flush()?;
+            sink.zeros(header.padding(place))?;
+        }
+    }
+    out.flush().map_err(io)?;
+    drop(out);
+    bar.finish_and_clear();
+    part.promote()?;
+    Ok(header.file_len())
+}
+
+/// Collects one row's bytes, then writes them.
+struct Sink<'a> {
+    out: &'a mut BufWriter<File>,
+    bar: &'a ProgressBar,
+    path: &'a Path,
+    bytes: &'a mut Vec<u8>,
+}
+
+impl Sink<'_> {
+    fn flush(&mut self) -> Result<()> {
+        interrupt::check()?;
+        self.out.write_all(self.bytes).map_err(|e| Failure::io(self.path, &e))?;
+        self.bar.inc(self.bytes.len() as u64);
+        self.bytes.clear();
+        Ok(())
+    }
+
+    fn zeros(&mut self, n: usize) -> Result<()> {
+        self.bytes.resize(n, 0);
+        self.flush()
+    }
+}
+
+fn pack_floats(encoding: Encoding, values: &[f32], out: &mut Vec<u8>) {
+    match encoding {
+        Encoding::F16 => pack_f16(values, out),
+        Encoding::BF16 => pack_bf16(values, out),
+        _ => pack_f32(values, out),
+    }
+}
+
+fn floats(rows: &mut dyn Rows, i: usize, item: &Item, encoding: Encoding, sink: &mut Sink<'_>) -> Result<()> {
+    let mut values = Vec::new();
+    for row in 0..item.rows {
+        rows.floats(i, row, &mut values)?;
+        pack_floats(encoding, &values, sink.bytes);
+        sink.flush()?;
+    }
+    Ok(())
+}
+
+fn codes(
+    rows: &mut dyn Rows,
+    i: usize,
+    item: &Item,
+    format: Format,
+    scale: f32,
+    sink: &mut Sink<'_>,
+) -> Result<()> {
+    if format == Format::HfPacked {
+        let stored = item.rows.div_ceil(4);
+        let mut quarters: [Vec<i8>; 4] = Default::default();
+        for r in 0..stored {
+            for (q, codes) in quarters.iter_mut().enumerate() {
+                match r + q * stored {
+                    row if row < item.rows => rows.codes(i, row, codes)?,
+                    _ => *codes = vec![0; item.cols],
+                }
+            }
+            let [a, b, c, d] = &quarters;
+            pack_hf([a, b, c, d], sink.bytes)?;
+            sink.flush()?;
+        }
+        return Ok(());
+    }
+    let mut codes = Vec::new();
+    for row in 0..item.rows {
+        rows.codes(i, row, &mut codes)?;
+        pack_row(format.encoding(), &codes, scale, sink.bytes)?;
+        sink.flush()?;
+    }
+    if format == Format::I2S {
+        pack_i2_s_tail(scale, sink.bytes);
+        sink.flush()?;
+    }
+    Ok(())
+}
+
+/// A file that gets its name when it is complete, and vanishes otherwise.
+struct Part {
+    part: PathBuf,
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Part {
+    fn create(path: &Path) -> Result<Self> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".part");
+        let part = PathBuf::from(name);
+        let file = File::create(&part).map_err(|e| Failure::io(&part, &e))?;
+        Ok(Self { part, path: path.to_owned(), file: Some(file) })
+    }
+
+    fn file(&self) -> std::io::Result<File> {
+        self.file.as_ref().expect("taken only by promote").try_clone()
+    }
+
+    fn promote(mut self) -> Result<()> {
+        let file = self.file.take().expect("taken only here");
+        file.sync_all().map_err(|e| Failure::io(&self.part, &e))?;
+        fs::rename(&self.part, &self.path).map_err(|e| Failure::io(&self.path, &e))
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            let _ = fs::remove_file(&self.part);
+        }
+    }
+}

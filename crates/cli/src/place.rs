@@ -1,0 +1,232 @@
+//! Where models are: references (`path`, `https://…`, `hf:owner/repo/file`) and the cache folder.
+//!
+//! Invariant: a reference always maps to the same place in the cache, and two references never share one.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use sha2::{Digest, Sha256};
+use ternlight_core::ErrorKind;
+
+use crate::{
+    Result,
+    failure::{Failure, USAGE},
+};
+
+/// Names a model or a file of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// A GGUF file or an HF folder on this machine.
+    Path(PathBuf),
+    /// A file on the web.
+    Url(String),
+    /// A file of a Hugging Face repository, or the whole model (`file` empty).
+    Hf {
+        /// `owner/repo`.
+        repo: String,
+        /// Branch, tag or commit; `main` unless given as `owner/repo@revision`.
+        revision: String,
+        /// Path in the repository.
+        file: String,
+    },
+}
+
+impl FromStr for Reference {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(rest) = text.strip_prefix("hf:") {
+            return hf(rest).ok_or_else(|| format!("'{text}' is not hf:owner/repo[@revision][/file]"));
+        }
+        match text.split_once("://") {
+            Some(("http" | "https", rest)) if !rest.is_empty() => Ok(Self::Url(text.to_owned())),
+            Some((scheme, _)) => Err(format!("scheme '{scheme}' is not supported, only http and https")),
+            None if text.is_empty() => Err("the reference is empty".to_owned()),
+            None => Ok(Self::Path(PathBuf::from(text))),
+        }
+    }
+}
+
+fn hf(text: &str) -> Option<Reference> {
+    let mut parts = text.splitn(3, '/');
+    let (owner, repo, file) = (parts.next()?, parts.next()?, parts.next().unwrap_or(""));
+    let (repo, revision) = repo.split_once('@').unwrap_or((repo, "main"));
+    let plain = |s: &str| {
+        let known = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        !s.is_empty() && s != "." && s != ".." && s.chars().all(known)
+    };
+    let good = plain(owner) && plain(repo) && plain(revision);
+    let good = good && (file.is_empty() || file.split('/').all(plain));
+    good.then(|| Reference::Hf {
+        repo: format!("{owner}/{repo}"),
+        revision: revision.to_owned(),
+        file: file.to_owned(),
+    })
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::Url(url) => url.fmt(f),
+            Self::Hf { repo, revision, file } => {
+                write!(f, "hf:{repo}")?;
+                if revision != "main" {
+                    write!(f, "@{revision}")?;
+                }
+                if file.is_empty() { Ok(()) } else { write!(f, "/{file}") }
+            }
+        }
+    }
+}
+
+/// The folder that holds fetched models.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+impl Cache {
+    /// At `root`, or in the user's cache folder.
+    ///
+    /// # Errors
+    /// `usage` where the system names no such folder.
+    pub fn new(root: Option<PathBuf>) -> Result<Self> {
+        let user = || {
+            directories::ProjectDirs::from("", "", "ternlight").map(|dirs| dirs.cache_dir().join("models"))
+        };
+        match root.or_else(user) {
+            Some(root) => Ok(Self { root }),
+            None => Err(Failure::new(USAGE, "this system has no cache folder").hint("give --cache-dir.")),
+        }
+    }
+
+    /// Where `reference` is or would be. Paths stay what they are.
+    pub fn place(&self, reference: &Reference) -> PathBuf {
+        match reference {
+            Reference::Path(path) => path.clone(),
+            Reference::Url(url) => {
+                // The digest keeps queries and equal names apart, the name keeps the file recognisable.
+                let digest = hex(&Sha256::digest(url.as_bytes()));
+                self.root.join("url").join(&digest[..16]).join(file_name(url))
+            }
+            Reference::Hf { repo, revision, file } => {
+                let folder = self.root.join("hf").join(repo).join(revision);
+                if file.is_empty() { folder } else { folder.join(file) }
+            }
+        }
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+}
+
+/// The last path segment of a URL, made safe as a file name.
+fn file_name(url: &str) -> String {
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    let name = path.rsplit('/').next().unwrap_or("");
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    let name: String = name.chars().take(120).map(safe).collect();
+    if name.chars().all(|c| c == '.') { "model".to_owned() } else { name }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The model that commands use when none is named: the one model in `.cache/models` of this folder or a
+/// folder above it (a checkout after `./build.sh demo`), else the one in the user's cache.
+///
+/// # Errors
+/// `missing-model` when there is none, `usage` when there are several.
+pub fn default_model(cache: &Cache) -> Result<PathBuf> {
+    let here = std::env::current_dir().unwrap_or_default();
+    let checkout =
+        here.ancestors().map(|folder| folder.join(".cache").join("models")).find(|folder| folder.is_dir());
+    for folder in checkout.iter().map(PathBuf::as_path).chain([cache.root()]) {
+        let mut found = Vec::new();
+        models(folder, 5, &mut found);
+        found.sort();
+        match found.as_slice() {
+            [] => {}
+            [only] => return Ok(only.clone()),
+            several => {
+                let names: Vec<_> =
+                    several.iter().map(|path| format!("  --model {}", path.display())).collect();
+                let text = format!("there are several models in {}:\n{}", folder.display(), names.join("\n"));
+                return Err(Failure::new(USAGE, text).hint("name one of them."));
+            }
+        }
+    }
+    Err(Failure::kind(ErrorKind::BadOption, "no model is named, and the cache holds none")
+        .hint("give --model FILE, or get one: ternlight fetch hf:microsoft/bitnet-b1.58-2B-4T-gguf/ggml-model-i2_s.gguf"))
+}
+
+/// Collects GGUF files (of a split one only the first) and HF folders below `folder`.
+fn models(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+    if folder.join("config.json").is_file() {
+        found.push(folder.to_owned());
+        return;
+    }
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.is_dir() && depth > 0 {
+            models(&path, depth - 1, found);
+        } else if path.extension().is_some_and(|e| e == "gguf") {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let later_part = name.contains("-of-") && !name.contains("-00001-of-");
+            if !later_part {
+                found.push(path);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Reference {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn references_parse_and_print() {
+        for text in
+            ["hf:a/b/c.gguf", "hf:a/b", "hf:a/b@v1/sub/c.gguf", "https://x.y/z.gguf?d=1", "some/path.gguf"]
+        {
+            assert_eq!(parse(text).to_string(), text);
+        }
+        assert!(matches!(parse("hf:a/b/c"), Reference::Hf { revision, .. } if revision == "main"));
+    }
+
+    #[test]
+    fn escapes_are_refused() {
+        for text in
+            ["hf:a", "hf:../b/c", "hf:a/b/../../c", "hf:a/b/", "hf:a/b@../c", "ftp://x/y", "", "hf:a/b//c"]
+        {
+            if text == "hf:a/b/" {
+                assert!(matches!(parse(text), Reference::Hf { file, .. } if file.is_empty()));
+            } else {
+                assert!(text.parse::<Reference>().is_err(), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn places_differ_and_stay_inside() {
+        let cache = Cache::new(Some("/c".into())).unwrap();
+        let a = cache.place(&parse("https://x/m.gguf?v=1"));
+        let b = cache.place(&parse("https://x/m.gguf?v=2"));
+        assert_ne!(a, b);
+        assert!(a.ends_with("m.gguf") && a.starts_with("/c/url"));
+        assert!(cache.place(&parse("https://x/..")).ends_with("model"));
+    }
+}

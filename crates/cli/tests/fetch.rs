@@ -1,0 +1,231 @@
+//! `ternlight fetch` against a server that fails in every way that was seen in the wild.
+
+mod common;
+
+use std::{fs, path::PathBuf};
+
+use common::{Content, Server, Step, fails, json, noise, ternlight};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+const LEN: usize = 3 << 20;
+
+fn content(seed: u64, etag: &str) -> Content {
+    Content { body: noise(LEN, seed), etag: Some(etag.to_owned()) }
+}
+
+fn sum(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn path(result: &serde_json::Value) -> PathBuf {
+    result["path"].as_str().unwrap().into()
+}
+
+#[test]
+fn fetches_once() {
+    let cache = TempDir::new().unwrap();
+    let file = content(1, "\"v1\"");
+    let server = Server::start(file.clone(), &[]);
+    let url = format!("{}/m.gguf", server.url);
+    let first = json(ternlight(cache.path()).args(["fetch", &url, "--json"]));
+    assert_eq!(fs::read(path(&first)).unwrap(), file.body);
+    assert_eq!(first["sha256"], sum(&file.body));
+    assert_eq!(first["cached"], false);
+    let again = json(ternlight(cache.path()).args(["fetch", &url, "--json"]));
+    assert_eq!(again["cached"], true);
+    assert_eq!(again["sha256"], first["sha256"]);
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn dropped_connections_are_continued() {
+    let cache = TempDir::new().unwrap();
+    let file = content(2, "\"v1\"");
+    let server =
+        Server::start(file.clone(), &[Step::DropAfter(1 << 20), Step::Status(503), Step::DropAfter(500_000)]);
+    let url = format!("{}/m.gguf", server.url);
+    let result = json(ternlight(cache.path()).args(["fetch", &url, "--json"]));
+    assert_eq!(fs::read(path(&result)).unwrap(), file.body);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 4);
+    let last = requests[3].to_ascii_lowercase();
+    assert!(last.contains("if-range: \"v1\"") && !last.contains("range: bytes=0-"), "{last}");
+}
+
+#[test]
+fn a_later_run_resumes() {
+    let cache = TempDir::new().unwrap();
+    let file = content(3, "\"v1\"");
+    let server = Server::start(file.clone(), &[Step::DropAfter(1 << 20)]);
+    let url = format!("{}/m.gguf", server.url);
+    let args = ["fetch", &url, "--json", "--retries", "0"];
+    fails(ternlight(cache.path()).args(args), "network", 1);
+    let result = json(ternlight(cache.path()).args(args));
+    assert_eq!(result["resumed_from"], 1 << 20);
+    assert_eq!(fs::read(path(&result)).unwrap(), file.body);
+    assert_eq!(result["sha256"], sum(&file.body));
+    let leftovers = fs::read_dir(path(&result).parent().unwrap()).unwrap().flatten();
+    assert!(leftovers.into_iter().all(|entry| !entry.file_name().to_string_lossy().contains(".part")));
+}
+
+#[test]
+fn a_changed_file_starts_anew() {
+    for careless in [false, true] {
+        let cache = TempDir::new().unwrap();
+        let server = Server::start(content(4, "\"v1\""), &[Step::DropAfter(1 << 20)]);
+        let url = format!("{}/m.gguf", server.url);
+        let args = ["fetch", &url, "--json", "--retries"];
+        fails(ternlight(cache.path()).args(args).arg("0"), "network", 1);
+        let new = content(5, "\"v2\"");
+        server.replace(new.clone());
+        if careless {
+            server.then(Step::IgnoreIfRange);
+        }
+        let result = json(ternlight(cache.path()).args(args).arg("2"));
+        assert_eq!(fs::read(path(&result)).unwrap(), new.body);
+        assert_eq!(result["resumed_from"], 0);
+    }
+}
+
+#[test]
+fn without_a_validator_nothing_is_glued() {
+    let cache = TempDir::new().unwrap();
+    let server = Server::start(Content { etag: None, ..content(6, "") }, &[Step::DropAfter(1 << 20)]);
+    let url = format!("{}/m.gguf", server.url);
+    fails(ternlight(cache.path()).args(["fetch", &url, "--retries", "0"]), "network", 1);
+    let new = Content { etag: None, ..content(7, "") };
+    server.replace(new.clone());
+    let result = json(ternlight(cache.path()).args(["fetch", &url, "--json"]));
+    assert_eq!(fs::read(path(&result)).unwrap(), new.body);
+}
+
+#[test]
+fn with_a_checksum_a_glued_file_is_caught_and_mended() {
+    let cache = TempDir::new().unwrap();
+    let server = Server::start(Content { etag: None, ..content(8, "") }, &[Step::DropAfter(1 << 20)]);
+    let url = format!("{}/m.gguf", server.url);
+    let new = Content { etag: None, ..content(9, "") };
+    let digest = sum(&new.body);
+    let args = ["fetch", &url, "--json", "--sha256", &digest, "--retries"];
+    fails(ternlight(cache.path()).args(args).arg("0"), "network", 1);
+    server.replace(new.clone());
+    let result = json(ternlight(cache.path()).args(args).arg("3"));
+    assert_eq!(fs::read(path(&result)).unwrap(), new.body);
+}
+
+#[test]
+fn ranges_ignored() {
+    let cache = TempDir::new().unwrap();
+    let file = content(10, "\"v1\"");
+    let server = Server::start(file.clone(), &[Step::DropAfter(1 << 20), Step::IgnoreRange]);
+    let url = format!("{}/m.gguf", server.url);
+    let result = json(ternlight(cache.path()).args(["fetch", &url, "--json"]));
+    assert_eq!(fs::read(path(&result)).unwrap(), file.body);
+}
+
+#[test]
+fn wrong_checksum() {
+    let cache = TempDir::new().unwrap();
+    let good = content(11, "\"v1\"");
+    let server = Server::start(good.clone(), &[]);
+    let url = format!("{}/m.gguf", server.url);
+    let wrong = "0".repeat(64);
+    fails(ternlight(cache.path()).args(["fetch", &url, "--sha256", &wrong]), "checksum", 1);
+    let fetched = json(ternlight(cache.path()).args(["fetch", &url, "--json", "--sha256", &sum(&good.body)]));
+    // A damaged server copy does not replace the good one.
+    server.replace(content(12, "\"v2\""));
+    fails(
+        ternlight(cache.path()).args(["fetch", &url, "--force", "--sha256", &sum(&good.body)]),
+        "checksum",
+        1,
+    );
+    assert_eq!(fs::read(path(&fetched)).unwrap(), good.body);
+}
+
+#[test]
+fn a_damaged_cache_entry_is_mended_when_the_checksum_is_known() {
+    let cache = TempDir::new().unwrap();
+    let file = content(13, "\"v1\"");
+    let server = Server::start(file.clone(), &[]);
+    let url = format!("{}/m.gguf", server.url);
+    let digest = sum(&file.body);
+    let args = ["fetch", &url, "--json", "--sha256", &digest];
+    let first = json(ternlight(cache.path()).args(args));
+    let mut damaged = file.body.clone();
+    damaged[LEN / 2] ^= 1;
+    fs::write(path(&first), damaged).unwrap();
+    let second = json(ternlight(cache.path()).args(args));
+    assert_eq!(second["cached"], false);
+    assert_eq!(fs::read(path(&second)).unwrap(), file.body);
+}
+
+#[test]
+fn client_errors_are_final() {
+    let cache = TempDir::new().unwrap();
+    let server = Server::start(content(14, "\"v1\""), &[Step::Status(404), Step::Status(403)]);
+    let url = format!("{}/m.gguf", server.url);
+    assert!(fails(ternlight(cache.path()).args(["fetch", &url]), "network", 1).contains("404"));
+    assert!(fails(ternlight(cache.path()).args(["fetch", &url]), "network", 1).contains("403"));
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[test]
+fn nobody_listens() {
+    let cache = TempDir::new().unwrap();
+    let args = ["fetch", "http://127.0.0.1:1/m.gguf", "--retries", "1"];
+    fails(ternlight(cache.path()).args(args), "network", 1);
+}
+
+#[test]
+fn hugging_face_references_redirect_and_are_verified() {
+    let cache = TempDir::new().unwrap();
+    let file = content(15, "\"v1\"");
+    let store = Server::start(file.clone(), &[]);
+    let blob = format!("{}/blob", store.url);
+    let steps = [Step::Redirect(blob.clone(), Some(sum(&file.body))), Step::Redirect(blob.clone(), None)];
+    let hub = Server::start(content(0, "\"x\""), &steps);
+    let args = ["fetch", "hf:owner/repo/sub/m.gguf", "--json", "--hf-endpoint", &hub.url];
+    let result = json(ternlight(cache.path()).args(args));
+    assert!(path(&result).ends_with("hf/owner/repo/main/sub/m.gguf"));
+    assert_eq!(fs::read(path(&result)).unwrap(), file.body);
+    assert!(hub.requests()[1].starts_with("GET /owner/repo/resolve/main/sub/m.gguf "));
+    // A store that holds something else than the hub promises.
+    let steps = [Step::Redirect(blob.clone(), Some(sum(b"other"))), Step::Redirect(blob, None)];
+    let hub = Server::start(content(0, "\"x\""), &steps);
+    let args = ["fetch", "hf:owner/repo/other.gguf", "--hf-endpoint", &hub.url];
+    fails(ternlight(cache.path()).args(args), "checksum", 1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_keeps_what_came_and_says_so() {
+    let cache = TempDir::new().unwrap();
+    let file = content(16, "\"v1\"");
+    let server = Server::start(file.clone(), &[]);
+    let url = format!("{}/m.gguf", server.url);
+    // A file-size limit of 1 MiB (1024-byte blocks) is met exactly as a full disk is: by a failing write.
+    let program = assert_cmd::cargo::cargo_bin("ternlight");
+    let script = format!("trap '' XFSZ; ulimit -f 1024; exec {} fetch {url} --json", program.display());
+    let mut limited = assert_cmd::Command::new("bash");
+    limited.args(["-c", &script]).env("TERNLIGHT_CACHE", cache.path());
+    fails(&mut limited, "no-space", 1);
+    let result = json(ternlight(cache.path()).args(["fetch", &url, "--json"]));
+    assert_eq!(fs::read(path(&result)).unwrap(), file.body);
+    assert!(result["resumed_from"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn usage_errors() {
+    let cache = TempDir::new().unwrap();
+    for args in [
+        vec!["fetch"],
+        vec!["fetch", "hf:only-owner"],
+        vec!["fetch", "ftp://x/y"],
+        vec!["fetch", "local.gguf"],
+        vec!["fetch", "http://x/y", "--sha256", "xyz"],
+        vec!["no-such-command"],
+    ] {
+        ternlight(cache.path()).args(&args).assert().code(2);
+    }
+}
