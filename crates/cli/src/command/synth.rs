@@ -22,11 +22,13 @@ use crate::{
 
 /// Write a model of a published shape with random ternary weights: same size, same speed, no sense.
 #[derive(Args)]
-#[command(after_help = "Example: ternlight synth --shape bitnet-2b4t --format i2_s --out 2b4t.gguf  (1.2 GB)\n\n\
+#[command(
+    after_help = "Example: ternlight synth --shape bitnet-2b4t --format i2_s --out 2b4t.gguf  (1.2 GB)\n\n\
     Shapes:\n  \
     bitnet-2b4t  30 layers, width 2560, feed-forward 6912, 20/5 heads, 128256 tokens, 2.41 G parameters\n  \
     bitnet-100m  12 layers, width 768, feed-forward 2048, 12/4 heads, 32768 tokens, 100 M parameters\n  \
-    bitnet-tiny  2 layers, width 256, feed-forward 512, 4/2 heads, 1024 tokens, 1.4 M parameters")]
+    bitnet-tiny  2 layers, width 256, feed-forward 512, 4/2 heads, 1024 tokens, 1.4 M parameters"
+)]
 pub struct Synth {
     /// Dimensions of the model
     #[arg(long, value_enum)]
@@ -71,7 +73,10 @@ impl Shape {
     /// All dimensions.
     pub fn config(self) -> Config {
         let base = Config {
-            name: format!("{} shape, random weights", self.to_possible_value().expect("none is hidden").get_name()),
+            name: format!(
+                "{} shape, random weights",
+                self.to_possible_value().expect("none is hidden").get_name()
+            ),
             sub_norms: true,
             activation: Activation::Relu2,
             layers: 30,
@@ -160,17 +165,28 @@ impl Synth {
         // The values are exact in both.
         let embedding = if self.format == Format::HfPacked { Encoding::BF16 } else { Encoding::F16 };
         let items = items(&config, embedding);
-        let size = |items: &mut dyn Iterator<Item = &Item>| items.map(|i| i.rows as u64 * i.cols as u64).sum();
+        let size =
+            |items: &mut dyn Iterator<Item = &Item>| items.map(|i| i.rows as u64 * i.cols as u64).sum();
         let parameters = size(&mut items.iter());
         let ternary = size(&mut items.iter().filter(|item| matches!(item.tensor, Tensor::Linear(..))));
         let mut random = Random { seed: self.seed, items: &items, bytes: Vec::new() };
-        let bytes =
-            model_file::write(&config, Some(&vocabulary), &items, &mut random, self.format, &self.out, console)?;
+        let bytes = model_file::write(
+            &config,
+            Some(&vocabulary),
+            &items,
+            &mut random,
+            self.format,
+            &self.out,
+            console,
+        )?;
         let report = Report { path: self.out, bytes, parameters, ternary };
         console.result(&report, || {
             anstream::println!("{STRONG}{}{STRONG:#}", report.path.display());
             let (all, ternary) = (console::count(report.parameters), console::count(report.ternary));
-            println!("{}, {all} parameters ({ternary} ternary), random weights", console::bytes(report.bytes));
+            println!(
+                "{}, {all} parameters ({ternary} ternary), random weights",
+                console::bytes(report.bytes)
+            );
         });
         Ok(())
     }
@@ -261,7 +277,9 @@ mod tests {
             codes.iter().for_each(|code| counts[(code + 1) as usize] += 1);
         }
         let share = |n: usize| n as f32 / counts.iter().sum::<usize>() as f32;
-        assert!((share(counts[1]) - 0.3125).abs() < 0.01 && (share(counts[0]) - share(counts[2])).abs() < 0.01);
+        assert!(
+            (share(counts[1]) - 0.3125).abs() < 0.01 && (share(counts[0]) - share(counts[2])).abs() < 0.01
+        );
         random.codes(2, 255, &mut again).unwrap();
         assert_eq!(codes, again);
         let mut values = Vec::new();

@@ -168,9 +168,11 @@ mod tests {
             assert_eq!(role(Container::Gguf, &tensor.gguf()), Some(Role::Norm(3, norm)));
             assert_eq!(role(Container::Safetensors, &tensor.hf()), Some(Role::Norm(3, norm)));
         }
-        for (tensor, want) in
-            [(Tensor::Embedding, Role::Embedding), (Tensor::Head, Role::Head), (Tensor::FinalNorm, Role::FinalNorm)]
-        {
+        for (tensor, want) in [
+            (Tensor::Embedding, Role::Embedding),
+            (Tensor::Head, Role::Head),
+            (Tensor::FinalNorm, Role::FinalNorm),
+        ] {
             assert_eq!(role(Container::Gguf, &tensor.gguf()), Some(want));
             assert_eq!(role(Container::Safetensors, &tensor.hf()), Some(want));
         }

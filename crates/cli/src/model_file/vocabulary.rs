@@ -157,7 +157,8 @@ impl Vocabulary {
             Json::Array(pair) => Some(format!("{} {}", pair.first()?.as_str()?, pair.get(1)?.as_str()?)),
             _ => None,
         });
-        let merges = merges.collect::<Option<Vec<_>>>().ok_or_else(|| bad("a merge is not a pair of texts"))?;
+        let merges =
+            merges.collect::<Option<Vec<_>>>().ok_or_else(|| bad("a merge is not a pair of texts"))?;
         let place = |text: &str| tokens.iter().position(|token| token == text).map(|id| id as u32);
         let named = |key: &str| {
             let value = &config[key];
@@ -187,12 +188,16 @@ impl Vocabulary {
     pub fn from_gguf(meta: &Meta) -> Result<Self> {
         let model = meta.str("tokenizer.ggml.model")?;
         if model != "gpt2" {
-            let text = format!("tokenizer.ggml.model is '{model}', only byte-level BPE ('gpt2') can be converted");
+            let text =
+                format!("tokenizer.ggml.model is '{model}', only byte-level BPE ('gpt2') can be converted");
             return Err(Failure::kind(ErrorKind::Tokenizer, text));
         }
         let strings = |key: &str| match meta.get(key) {
             Some(Value::Strs(strings)) => Ok(strings.clone()),
-            _ => Err(Failure::kind(ErrorKind::MissingKey, format!("'{key}' is missing or not a list of texts"))),
+            _ => Err(Failure::kind(
+                ErrorKind::MissingKey,
+                format!("'{key}' is missing or not a list of texts"),
+            )),
         };
         let id = |key: &str| match meta.get(key) {
             Some(Value::Int(id)) => u32::try_from(*id).ok(),
@@ -252,7 +257,11 @@ impl Vocabulary {
         put("ggml.token_type", Value::Ints(self.types.clone()));
         put("ggml.merges", Value::Strs(self.merges.clone()));
         put("ggml.add_bos_token", Value::Bool(self.add_bos));
-        let ids = [("ggml.bos_token_id", self.bos), ("ggml.eos_token_id", self.eos), ("ggml.eot_token_id", self.eot)];
+        let ids = [
+            ("ggml.bos_token_id", self.bos),
+            ("ggml.eos_token_id", self.eos),
+            ("ggml.eot_token_id", self.eot),
+        ];
         for (key, id) in ids {
             if let Some(id) = id {
                 put(key, Value::Int(id.into()));
@@ -266,9 +275,11 @@ impl Vocabulary {
     /// The `tokenizer.json`, or `None` for a pre-tokeniser whose pattern is not known here.
     pub fn tokenizer_json(&self) -> Option<Json> {
         let (_, pattern) = PRE_TOKENIZERS.iter().find(|(name, _)| *name == self.pre)?;
-        let byte_level = |use_regex: bool| json!({
-            "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex
-        });
+        let byte_level = |use_regex: bool| {
+            json!({
+                "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex
+            })
+        };
         let pre_tokenizer = match pattern {
             None => byte_level(true),
             Some(pattern) => json!({
@@ -285,10 +296,12 @@ impl Vocabulary {
         let vocab: serde_json::Map<String, Json> =
             by_type(|kind| kind == NORMAL).map(|(id, (token, _))| (token.clone(), json!(id))).collect();
         let added: Vec<Json> = by_type(|kind| kind != NORMAL)
-            .map(|(id, (token, kind))| json!({
-                "id": id, "content": token, "special": *kind != USER_DEFINED,
-                "single_word": false, "lstrip": false, "rstrip": false, "normalized": false
-            }))
+            .map(|(id, (token, kind))| {
+                json!({
+                    "id": id, "content": token, "special": *kind != USER_DEFINED,
+                    "single_word": false, "lstrip": false, "rstrip": false, "normalized": false
+                })
+            })
             .collect();
         let bos = self.bos.filter(|_| self.add_bos).and_then(|id| Some((id, self.tokens.get(id as usize)?)));
         let post_processor = bos.map(|(id, token)| json!({
@@ -378,9 +391,9 @@ fn adds_bos(json: &Json, config: &Json) -> bool {
     let processor = &json["post_processor"];
     let mut parts = vec![processor];
     parts.extend(processor["processors"].as_array().into_iter().flatten());
-    parts.iter().any(|part| {
-        part["type"] == "TemplateProcessing" && part["single"][0].get("SpecialToken").is_some()
-    })
+    parts
+        .iter()
+        .any(|part| part["type"] == "TemplateProcessing" && part["single"][0].get("SpecialToken").is_some())
 }
 
 #[cfg(test)]

@@ -43,7 +43,8 @@ pub fn write(
     let mut meta = Meta::default();
     meta.0.insert("format".into(), Value::Str("pt".into()));
     let header = safetensors_header(&meta, &exact.specs(items, format))?;
-    let written = weights(&header, items, rows, &mut exact, format, &path.join("model.safetensors"), console)?;
+    let written =
+        weights(&header, items, rows, &mut exact, format, &path.join("model.safetensors"), console)?;
     let mut json = |name: &str, value: &serde_json::Value| {
         let place = path.join(name);
         let text = serde_json::to_vec_pretty(value).expect("JSON values have string keys");
