@@ -8,6 +8,7 @@ mod console;
 mod failure;
 mod fetch;
 mod interrupt;
+mod machine;
 mod model_file;
 mod options;
 mod place;

@@ -1,14 +1,19 @@
 //! Options that several commands share.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use ternlight_core::{
+    cache::KvType,
+    load::Head,
+    pool::{Pool, Serial},
+};
 
 use crate::{
     Result,
     console::Console,
     failure::{Failure, IO},
-    fetch,
+    fetch, machine,
     place::{Cache, Reference, default_model},
 };
 
@@ -76,4 +81,55 @@ pub struct ComputeOptions {
     /// Threads; 0 means one per core
     #[arg(long, short, value_name = "N", default_value_t = 0)]
     pub threads: usize,
+
+    /// Embedding and output head in memory
+    #[arg(long, value_enum, default_value = "native")]
+    pub head: HeadChoice,
+}
+
+impl ComputeOptions {
+    /// The threads.
+    pub fn pool(&self) -> Arc<dyn Pool> {
+        let _ = machine::threads(self.threads);
+        Arc::new(Serial)
+    }
+}
+
+/// How the cache stores keys and values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kv {
+    /// Exact
+    F32,
+    /// Half the memory
+    F16,
+    /// A quarter
+    I8,
+}
+
+impl From<Kv> for KvType {
+    fn from(kv: Kv) -> Self {
+        match kv {
+            Kv::F32 => Self::F32,
+            Kv::F16 => Self::F16,
+            Kv::I8 => Self::I8,
+        }
+    }
+}
+
+/// How a float embedding or head is stored in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum HeadChoice {
+    /// As in the file
+    Native,
+    /// Int8 rows: half the bytes of f16, and faster
+    Int8,
+}
+
+impl From<HeadChoice> for Head {
+    fn from(head: HeadChoice) -> Self {
+        match head {
+            HeadChoice::Native => Self::Native,
+            HeadChoice::Int8 => Self::Int8,
+        }
+    }
 }

@@ -1,7 +1,10 @@
 //! The commands: one file each, one variant each.
 
 mod completions;
+mod convert;
 mod fetch;
+mod inspect;
+mod logits;
 mod serve_demo;
 mod synth;
 
@@ -13,7 +16,10 @@ use crate::{Result, console::Console};
 #[derive(Subcommand)]
 pub enum Command {
     Fetch(fetch::Fetch),
+    Inspect(inspect::Inspect),
+    Logits(logits::Logits),
     Synth(synth::Synth),
+    Convert(convert::Convert),
     ServeDemo(serve_demo::ServeDemo),
     Completions(completions::Completions),
 }
@@ -23,7 +29,10 @@ impl Command {
     pub fn json(&self) -> bool {
         match self {
             Self::Fetch(c) => c.json,
+            Self::Inspect(c) => c.json,
+            Self::Logits(c) => c.json,
             Self::Synth(c) => c.json,
+            Self::Convert(c) => c.json,
             Self::ServeDemo(_) | Self::Completions(_) => false,
         }
     }
@@ -32,7 +41,10 @@ impl Command {
     pub fn execute(self, console: &Console) -> Result<()> {
         match self {
             Self::Fetch(c) => c.execute(console),
+            Self::Inspect(c) => c.execute(console),
+            Self::Logits(c) => c.execute(console),
             Self::Synth(c) => c.execute(console),
+            Self::Convert(c) => c.execute(console),
             Self::ServeDemo(c) => c.execute(console),
             Self::Completions(c) => c.execute(),
         }

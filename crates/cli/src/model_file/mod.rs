@@ -1,14 +1,19 @@
-//! Writing ternary models: one description and one source of rows → a GGUF file or an HF folder.
+//! Model files: headers and weights read; ternary models written, from one description and one source of
+//! rows to a GGUF file or an HF folder.
 //!
 //! `synth` and `convert` differ only in their [`Rows`]. Invariant: a target is either complete under its
 //! name or absent; codes and scales arrive in it unchanged, or the write fails.
 
 mod describe;
+mod load;
+mod read;
 mod regexes;
 mod vocabulary;
 mod write;
 
 pub use describe::{Activation, Config, hf_config};
+pub use load::{config, files, header, load};
+pub use read::Source;
 pub use vocabulary::Vocabulary;
 pub use write::write;
 

@@ -1,0 +1,110 @@
+//! `ternlight logits`: the raw output of the model, for comparison with other implementations.
+//!
+//! Invariant: with the default f32 cache the logits of a position depend on nothing but the model and the
+//! tokens up to it.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use clap::Args;
+use serde_json::json;
+use ternlight_core::{
+    container::Meta,
+    container::write::{TensorSpec, safetensors_header},
+    format::{Encoding, pack_f32},
+    load::LoadOptions,
+    model::{Decoder, DecoderOptions, Want},
+};
+
+use crate::{
+    Result,
+    console::{self, Console, STRONG},
+    failure::{Failure, USAGE},
+    interrupt, model_file,
+    options::{ComputeOptions, Kv, ModelOptions},
+};
+
+/// Compute the logits of every position of a token sequence.
+#[derive(Args)]
+#[command(after_help = "The file holds one F32 tensor, `logits`, of shape [tokens, vocabulary].")]
+pub struct Logits {
+    #[command(flatten)]
+    model: ModelOptions,
+
+    /// Token ids
+    #[arg(long, value_name = "ID,ID,…", value_delimiter = ',', required = true)]
+    tokens: Vec<u32>,
+
+    /// Safetensors file to write
+    #[arg(long, short, value_name = "FILE")]
+    out: PathBuf,
+
+    /// How the cache stores keys and values
+    #[arg(long, value_enum, default_value = "f32")]
+    kv: Kv,
+
+    #[command(flatten)]
+    compute: ComputeOptions,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Logits {
+    pub fn execute(self, console: &Console) -> Result<()> {
+        let path = self.model.locate(console)?;
+        let head = self.compute.head.into();
+        let model =
+            model_file::load(&path, LoadOptions { kernel: self.compute.kernel.clone(), head }, console)?;
+        let (vocab, n) = (model.spec.vocab, self.tokens.len());
+        if let Some(bad) = self.tokens.iter().find(|token| **token as usize >= vocab) {
+            let text = format!("token {bad} is outside the vocabulary of {vocab}");
+            return Err(Failure::new(USAGE, text));
+        }
+        let options = DecoderOptions { context: n, kv: self.kv.into(), ..DecoderOptions::default() };
+        let mut decoder = Decoder::new(Arc::new(model), options, self.compute.pool())?;
+        let spec = TensorSpec {
+            name: "logits".to_owned(),
+            shape: vec![n as u64, vocab as u64],
+            encoding: Encoding::F32,
+        };
+        let header = safetensors_header(&Meta::default(), &[spec])?;
+        let io = |e| Failure::io(&self.out, &e);
+        let mut file = BufWriter::new(File::create(&self.out).map_err(io)?);
+        file.write_all(&header.bytes).map_err(io)?;
+        let bar = console.count_bar("computing", n as u64);
+        let mut bytes = Vec::new();
+        let mut argmax = Vec::new();
+        // In blocks, so that a long sequence needs no room for all of its logits.
+        for block in self.tokens.chunks(decoder.block().max(1)) {
+            interrupt::check()?;
+            let logits = decoder.forward(block, Want::All)?;
+            for row in logits.chunks_exact(vocab) {
+                argmax.push(best(row));
+                bytes.clear();
+                pack_f32(row, &mut bytes);
+                file.write_all(&bytes).map_err(io)?;
+            }
+            bar.inc(block.len() as u64);
+        }
+        file.flush().map_err(io)?;
+        bar.finish_and_clear();
+        let report = json!({ "path": self.out, "shape": [n, vocab], "argmax": argmax });
+        console.result(&report, || {
+            anstream::println!("{STRONG}{}{STRONG:#}", self.out.display());
+            println!("logits [{n}, {vocab}], {}", console::bytes(header.file_len()));
+        });
+        Ok(())
+    }
+}
+
+/// The first largest.
+fn best(row: &[f32]) -> usize {
+    let better = |best: usize, i: usize| if row[i] > row[best] { i } else { best };
+    (0..row.len()).fold(0, better)
+}
