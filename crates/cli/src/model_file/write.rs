@@ -45,7 +45,7 @@ pub fn write(
     let header = safetensors_header(&meta, &exact.specs(items, format))?;
     let written =
         weights(&header, items, rows, &mut exact, format, &path.join("model.safetensors"), console)?;
-    let mut json = |name: &str, value: &serde_json::Value| {
+    let json = |name: &str, value: &serde_json::Value| {
         let place = path.join(name);
         let text = serde_json::to_vec_pretty(value).expect("JSON values have string keys");
         fs::write(&place, text).map_err(|e| Failure::io(&place, &e))
