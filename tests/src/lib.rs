@@ -26,6 +26,15 @@ pub fn bytes(path: &str) -> Vec<u8> {
     fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
+/// The bytes of a model that `./build.sh model` has fetched.
+///
+/// # Panics
+/// If it has not.
+pub fn model_file(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/models").join(name);
+    fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}; `./build.sh model` fetches it", path.display()))
+}
+
 /// Loads an HF folder of the test data with one kernel, its weights cut into chunks of `chunk` bytes.
 ///
 /// # Errors

@@ -1,0 +1,43 @@
+//! A real model against exact f32: SmolLM2-135M-Instruct as Q4_1 (fetched by `./build.sh model`).
+//!
+//! `data/smollm2_greedy.json` holds, for three prompts, the greedy ids of HF transformers on the
+//! dequantised weights in f32, and how far the best logit was ahead of the second at each step.
+
+use serde_json::Value;
+use ternlight_core::{kernel, load::Loader, model::Want};
+use ternlight_tests::{argmax, bytes, decoder, model_file, push};
+
+fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().expect("ids").iter().map(|id| id.as_u64().expect("an id") as u32).collect()
+}
+
+#[test]
+fn greedy_ids_agree_with_exact_f32_given_the_same_past() {
+    let file = model_file("SmolLM2-135M-Instruct.Q4_1.gguf");
+    let mut loader = Loader::new(Default::default());
+    push(&mut loader, "model.gguf", &file, 1 << 20).expect("a valid model");
+    let mut decoder = decoder(loader.finish().expect("a whole model"), 64);
+    println!("kernels: {:?}", kernel::isas().collect::<Vec<_>>());
+    let reference: Value = serde_json::from_slice(&bytes("smollm2_greedy.json")).expect("JSON");
+    let (mut agreed, mut all) = (0, 0);
+    for case in reference["results"].as_array().expect("results") {
+        let name = case["name"].as_str().expect("a name");
+        let prompt = ids(&case["prompt_ids"]);
+        let want = ids(&case["hf_f32_dequant_output_ids"]);
+        let margins = case["hf_margin_top1_top2"].as_array().expect("margins");
+        let past: Vec<u32> = prompt.iter().chain(&want[..want.len() - 1]).copied().collect();
+        decoder.rewind(0);
+        let vocab = decoder.model().spec.vocab;
+        let logits = decoder.forward(&past, Want::All).expect("logits");
+        let logits = &logits[(prompt.len() - 1) * vocab..];
+        for ((logits, &want), margin) in logits.chunks(vocab).zip(&want).zip(margins) {
+            let got = argmax(logits) as u32;
+            let margin = margin.as_f64().expect("a margin");
+            all += 1;
+            agreed += u32::from(got == want);
+            assert!(got == want || margin < 0.3, "{name}: {got} instead of {want} at a margin of {margin}");
+        }
+        println!("{name}: {agreed} of {all} so far");
+    }
+    assert!(f64::from(agreed) >= 0.97 * f64::from(all), "{agreed} of {all} agree");
+}
