@@ -1,7 +1,9 @@
 //! A real model against exact f32: SmolLM2-135M-Instruct as Q4_1 (fetched by `./build.sh model`).
 //!
 //! `data/smollm2_greedy.json` holds, for three prompts, the greedy ids of HF transformers on the
-//! dequantised weights in f32, and how far the best logit was ahead of the second at each step.
+//! dequantised weights in f32, and how far the best logit was ahead of the second at each step. Those
+//! margins were taken along llama.cpp's greedy ids, so they hold only as far as both agree; beyond, the
+//! gap between the two candidates in our own logits stands in for them.
 
 use serde_json::Value;
 use ternlight_core::{kernel, load::Loader, model::Want};
@@ -30,12 +32,17 @@ fn greedy_ids_agree_with_exact_f32_given_the_same_past() {
         let vocab = decoder.model().spec.vocab;
         let logits = decoder.forward(&past, Want::All).expect("logits");
         let logits = &logits[(prompt.len() - 1) * vocab..];
-        for ((logits, &want), margin) in logits.chunks(vocab).zip(&want).zip(margins) {
+        let shared = case["same_prefix_hf_vs_llamacpp"].as_u64().expect("a count") as usize;
+        for (i, (logits, &want)) in logits.chunks(vocab).zip(&want).enumerate() {
             let got = argmax(logits) as u32;
-            let margin = margin.as_f64().expect("a margin");
             all += 1;
             agreed += u32::from(got == want);
-            assert!(got == want || margin < 0.3, "{name}: {got} instead of {want} at a margin of {margin}");
+            if got != want {
+                let gap = f64::from(logits[got as usize] - logits[want as usize]);
+                let margin = if i <= shared { margins[i].as_f64().expect("a margin") } else { gap };
+                println!("{name}, {i}: {got} is {gap:.3} ahead of {want}; margin {margin:.3}");
+                assert!(margin.max(gap) < 0.3, "{name}: {got} instead of {want} at a margin of {margin}");
+            }
         }
         println!("{name}: {agreed} of {all} so far");
     }
