@@ -147,6 +147,10 @@ function useWindow() {
 
 export function App() {
   useWindow();
+  const title = chat.value?.title;
+  useEffect(() => {
+    document.title = title ? `${title} · ternlight` : "ternlight";
+  }, [title]);
   const here = route.value;
   const panel = here === "chat" && settingsOpen.value;
   const covered = drawer.value !== null || panel;

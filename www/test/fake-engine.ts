@@ -324,6 +324,12 @@ export const cache = {
   async list(): Promise<CacheEntry[]> {
     return held();
   },
+  async persist(): Promise<boolean> {
+    return true;
+  },
+  async estimate(): Promise<{ usage: number; quota: number }> {
+    return { usage: 501_000_000, quota: 12_400_000_000 };
+  },
   async remove(url: string | URL): Promise<void> {
     entries = held().filter((entry) => entry.url !== String(url));
   },

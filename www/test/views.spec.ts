@@ -176,3 +176,11 @@ test("every error has its own sentence", async ({ open }) => {
     await expect(trouble).not.toContainText("Something went wrong");
   }
 });
+
+test("the address of the page may name the model", async ({ open }) => {
+  const page = await open({}, "?model=/model/SmolLM2-135M-Instruct.Q4_1.gguf");
+  await expect(page.getByRole("button", { name: /SmolLM2 135M Instruct/ })).toBeVisible();
+  await expect(page.getByText(/fetched once, 98/)).toBeVisible();
+  await page.goto("./?model=hf:owner/repo/other-model.Q8_0.gguf");
+  await expect(page.getByRole("button", { name: /other-model.Q8_0, not loaded/ })).toBeVisible();
+});

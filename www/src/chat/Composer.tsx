@@ -5,6 +5,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { memory, model } from "../model/engine";
 import { touch } from "../offline/install";
 import { ask, busy, live, stop } from "../state/answer";
+import { chat, shownReply } from "../state/chats";
 import { bytes, speed } from "../text/format";
 import { Glyph } from "../ui/icons";
 
@@ -17,10 +18,19 @@ export const COMPOSER = "composer";
 function Meters() {
   const now = live.value;
   const used = memory.value;
+  const context = model.value.info?.context;
+  const last = chat.value?.turns.at(-1);
+  const figures = now || !last ? undefined : shownReply(last)?.figures;
+  const seen = figures ? figures.promptTokens + figures.tokens : 0;
   return (
     <p class="meters figures">
       {now && now.speed > 0 && <span>{speed(now.speed)} tok/s</span>}
       {now && now.count > 0 && <span>{now.count} tokens</span>}
+      {seen > 0 && context && (
+        <span>
+          {seen.toLocaleString("en")} of {context.toLocaleString("en")} tokens of context
+        </span>
+      )}
       {used !== null && <span>{bytes(used)} in memory</span>}
       {!now && used === null && <span>Nothing you write leaves this tab.</span>}
     </p>

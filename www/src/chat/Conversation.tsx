@@ -3,7 +3,7 @@
 import { useEffect, useRef } from "preact/hooks";
 import { model, retryLoad } from "../model/engine";
 import { LoadStrip } from "../model/LoadStrip";
-import { live, resume } from "../state/answer";
+import { live, resume, writing } from "../state/answer";
 import { chat, shownReply } from "../state/chats";
 import { Composer } from "./Composer";
 import { Hello } from "./Hello";
@@ -40,7 +40,7 @@ function useFollow(key: string | undefined) {
 
 export function Conversation() {
   const one = chat.value;
-  const now = live.value;
+  const now = writing.value;
   const box = useFollow(one?.id);
   const unanswered = one?.turns.at(-1)?.role === "user" && !now;
   return (
@@ -50,7 +50,7 @@ export function Conversation() {
           <ol class="turns column" aria-label="Conversation">
             {one.turns.map((turn, index) => {
               if (turn.role === "user") return <Asked key={index} text={turn.text} index={index} />;
-              if (now?.chat === one.id && now.turn === index) return <Answering key={index} live={now} />;
+              if (now === `${one.id} ${index}`) return <Answering key={index} />;
               const reply = shownReply(turn);
               return (
                 reply && (

@@ -16,8 +16,8 @@ const STARTS = [
 export function Hello() {
   const { state, size } = model.value;
   const costs =
-    state === "idle" && size
-      ? ` The model is fetched once, ${bytes(size)}, when you send the first message.`
+    state === "idle"
+      ? ` The model is fetched once${size ? `, ${bytes(size)},` : ""} when you send the first message.`
       : "";
   return (
     <div class="hello column">

@@ -1,8 +1,7 @@
 /** One turn: a question that can be edited, or an answer with its tools. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Live } from "../state/answer";
-import { askAgain, busy, regenerate, turnVersion } from "../state/answer";
+import { askAgain, busy, live, regenerate, turnVersion } from "../state/answer";
 import type { Reply, ReplyFigures } from "../state/chats";
 import { speed } from "../text/format";
 import { Markdown } from "../text/markdown";
@@ -181,8 +180,11 @@ function Figures({ figures }: { figures: ReplyFigures }) {
   );
 }
 
-export function Answering({ live }: { live: Live }) {
-  const { phase, read, reply } = live;
+/** The only part of the page that is drawn anew with every token. */
+export function Answering() {
+  const now = live.value;
+  if (!now) return null;
+  const { phase, read, reply } = now;
   const said =
     phase === "waiting"
       ? "Waiting for the model"

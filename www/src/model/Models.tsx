@@ -1,6 +1,7 @@
 /** Choosing a model: what the page offers, what this browser keeps, and anything else by address or from the disk. */
 
 import { useEffect, useState } from "preact/hooks";
+import { cache } from "ternlight";
 import { bytes } from "../text/format";
 import { Dialog } from "../ui/Dialog";
 import { Glyph } from "../ui/icons";
@@ -31,7 +32,11 @@ function Load({ source, name }: { source: string; name: string }) {
 
 function Kept() {
   const all = kept.value;
-  useEffect(() => void refreshKept(), []);
+  const [room, setRoom] = useState<number | null>(null);
+  useEffect(() => {
+    void refreshKept();
+    void cache.estimate().then((estimate) => setRoom(estimate?.quota ?? null));
+  }, []);
   if (all === null)
     return (
       <p class="hint">
@@ -76,7 +81,9 @@ function Kept() {
           );
         })}
       </ul>
-      <p class="total figures">{bytes(sum)} in all</p>
+      <p class="total figures">
+        {bytes(sum)} in all{room !== null && `; the browser gives this page up to ${bytes(room)}`}
+      </p>
     </>
   );
 }

@@ -43,12 +43,19 @@ export function nameOf(source: string): string {
   }
 }
 
+/** What the page knows of an address: an offer's details also hold for its file served elsewhere on this origin. */
 export function offered(source: string): Choice {
-  const offer = OFFERS.find((one) => one.source === source);
+  const here = new URL(source, document.baseURI).origin === location.origin;
+  const offer = OFFERS.find(
+    (one) => one.source === source || (here && nameOf(one.source) === nameOf(source)),
+  );
   if (!offer) return { name: nameOf(source), size: null, from: { source } };
-  return {
-    name: offer.name,
-    size: offer.size,
-    from: offer.sha256 ? { source, sha256: offer.sha256 } : { source },
-  };
+  const { name, size, sha256 } = offer;
+  return { name, size, from: sha256 ? { source, sha256 } : { source } };
+}
+
+/** The model that the page's address asks for, as `?model=ADDRESS`. */
+export function requested(): string | null {
+  const source = new URLSearchParams(location.search).get("model");
+  return source && (source.startsWith("hf:") || URL.canParse(source, document.baseURI)) ? source : null;
 }

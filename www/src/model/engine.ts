@@ -10,8 +10,10 @@ import { cache, Engine, EngineError, type Message, type ModelInfo, type Progress
 import { keepEngine, touch } from "../offline/install";
 import type { ReplyFigures, SpokenToken } from "../state/chats";
 import { type Settings, settings } from "../state/settings";
+import { adviceFor } from "../text/errors";
 import { announce } from "../ui/announce";
-import { type Choice, nameOf, OFFERS, offered } from "./catalogue";
+import { notify } from "../ui/Notice";
+import { type Choice, nameOf, OFFERS, offered, requested } from "./catalogue";
 
 export interface Failure {
   code: string;
@@ -27,8 +29,6 @@ export interface Model {
   size: number | null;
   progress: Progress | null;
   trouble: Failure | null;
-  /** What went wrong without stopping the load, as a code. */
-  warning: Failure | null;
   info: ModelInfo | null;
   /** The engine settings it was loaded with. */
   running: { threads: number; context: number } | null;
@@ -52,7 +52,6 @@ function idle(choice: Choice): Model {
     size: choice.size,
     progress: null,
     trouble: null,
-    warning: null,
     info: null,
     running: null,
   };
@@ -62,7 +61,10 @@ function idle(choice: Choice): Model {
 const UNASKED = 16_000_000;
 const LAST = "model";
 
-function remembered(): Choice {
+/** The address of the page decides, then the last visit, then the page. */
+function first(): Choice {
+  const wanted = requested();
+  if (wanted) return offered(wanted);
   try {
     const source = localStorage.getItem(LAST);
     if (source) return offered(source);
@@ -72,7 +74,7 @@ function remembered(): Choice {
   return offered(OFFERS[0].source);
 }
 
-let choice = remembered();
+let choice = first();
 export const model = signal<Model>(idle(choice));
 export const engine = signal<Engine | null>(null);
 /** Bytes the engine occupies; null while there is none. */
@@ -122,7 +124,7 @@ async function load(wanted: Choice): Promise<void> {
             if (current()) model.value = { ...model.value, progress };
           },
           onWarning: (warning) => {
-            if (current()) model.value = { ...model.value, warning: failureOf(warning) };
+            if (current()) notify(`${adviceFor(warning.code).title}. ${adviceFor(warning.code).advice}`);
           },
         },
       );
@@ -174,6 +176,8 @@ async function unload(): Promise<void> {
 
 export function loadSource(source: string): Promise<void> {
   touch();
+  // A model that someone chose should outlive a full disk.
+  void cache.persist();
   return load(offered(source));
 }
 

@@ -29,6 +29,8 @@ export interface Live {
 
 export const live = signal<Live | null>(null);
 export const busy = computed(() => live.value !== null);
+/** Which turn is being written; changes only when that does. */
+export const writing = computed(() => (live.value ? `${live.value.chat} ${live.value.turn}` : null));
 
 let abort: AbortController | null = null;
 

@@ -1,5 +1,6 @@
 /** How the model answers: system prompt, sampling, and what the engine may use. Changes hold from the next reply on. */
 
+import type { Sampling } from "ternlight";
 import { model, reload } from "../model/engine";
 import { DEFAULTS, LIMITS, type NumberSetting, set, settings } from "../state/settings";
 import { Glyph } from "./icons";
@@ -84,9 +85,23 @@ function Whole({
   );
 }
 
+/** Takes over what a model's authors suggest; where they say nothing, that sampler is off. */
+function adopt({ temperature, topK, topP, repetitionPenalty }: Sampling): void {
+  settings.value = {
+    ...settings.value,
+    temperature: temperature ?? 1,
+    topK: topK ?? 0,
+    topP: topP ?? 1,
+    minP: 0,
+    repetitionPenalty: repetitionPenalty ?? 1,
+  };
+}
+
 export function SettingsPanel() {
   const now = settings.value;
   const running = model.value.running;
+  const sampling = model.value.info?.sampling;
+  const suggests = sampling && Object.values(sampling).some((value) => value !== null) ? sampling : null;
   const stale = running !== null && (running.threads !== now.threads || running.context !== now.context);
   return (
     <aside class="panel" aria-label="Settings" id="settings">
@@ -190,6 +205,11 @@ export function SettingsPanel() {
         {stale && (
           <button type="button" class="button" onClick={() => void reload()}>
             Reload the model to apply
+          </button>
+        )}
+        {suggests && (
+          <button type="button" class="button" onClick={() => adopt(suggests)}>
+            Sample as the model's authors suggest
           </button>
         )}
         <button
