@@ -43,7 +43,9 @@ function Top() {
       >
         <Glyph name="menu" />
       </button>
-      <h1 class={here === "chat" && !chat.value ? "blank" : undefined}>{title}</h1>
+      <h1>
+        <span class={here === "chat" && !chat.value ? "unseen" : undefined}>{title}</span>
+      </h1>
       <button
         type="button"
         class="model-chip"
