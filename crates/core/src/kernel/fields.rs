@@ -4,9 +4,8 @@
 //! its `#[target_feature]`s; the loops are written once, here. One load of activations serves four or
 //! eight rows; sums across a vector happen once per row and tile, outside the loop.
 //!
-//! The odd fields stay where they are (`v & 0x0C` is four times the code), so that two masks of `v` and
-//! two of `v >> 4` yield all four; their sums are shifted right at the end, exactly. The codes are
-//! `w + 1`, so `Σ w q = Σ (w + 1) q − Σ q`.
+//! Fields are not shifted into place: `v & 0x0C` is four times the code of the second row, and its sum is
+//! shifted right at the end, exactly. The codes are `w + 1`, so `Σ w q = Σ (w + 1) q − Σ q`.
 //!
 //! Primitives, in the scope of the expansion:
 //!
@@ -14,12 +13,12 @@
 //! |---|---|
 //! | `V` | bytes of a vector: columns of a group |
 //! | `TOKENS` | tokens that share one decoding of four rows |
-//! | `RUN` | groups after which the narrow sums must be widened |
+//! | `RUN` | groups after which narrow sums must be widened; `usize::MAX` if they are not narrow |
 //! | `load_u(&[u8]) -> I`, `load_i(&[i8]) -> I` | `V` bytes |
-//! | `fields(I) -> [I; 4]` | codes of four rows, × 1, 4, 1, 4 |
+//! | `fields(I) -> [I; 4]` | four vectors that determine the codes of the four rows |
 //! | `zero() -> I`, `dot_code(sum, codes, x) -> I` | `sum + codes · x`, narrow |
 //! | `widen(total, sum) -> I` | adds narrow sums to 32-bit ones |
-//! | `fold([I; 4]) -> [i32; 4]` | sums across each vector |
+//! | `fold([I; 4]) -> [i32; 4]` | the four rows' sums from those over `fields` |
 //! | `prefetch(*const u8)` | a hint |
 
 /// Expands to `fn ternary(&Panels, &Rows, &mut Tile)`.
@@ -27,21 +26,30 @@ macro_rules! field_kernel {
     ($(#[$attr:meta])*) => {
         $(#[$attr])*
         fn ternary(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
-            let n = rows.n();
-            for p in 0..panels.rows.div_ceil(8) {
+            // The activations of a tile of tokens stay in the L1 cache while a stretch of panels, which
+            // stays in L2, goes by.
+            let all = panels.rows.div_ceil(8);
+            let stretch = ($crate::kernel::fields::STRETCH / panels.panel_bytes).max(1);
+            for first in (0..all).step_by(stretch) {
+                let last = (first + stretch).min(all);
                 let mut t = 0;
-                while t < n {
-                    // A single token reads the panel once; more tokens decode half a panel at a time.
-                    if n - t == 1 {
-                        ternary_tile::<1, 2>(panels, p, 0, rows, t, tile);
+                while t < rows.n() {
+                    let left = rows.n() - t;
+                    // A single token reads a panel at once; more tokens decode half a panel at a time.
+                    if left == 1 {
+                        for p in first..last {
+                            ternary_tile::<1, 2>(panels, p, 0, rows, t, tile);
+                        }
                         t += 1;
-                    } else if n - t < TOKENS {
-                        ternary_tile::<2, 1>(panels, p, 0, rows, t, tile);
-                        ternary_tile::<2, 1>(panels, p, 1, rows, t, tile);
+                    } else if left < TOKENS {
+                        for p in 2 * first..2 * last {
+                            ternary_tile::<2, 1>(panels, p / 2, p % 2, rows, t, tile);
+                        }
                         t += 2;
                     } else {
-                        ternary_tile::<TOKENS, 1>(panels, p, 0, rows, t, tile);
-                        ternary_tile::<TOKENS, 1>(panels, p, 1, rows, t, tile);
+                        for p in 2 * first..2 * last {
+                            ternary_tile::<TOKENS, 1>(panels, p / 2, p % 2, rows, t, tile);
+                        }
                         t += TOKENS;
                     }
                 }
@@ -59,47 +67,67 @@ macro_rules! field_kernel {
             t: usize,
             tile: &mut Tile<'_>,
         ) {
-            let x: [&[i8]; T] = core::array::from_fn(|i| &rows.token8().codes(t + i)[..panels.cols]);
+            let x: [&[i8]; T] = $crate::kernel::gather(rows.token8(), t, Token8::codes);
+            let panel = panels.panel(p);
             let mut total = [[[zero(); 4]; T]; H];
-            for (run, groups) in panels.panel(p).chunks(2 * V * RUN).enumerate() {
-                let mut sum = [[[zero(); 4]; T]; H];
-                for (g, group) in groups.chunks_exact(2 * V).enumerate() {
-                    if T == 1 {
-                        prefetch(group.as_ptr().wrapping_add(4096));
-                        if V == 64 {
-                            prefetch(group.as_ptr().wrapping_add(4096 + 64));
-                        }
-                    }
-                    let k = (run * RUN + g) * V;
+            if RUN == usize::MAX {
+                total = sum_groups::<T, H>(panel, half, &x, 0);
+            } else {
+                for (run, groups) in panel.chunks(2 * V * RUN.min(panel.len())).enumerate() {
+                    let sum = sum_groups::<T, H>(groups, half, &x, run * RUN * V);
                     for h in 0..H {
-                        let codes = fields(load_u(&group[(half + h) * V..][..V]));
                         for i in 0..T {
-                            let x = load_i(&x[i][k..k + V]);
                             for f in 0..4 {
-                                sum[h][i][f] = dot_code(sum[h][i][f], codes[f], x);
+                                total[h][i][f] = widen(total[h][i][f], sum[h][i][f]);
                             }
-                        }
-                    }
-                }
-                for h in 0..H {
-                    for i in 0..T {
-                        for f in 0..4 {
-                            total[h][i][f] = widen(total[h][i][f], sum[h][i][f]);
                         }
                     }
                 }
             }
             for h in 0..H {
                 for i in 0..T {
-                    let [a, b, c, d] = fold(total[h][i]);
+                    let sums = fold(total[h][i]);
                     let first = p * 8 + (half + h) * 4;
-                    $crate::kernel::fields::store(panels, rows, t + i, first, [a, b >> 2, c, d >> 2], tile);
+                    $crate::kernel::fields::store(panels, rows, t + i, first, sums, tile);
                 }
             }
+        }
+
+        /// Narrow sums over `groups`, whose first column is `first`.
+        $(#[$attr])*
+        #[inline]
+        fn sum_groups<const T: usize, const H: usize>(
+            groups: &[u8],
+            half: usize,
+            x: &[&[i8]; T],
+            first: usize,
+        ) -> [[[I; 4]; T]; H] {
+            let mut sum = [[[zero(); 4]; T]; H];
+            for (g, group) in groups.chunks_exact(2 * V).enumerate() {
+                if T == 1 {
+                    for line in 0..V / 32 {
+                        prefetch(group.as_ptr().wrapping_add(4096 + 64 * line));
+                    }
+                }
+                let x = $crate::kernel::windows(x, first + g * V, V);
+                for h in 0..H {
+                    let codes = fields(load_u(&group[(half + h) * V..][..V]));
+                    for i in 0..T {
+                        let x = load_i(x[i]);
+                        for f in 0..4 {
+                            sum[h][i][f] = dot_code(sum[h][i][f], codes[f], x);
+                        }
+                    }
+                }
+            }
+            sum
         }
     };
 }
 pub(crate) use field_kernel;
+
+/// Bytes of packed weights that many tiles of tokens share.
+pub(crate) const STRETCH: usize = 256 << 10;
 
 use super::Panels;
 use crate::{act::Rows, pool::Tile};
@@ -114,10 +142,16 @@ pub(crate) fn store(
     sums: [i32; 4],
     tile: &mut Tile<'_>,
 ) {
-    let x = rows.token8();
-    let Some(scales) = panels.scales.get(first..) else { return };
-    let out = &mut tile.token(t)[first..];
-    for ((out, sum), scale) in out.iter_mut().zip(sums).zip(scales) {
-        *out = (sum - x.sum(t)) as f32 / x.scale(t) * scale;
+    let (sum, scale) = (rows.token8().sum(t), rows.token8().scale(t));
+    let value = |i: usize, row_scale: f32| (sums[i] - sum) as f32 / scale * row_scale;
+    let out = &mut tile.token(t)[first.min(panels.rows)..];
+    if let (Some(out), Some(scales)) =
+        (out.first_chunk_mut::<4>(), panels.scales[first.min(panels.rows)..].first_chunk::<4>())
+    {
+        *out = [value(0, scales[0]), value(1, scales[1]), value(2, scales[2]), value(3, scales[3])];
+    } else {
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = value(i, panels.scales[first + i]);
+        }
     }
 }

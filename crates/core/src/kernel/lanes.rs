@@ -66,9 +66,12 @@ macro_rules! code_kernels {
             let width = B::BLOCK.min(32);
             let vectors = width * B::BITS / 32;
             let acts = rows.block32();
-            let x: [&[i8]; T] = core::array::from_fn(|i| acts.codes(t + i));
-            let dx: [&[f32]; T] = core::array::from_fn(|i| acts.scales(t + i));
-            let sums: [&[f32]; T] = core::array::from_fn(|i| acts.sums(width, t + i));
+            let x: [&[i8]; T] = $crate::kernel::gather(acts, t, Block32::codes);
+            let dx: [&[f32]; T] = $crate::kernel::gather(acts, t, Block32::scales);
+            let sums: [&[f32]; T] = match width {
+                16 => $crate::kernel::gather(acts, t, Block32::sums16),
+                _ => $crate::kernel::gather(acts, t, Block32::sums32),
+            };
             let mut acc = [zero_f(); T];
             for (s, span) in panels.panel(p).chunks_exact(B::span_bytes(R)).enumerate() {
                 if T == 1 {
@@ -79,7 +82,7 @@ macro_rules! code_kernels {
                 let (scales, words) = span.split_at(B::scale_bytes(R));
                 for b in 0..B::SPAN / width {
                     let first = s * B::SPAN + b * width;
-                    let x: [&[i8]; T] = core::array::from_fn(|i| &x[i][first..first + width]);
+                    let x: [&[i8]; T] = $crate::kernel::windows(&x, first, width);
                     let mut sum = [zero(); T];
                     for g in 0..vectors {
                         let codes = load_u(&words[(b * vectors + g) * 4 * R..][..4 * R]);
@@ -129,8 +132,8 @@ macro_rules! code_kernels {
             tile: &mut Tile<'_>,
         ) {
             let acts = rows.token14();
-            let high: [&[u8]; T] = core::array::from_fn(|i| &acts.high(t + i)[..panels.cols]);
-            let low: [&[u8]; T] = core::array::from_fn(|i| &acts.low(t + i)[..panels.cols]);
+            let high: [&[u8]; T] = $crate::kernel::gather(acts, t, Token14::high);
+            let low: [&[u8]; T] = $crate::kernel::gather(acts, t, Token14::low);
             let panel = panels.panel(p);
             // One token alone would wait for its own sums: four chains of them, else one.
             let chains = if T == 1 { 4 } else { 1 };
@@ -142,8 +145,8 @@ macro_rules! code_kernels {
                         prefetch(words.as_ptr().wrapping_add(4096 + 64 * line));
                     }
                 }
-                let high: [&[u8]; T] = core::array::from_fn(|i| &high[i][16 * s..16 * s + 16]);
-                let low: [&[u8]; T] = core::array::from_fn(|i| &low[i][16 * s..16 * s + 16]);
+                let high: [&[u8]; T] = $crate::kernel::windows(&high, 16 * s, 16);
+                let low: [&[u8]; T] = $crate::kernel::windows(&low, 16 * s, 16);
                 for g in 0..4 {
                     let w = load_u(&words[g * 4 * R..][..4 * R]);
                     for f in 0..SLOT / 8 {
@@ -195,7 +198,7 @@ macro_rules! float_kernels {
             t: usize,
             tile: &mut Tile<'_>,
         ) {
-            let x: [&[f32]; T] = core::array::from_fn(|i| &rows.floats(t + i)[..panels.cols]);
+            let x: [&[f32]; T] = $crate::kernel::gather(rows, t, Rows::floats);
             let bytes = W::BYTES * R;
             let mut sum = [[zero_f(); 4]; T];
             for (s, columns) in panels.panel(p).chunks_exact(4 * bytes).enumerate() {
@@ -204,7 +207,7 @@ macro_rules! float_kernels {
                         prefetch(columns.as_ptr().wrapping_add(4096 + 64 * line));
                     }
                 }
-                let x: [&[f32]; T] = core::array::from_fn(|i| &x[i][4 * s..4 * s + 4]);
+                let x: [&[f32]; T] = $crate::kernel::windows(&x, 4 * s, 4);
                 for j in 0..4 {
                     let column = &columns[j * bytes..][..bytes];
                     let w = match W::FORM {

@@ -119,6 +119,23 @@ pub fn select(form: Form, choice: &str) -> Result<&'static Kernel> {
     Ok(kernel)
 }
 
+/// Slices of the `T` tokens from `t`. (Closures inside a `#[target_feature]` function cannot be inlined
+/// into `core`'s functions; these can.)
+#[inline(always)]
+fn gather<'a, A, U, const T: usize>(
+    acts: &'a A,
+    t: usize,
+    get: impl Fn(&'a A, usize) -> &'a [U],
+) -> [&'a [U]; T] {
+    core::array::from_fn(|i| get(acts, t + i))
+}
+
+/// The part `first .. first + len` of each slice.
+#[inline(always)]
+fn windows<'a, U, const T: usize>(x: &[&'a [U]; T], first: usize, len: usize) -> [&'a [U]; T] {
+    core::array::from_fn(|i| &x[i][first..first + len])
+}
+
 impl Kernel {
     const fn scalar(name: &'static str, layout: &'static Layout, run: Run) -> Self {
         Self { name, isa: "scalar", layout, supported: || true, run }

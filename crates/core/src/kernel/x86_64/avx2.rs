@@ -16,7 +16,7 @@ use core::arch::x86_64::*;
 
 use super::has;
 use crate::{
-    act::Rows,
+    act::{Block32, Rows, Token8, Token14},
     format::Form,
     kernel::{
         Kernel, Panels,
@@ -187,7 +187,7 @@ pub(super) fn store_f(v: F) -> [f32; 8] {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn fields(v: I) -> [I; 4] {
+fn fields(v: I) -> [I; 4] {
     let (one, four) = (_mm256_set1_epi8(0x03), _mm256_set1_epi8(0x0C));
     let t = _mm256_srli_epi16::<4>(v);
     [_mm256_and_si256(v, one), _mm256_and_si256(v, four), _mm256_and_si256(t, one), _mm256_and_si256(t, four)]
@@ -207,7 +207,15 @@ fn widen(total: I, sum: I) -> I {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn fold([a, b, c, d]: [I; 4]) -> [i32; 4] {
+fn fold(v: [I; 4]) -> [i32; 4] {
+    let [a, b, c, d] = fold_lanes(v);
+    [a, b >> 2, c, d >> 2]
+}
+
+/// Sums across each of four vectors.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn fold_lanes([a, b, c, d]: [I; 4]) -> [i32; 4] {
     let v = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
     let v = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
     let mut out = [0; 4];

@@ -4,17 +4,17 @@
 //! fields  64 columns of rows 0–3 | 64 columns of rows 4–7           (128 bytes)
 //! words   16 rows × 32 bits: four 8-bit slots each, 16 f32 scales   (R = 16)
 //! ```
-//! Overflow: as in [`avxvnni`](super::avxvnni).
+//! Fields and overflow: as in [`avxvnni`](super::avxvnni).
 
 use core::arch::x86_64::*;
 
 use super::{
     avx2::{SLOT, prefetch},
-    avxvnni::bias,
+    avxvnni::{bias, unmix},
     has,
 };
 use crate::{
-    act::Rows,
+    act::{Block32, Rows, Token8, Token14},
     format::Form,
     kernel::{
         Kernel, Panels,
@@ -61,8 +61,8 @@ type I = __m512i;
 type F = __m512;
 const V: usize = 64;
 const R: usize = 16;
-const TOKENS: usize = 4;
-const RUN: usize = usize::MAX / (2 * V);
+const TOKENS: usize = 6;
+const RUN: usize = usize::MAX;
 
 field_kernel!(#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]);
 code_kernels!(#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]);
@@ -177,11 +177,10 @@ fn store_f(v: F) -> [f32; 16] {
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
+#[target_feature(enable = "avx512f")]
 fn fields(v: I) -> [I; 4] {
-    let (one, four) = (_mm512_set1_epi8(0x03), _mm512_set1_epi8(0x0C));
-    let t = _mm512_srli_epi16::<4>(v);
-    [_mm512_and_si512(v, one), _mm512_and_si512(v, four), _mm512_and_si512(t, one), _mm512_and_si512(t, four)]
+    let mask = |bits| _mm512_and_si512(v, _mm512_set1_epi8(bits));
+    [mask(0x03), mask(0x0F), mask(0x3F), v]
 }
 
 #[inline]
@@ -198,10 +197,16 @@ fn widen(total: I, sum: I) -> I {
 
 #[inline]
 #[target_feature(enable = "avx2,avx512f")]
-fn fold(v: [I; 4]) -> [i32; 4] {
-    super::avx2::fold(
-        v.map(|v| _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64::<1>(v))),
-    )
+fn fold([a, b, c, d]: [I; 4]) -> [i32; 4] {
+    let pairs = |a, b| _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    let (ab, cd) = (pairs(a, b), pairs(c, d));
+    let v = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    let v = _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64::<1>(v));
+    let v = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
+    let mut out = [0; 4];
+    // SAFETY: the array has 16 bytes.
+    unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), v) };
+    unmix(out)
 }
 
 /// Codes as unsigned bytes; 8-bit codes plus 128.

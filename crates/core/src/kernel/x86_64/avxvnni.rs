@@ -1,20 +1,25 @@
 //! AVX-VNNI: the layouts of [`avx2`](super::avx2), with `vpdpbusd` into 32-bit sums.
 //!
-//! Overflow: `vpdpbusd` does not saturate and 32-bit sums hold 4 · 2 · 127 · 65536 columns < 2^27 and
-//! 127 · 127 · 65536 < 2^30. 8-bit codes become unsigned by adding 128, which `bias` takes back.
+//! `vpdpbusd` takes any unsigned byte, so the fields of a ternary byte need no separation: with the bytes
+//! `v & 0x03`, `v & 0x0F`, `v & 0x3F` and `v` the sums are `a`, `a + 4b`, `a + 4b + 16c`,
+//! `a + 4b + 16c + 64d`, and differences give the rows. 8-bit codes become unsigned by adding 128, which
+//! `bias` takes back.
+//!
+//! Overflow: `vpdpbusd` does not saturate; 32-bit sums hold 170 · 127 · 65536 columns < 2^31, as they do
+//! 127 · 127 · 65536.
 
 use core::arch::x86_64::*;
 
 use super::{
     avx2::{
-        I8_BYTES, Q2_WORDS, Q4_WORDS, Q8_WORDS, Q8X16_WORDS, R, SLOT, TERNARY, V, add, byte, fields, fold,
+        I8_BYTES, Q2_WORDS, Q4_WORDS, Q8_WORDS, Q8X16_WORDS, R, SLOT, TERNARY, V, add, byte, fold_lanes,
         load_f, load_i, load_u, mul, prefetch, splat, splat_f, splat_u, store_f, store_i, to_float, zero,
         zero_f,
     },
     has,
 };
 use crate::{
-    act::Rows,
+    act::{Block32, Rows, Token8, Token14},
     kernel::{
         Kernel, Panels,
         fields::field_kernel,
@@ -44,10 +49,29 @@ pub static KERNELS: [Kernel; 6] = [
 
 type I = __m256i;
 const TOKENS: usize = 2;
-const RUN: usize = usize::MAX / (2 * V);
+const RUN: usize = usize::MAX;
 
 field_kernel!(#[target_feature(enable = "avx2,avxvnni")]);
 code_kernels!(#[target_feature(enable = "avx2,f16c,avxvnni")]);
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn fields(v: I) -> [I; 4] {
+    let mask = |bits| _mm256_and_si256(v, _mm256_set1_epi8(bits));
+    [mask(0x03), mask(0x0F), mask(0x3F), v]
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn fold(v: [I; 4]) -> [i32; 4] {
+    unmix(fold_lanes(v))
+}
+
+/// The rows' sums from those over masks of growing width.
+#[inline(always)]
+pub(super) fn unmix([a, b, c, d]: [i32; 4]) -> [i32; 4] {
+    [a, (b - a) >> 2, (c - b) >> 4, (d - c) >> 6]
+}
 
 #[inline]
 #[target_feature(enable = "avx2,avxvnni")]
