@@ -55,7 +55,7 @@ function Top() {
         <span class="lamp" data-state={state} />
         <span class="unseen">Model:</span>
         <span>{name}</span>
-        <span class="unseen">, {STATES[state]}. Choose another.</span>
+        <span class="unseen">({STATES[state]}). Choose another.</span>
       </button>
       {here === "chat" && (
         <button

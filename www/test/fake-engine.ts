@@ -309,7 +309,7 @@ function held(): CacheEntry[] {
   });
   entries ??= script().cached
     ? [
-        entry("models/SmolLM2-135M-Instruct.Q4_1.gguf", 98_362_432, 98_362_432),
+        entry("model/SmolLM2-135M-Instruct.Q4_1.gguf", 98_362_432, 98_362_432),
         entry(
           "https://huggingface.co/microsoft/bitnet-b1.58-2B-4T-gguf/resolve/main/ggml-model-i2_s.gguf",
           402_653_184,

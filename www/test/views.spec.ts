@@ -182,5 +182,5 @@ test("the address of the page may name the model", async ({ open }) => {
   await expect(page.getByRole("button", { name: /SmolLM2 135M Instruct/ })).toBeVisible();
   await expect(page.getByText(/fetched once, 98/)).toBeVisible();
   await page.goto("./?model=hf:owner/repo/other-model.Q8_0.gguf");
-  await expect(page.getByRole("button", { name: /other-model.Q8_0, not loaded/ })).toBeVisible();
+  await expect(page.getByRole("button", { name: /other-model.Q8_0 \(not loaded\)/ })).toBeVisible();
 });

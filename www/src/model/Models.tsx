@@ -7,8 +7,8 @@ import { Dialog } from "../ui/Dialog";
 import { Glyph } from "../ui/icons";
 import { notify } from "../ui/Notice";
 import { modelsOpen } from "../ui/route";
-import { nameOf, OFFERS, offered } from "./catalogue";
-import { addressOf, forget, kept, loadFile, loadSource, model, refreshKept } from "./engine";
+import { addressOf, OFFERS, offered } from "./catalogue";
+import { forget, kept, loadFile, loadSource, model, refreshKept } from "./engine";
 
 const close = () => (modelsOpen.value = false);
 
@@ -188,5 +188,3 @@ export function Models() {
     </Dialog>
   );
 }
-
-export { nameOf };

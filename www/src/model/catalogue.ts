@@ -12,7 +12,7 @@ export interface Offer {
 
 export const OFFERS: [Offer, ...Offer[]] = [
   {
-    source: "models/SmolLM2-135M-Instruct.Q4_1.gguf",
+    source: "model/SmolLM2-135M-Instruct.Q4_1.gguf",
     name: "SmolLM2 135M Instruct",
     note: "Small and quick, for short questions in English. Hugging Face, Apache-2.0.",
     size: 98_362_432,
@@ -43,6 +43,13 @@ export function nameOf(source: string): string {
   }
 }
 
+/** Where a source leads, as the cache names it. */
+export function addressOf(source: string): string {
+  const hub = /^hf:([^/]+\/[^/@]+)(?:@([^/]+))?\/(.+)$/.exec(source);
+  if (hub) return `https://huggingface.co/${hub[1]}/resolve/${hub[2] ?? "main"}/${hub[3]}`;
+  return new URL(source, document.baseURI).href;
+}
+
 /** What the page knows of an address: an offer's details also hold for its file served elsewhere on this origin. */
 export function offered(source: string): Choice {
   const here = new URL(source, document.baseURI).origin === location.origin;
@@ -51,6 +58,8 @@ export function offered(source: string): Choice {
   );
   if (!offer) return { name: nameOf(source), size: null, from: { source } };
   const { name, size, sha256 } = offer;
+  if (addressOf(source) === addressOf(offer.source))
+    return { name, size, from: { ...(sha256 ? { sha256 } : {}), source: offer.source } };
   return { name, size, from: sha256 ? { source, sha256 } : { source } };
 }
 

@@ -13,7 +13,7 @@ import { type Settings, settings } from "../state/settings";
 import { adviceFor } from "../text/errors";
 import { announce } from "../ui/announce";
 import { notify } from "../ui/Notice";
-import { type Choice, nameOf, OFFERS, offered, requested } from "./catalogue";
+import { addressOf, type Choice, nameOf, OFFERS, offered, requested } from "./catalogue";
 
 export interface Failure {
   code: string;
@@ -283,13 +283,6 @@ export async function answer(
     clearInterval(weighing);
     void weigh();
   }
-}
-
-/** Where a source leads, as the cache names it. */
-export function addressOf(source: string): string {
-  const hub = /^hf:([^/]+\/[^/@]+)(?:@([^/]+))?\/(.+)$/.exec(source);
-  if (hub) return `https://huggingface.co/${hub[1]}/resolve/${hub[2] ?? "main"}/${hub[3]}`;
-  return new URL(source, document.baseURI).href;
 }
 
 export async function refreshKept(): Promise<void> {
