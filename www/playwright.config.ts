@@ -1,12 +1,24 @@
-/** Tests of the page in real Chromium, against the fake build (`page`), and pictures of every state (`screens`). */
+/**
+ * Tests of the page in real Chromium: `test:page` and `screens` (pictures) against the fake build, `test:real` against the
+ * production build with the real engine and SmolLM2, wherever both are there.
+ */
 
 import { existsSync } from "node:fs";
+import { resolve } from "node:path";
 import { defineConfig } from "@playwright/test";
 
-const chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(
-  existsSync,
-);
-const PORT = 4802;
+const system = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+const chromium = [process.env["CHROMIUM"] ?? "", ...system].find((path) => path && existsSync(path));
+
+const MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf";
+const model = resolve(import.meta.dirname, "../.cache/models", MODEL);
+const real = existsSync(model) && existsSync(resolve(import.meta.dirname, "dist/index.html"));
+if (!real) console.log("Without dist/ and the model (./build.sh www model) the real engine is not tested.");
+
+const FAKE = "http://127.0.0.1:4802/";
+const REAL = "http://127.0.0.1:4803/";
+const preview = (folder: string, url: string) =>
+  `npx vite preview --mode fake --outDir ${folder} --port ${new URL(url).port}`;
 
 export default defineConfig({
   testDir: "test",
@@ -17,7 +29,7 @@ export default defineConfig({
   expect: { timeout: 20_000 },
   reporter: [["list"]],
   use: {
-    baseURL: `http://127.0.0.1:${PORT}/`,
+    baseURL: FAKE,
     viewport: { width: 1280, height: 820 },
     launchOptions: {
       ...(chromium ? { executablePath: chromium } : {}),
@@ -33,12 +45,20 @@ export default defineConfig({
     },
   },
   projects: [
-    { name: "page", testMatch: "*.spec.ts" },
+    { name: "test:page", testMatch: "*.spec.ts" },
     { name: "screens", testMatch: "screens.ts" },
+    ...(real ? [{ name: "test:real", testMatch: "real.ts", use: { baseURL: REAL } }] : []),
   ],
-  webServer: {
-    command: `npx vite preview --mode fake --outDir test/out/fake --port ${PORT}`,
-    url: `http://127.0.0.1:${PORT}/`,
-    reuseExistingServer: false,
-  },
+  webServer: [
+    { command: preview("test/out/fake", FAKE), url: FAKE, reuseExistingServer: false },
+    ...(real
+      ? [
+          {
+            command: `rm -rf test/out/real && cp -r dist test/out/real && mkdir test/out/real/model && ln -s ${model} test/out/real/model/ && ${preview("test/out/real", REAL)}`,
+            url: REAL,
+            reuseExistingServer: false,
+          },
+        ]
+      : []),
+  ],
 });

@@ -1,0 +1,52 @@
+/** The production build with the real engine and a real model: load, talk, look, go offline, talk again. */
+
+import type { Page } from "@playwright/test";
+import { ask, expect, test } from "./page";
+
+test.use({ serviceWorkers: "allow" });
+test.setTimeout(300_000);
+
+/** Greedy, so that the answer is the same everywhere. */
+async function greedy(page: Page): Promise<void> {
+  await page.getByRole("button", { name: "Settings", exact: true }).click();
+  await page.getByRole("slider", { name: "Temperature" }).fill("0");
+  await page.getByRole("slider", { name: "Repetition penalty" }).fill("1");
+  await page.getByRole("button", { name: "Close settings" }).click();
+}
+
+test("SmolLM2 is loaded, answers, is pictured and measured, and answers without a network", async ({
+  open,
+  context,
+}) => {
+  const page = await open();
+  await page.waitForFunction(() => window.crossOriginIsolated);
+  await greedy(page);
+  await ask(page, "What is the capital of France?");
+  await expect(page.locator(".answered .prose")).toContainText("Paris");
+
+  await page.getByRole("button", { name: "Show token probabilities" }).click();
+  await page.locator("[data-index]", { hasText: "Paris" }).first().hover();
+  await expect(page.locator(".odds li")).toHaveCount(6);
+  await page.screenshot({ path: "test/out/screens/real-thinking.png" });
+
+  await page.getByRole("button", { name: "About this model" }).click();
+  await expect(page.getByText("Layer 29").first()).toBeVisible();
+  await expect(page.locator(".facts")).toContainText("49,152");
+  await page.screenshot({ path: "test/out/screens/real-about.png" });
+
+  await page.getByRole("button", { name: "Bench" }).click();
+  await page.getByRole("button", { name: "Measure" }).click();
+  await expect(page.locator(".data tbody tr")).not.toHaveCount(0, { timeout: 120_000 });
+  await page.screenshot({ path: "test/out/screens/real-bench.png" });
+  await page
+    .getByRole("button", { name: "Stop" })
+    .or(page.getByRole("button", { name: "Measure again" }))
+    .click();
+
+  await context.setOffline(true);
+  await page.goto("./");
+  await expect(page.locator(".lamp")).toHaveAttribute("data-state", "ready", { timeout: 60_000 });
+  await ask(page, "What is the capital of France?");
+  await expect(page.locator(".answered .prose")).toContainText("Paris");
+  await page.screenshot({ path: "test/out/screens/real-offline.png" });
+});
