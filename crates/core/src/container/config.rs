@@ -37,7 +37,7 @@ pub fn config(json: &str) -> Result<Meta> {
     let node = Node { meta: &mut meta, key: String::new() };
     match node.deserialize(&mut deserializer).and_then(|_| deserializer.end()) {
         Ok(()) => Ok(meta),
-        Err(error) => bail!(BadHeader, "config: {error}"),
+        Err(error) => bail!(BadHeader, "config: {}", super::brief(error)),
     }
 }
 

@@ -3,7 +3,7 @@
 //! `x(key)` wants the key, `opt_x(key)` takes its absence (but not another type) as `None`.
 //! Invariant: no accessor converts with loss; an integer outside the asked range is an error.
 
-use alloc::{collections::BTreeMap, string::String};
+use alloc::string::String;
 
 use super::{Meta, Value};
 use crate::{Error, ErrorKind, Result, bail};
@@ -115,9 +115,15 @@ fn wrong_type(key: &str, want: &str, value: &Value) -> Error {
     )
 }
 
+impl FromIterator<(String, Value)> for Meta {
+    fn from_iter<I: IntoIterator<Item = (String, Value)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
+
 impl<const N: usize> From<[(&str, Value); N]> for Meta {
     fn from(pairs: [(&str, Value); N]) -> Self {
-        Self(BTreeMap::from_iter(pairs.map(|(key, value)| (String::from(key), value))))
+        pairs.into_iter().map(|(key, value)| (String::from(key), value)).collect()
     }
 }
 

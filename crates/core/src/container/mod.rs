@@ -4,7 +4,10 @@
 //! index. Invariant: in an [`Index`] every tensor lies inside the file's data part, no two overlap,
 //! `bytes` is exactly what `encoding` and `shape` need, and every count is capped.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{
+    string::{String, ToString},
+    vec::Vec,
+};
 
 use crate::{Error, Result, bail, format::Encoding};
 
@@ -142,6 +145,16 @@ fn check_layout(tensors: &[TensorInfo], data_start: u64) -> Result<u64> {
 /// Puts the tensor's name before an error about it.
 fn about(name: &str, error: Error) -> Error {
     Error::new(error.kind, alloc::format!("tensor {name:?}: {}", error.detail))
+}
+
+/// What a parser says, or a text of the file itself, cut to a length that can be shown: it may quote megabytes.
+fn brief(message: impl ToString) -> String {
+    let mut text = message.to_string();
+    if let Some((end, _)) = text.char_indices().nth(200) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub(super) fn probe(prefix: &[u8], start: &[u8; 9]) -> Result<Probe> {
     let header = &prefix[8..data_start as usize];
     let entries = match serde_json::from_slice::<Header>(header) {
         Ok(header) => header.0,
-        Err(error) => bail!(BadHeader, "safetensors header: {error}"),
+        Err(error) => bail!(BadHeader, "safetensors header: {}", super::brief(error)),
     };
     index(entries, data_start).map(Probe::Ready)
 }
@@ -142,7 +142,7 @@ fn index(entries: Vec<(String, Entry)>, data_start: u64) -> Result<Index> {
 fn tensor(name: String, stored: Stored, data_start: u64) -> Result<TensorInfo> {
     let Stored { dtype: type_name, shape, data_offsets: (begin, end) } = stored;
     let Some((encoding, bits)) = dtype(&type_name) else {
-        bail!(UnsupportedFormat, "tensor {name:?} has the unsupported type {type_name:?}")
+        bail!(UnsupportedFormat, "tensor {name:?} has the unsupported type {:?}", super::brief(type_name))
     };
     if shape.len() > MAX_DIMS {
         bail!(BadHeader, "tensor {name:?} has {} dimensions, accepted are {MAX_DIMS}", shape.len());

@@ -392,6 +392,14 @@ fn hostile_safetensors() {
     ] {
         refused(&safetensors(&json), kind, what);
     }
+    // Errors quote the file, but not all of it.
+    let long = "x".repeat(100_000);
+    for json in [
+        tensor(&format!("\"dtype\":\"{long}\",\"shape\":[],\"data_offsets\":[0,1]")),
+        format!("{{\"t\":\"{long}\"}}"),
+    ] {
+        assert!(probe(&safetensors(&json)).unwrap_err().detail.len() < 1000);
+    }
     // A length beyond the cap is no safetensors file; one below it is waited for, exactly.
     let mut bytes = [0; 9];
     bytes[8] = b'{';

@@ -263,7 +263,7 @@ fn uniform_scale(row: &FormRow, cols: usize) -> Option<f32> {
     let block = cols / row.scales.len().max(1);
     let mut scale = None;
     for (codes, &s) in row.codes.chunks(block.max(1)).zip(&row.scales) {
-        if s == 0.0 || codes.iter().all(|&c| c == 0) {
+        if codes.iter().all(|&c| c == 0) {
             continue;
         }
         match scale {
@@ -334,6 +334,9 @@ mod tests {
         let mut row = FormRow { codes: vec![1; 512], scales: vec![0.5, 0.5], ..FormRow::default() };
         assert_eq!(uniform_scale(&row, 512), Some(0.5));
         row.scales[1] = 0.25;
+        assert_eq!(uniform_scale(&row, 512), None);
+        // A scale of zero makes zeros of weights: that is another scale, not none.
+        row.scales[1] = 0.0;
         assert_eq!(uniform_scale(&row, 512), None);
         row.codes[256..].fill(0);
         assert_eq!(uniform_scale(&row, 512), Some(0.5));
