@@ -365,7 +365,9 @@ cmd_fuzz() {
     [ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(cargo fuzz list)
     for target in "${targets[@]}"; do
         say "fuzz: $target, $seconds s"
-        cargo fuzz run "$target" -- -max_total_time="$seconds" -rss_limit_mb=4096 -print_final_stats=1
+        mkdir -p "fuzz/corpus/$target"
+        cargo fuzz run "$target" "fuzz/corpus/$target" "fuzz/seeds/$target" -- \
+            -max_total_time="$seconds" -rss_limit_mb=4096 -print_final_stats=1
     done
 }
 
