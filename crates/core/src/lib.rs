@@ -38,5 +38,6 @@ pub mod matrix;
 pub mod model;
 #[allow(unsafe_code)]
 pub mod pool;
+pub mod sample;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,249 @@
+//! A loaded model with what turns text into tokens and tokens into text.
+
+use std::sync::Arc;
+
+use ternlight_core::{
+    Error, ErrorKind, Result,
+    cache::KvType,
+    load::Head,
+    model::{Decoder, DecoderOptions, Model, Want},
+    pool::Pool,
+};
+
+use crate::{
+    ChatOptions, Message, ModelInfo, Sampling, Session,
+    text::{Control, Tokenizer, template::Template},
+};
+
+/// How an engine is set up.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// The instruction set of the kernels, or `auto`.
+    pub kernel: String,
+    /// Threads that compute; 0: as many as the machine runs at once. Only where the engine makes its own
+    /// pool (natively).
+    pub threads: usize,
+    /// Tokens that the context window holds; none: the model's own limit, at most
+    /// [`EngineOptions::USUAL_CONTEXT`].
+    pub context: Option<u32>,
+    /// How keys and values of past tokens are stored.
+    pub kv: KvType,
+    /// The form of float embeddings and heads.
+    pub head: Head,
+    /// Prompt tokens computed at once; an abort is honoured between blocks.
+    pub block: usize,
+}
+
+impl EngineOptions {
+    /// The context window unless asked otherwise: models claim up to 131 072, whose cache no tab has room
+    /// for.
+    pub const USUAL_CONTEXT: u32 = 4096;
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            kernel: "auto".into(),
+            threads: 0,
+            context: None,
+            kv: KvType::default(),
+            head: Head::default(),
+            block: 64,
+        }
+    }
+}
+
+/// A loaded model, ready to work. Cheap to clone; [`Session`]s and clones share the weights.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub model: Arc<Model>,
+    pub pool: Arc<dyn Pool>,
+    pub options: EngineOptions,
+    /// A model can be computed without its tokenizer; whoever needs it learns why it is not there.
+    pub tokenizer: Result<Tokenizer>,
+    pub template: Option<Template>,
+    pub sampling: Sampling,
+    pub name: String,
+    pub file_bytes: u64,
+}
+
+impl Engine {
+    /// What this model is.
+    pub fn info(&self) -> ModelInfo {
+        crate::info::describe(&self.inner)
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.inner.model
+    }
+
+    /// The tokenizer.
+    ///
+    /// # Errors
+    /// Why there is none: `missing-key` or `tokenizer`.
+    pub fn tokenizer(&self) -> Result<&Tokenizer> {
+        self.inner.tokenizer.as_ref().map_err(Clone::clone)
+    }
+
+    /// The chat template's source, where the model has one.
+    pub fn chat_template(&self) -> Option<&str> {
+        self.inner.template.as_ref().map(|t| t.source.as_str())
+    }
+
+    /// The sampling that the model's authors suggest.
+    pub fn sampling(&self) -> &Sampling {
+        &self.inner.sampling
+    }
+
+    /// Tokens in the context window.
+    pub fn context(&self) -> usize {
+        Self::context_of(&self.inner)
+    }
+
+    pub(crate) fn context_of(inner: &Inner) -> usize {
+        match inner.options.context {
+            Some(context) => context as usize,
+            None => inner.model.spec.context.clamp(1, EngineOptions::USUAL_CONTEXT as usize),
+        }
+    }
+
+    /// The tokens of `text` with nothing added. With `special`, spellings of control tokens are those
+    /// tokens; without, they are plain text.
+    ///
+    /// # Errors
+    /// As [`Engine::tokenizer`].
+    pub fn tokenize(&self, text: &str, special: bool) -> Result<Vec<u32>> {
+        self.tokenizer()?.encode(text, special)
+    }
+
+    /// The text of tokens, control tokens included.
+    ///
+    /// # Errors
+    /// As [`Engine::tokenizer`].
+    pub fn detokenize(&self, tokens: &[u32]) -> Result<String> {
+        Ok(self.tokenizer()?.decode(tokens))
+    }
+
+    /// One token's text, with U+FFFD for bytes that are no character on their own.
+    ///
+    /// # Errors
+    /// As [`Engine::tokenizer`].
+    pub fn token_text(&self, token: u32) -> Result<String> {
+        Ok(String::from_utf8_lossy(self.tokenizer()?.token_bytes(token)).into_owned())
+    }
+
+    /// The text that the chat template makes of a conversation, as the tokenizer sees it.
+    ///
+    /// # Errors
+    /// `template`; as [`Engine::tokenizer`].
+    pub fn render_chat(&self, messages: &[Message], options: &ChatOptions) -> Result<String> {
+        Ok(self.render(messages, options)?.text)
+    }
+
+    /// A conversation as tokens: rendered by the chat template, with BOS once if the model wants it. What
+    /// a message says never becomes a control token.
+    ///
+    /// # Errors
+    /// `template` when the model has no chat template, or it fails; as [`Engine::tokenizer`].
+    pub fn chat_tokens(&self, messages: &[Message], options: &ChatOptions) -> Result<Vec<u32>> {
+        let rendered = self.render(messages, options)?;
+        let tokenizer = self.tokenizer()?;
+        Ok(tokenizer.open(tokenizer.encode_with(&rendered.text, Control::Except(&rendered.cuts))?))
+    }
+
+    fn render(&self, messages: &[Message], options: &ChatOptions) -> Result<crate::text::template::Rendered> {
+        let tokenizer = self.tokenizer()?;
+        let template = self.inner.template.as_ref();
+        let template =
+            template.ok_or_else(|| Error::new(ErrorKind::Template, "the model has no chat template"))?;
+        let control: Vec<&str> = tokenizer.control_spellings().collect();
+        template.render(messages, options, &control, now())
+    }
+
+    /// A new sequence with an empty cache.
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub fn session(&self) -> Result<Session> {
+        Session::new(self.clone())
+    }
+
+    /// The logits of every token of a sequence, `(tokens, vocab)`.
+    ///
+    /// # Errors
+    /// `bad-option` for a token outside the vocabulary, `context-full`, `out-of-memory`.
+    pub fn logits(&self, tokens: &[u32]) -> Result<Vec<f32>> {
+        self.fits(tokens)?;
+        Ok(self.decoder(tokens.len().max(1))?.forward(tokens, Want::All)?.to_vec())
+    }
+
+    /// The embedding of a text: the state of its last token after the final norm, scaled to length 1,
+    /// `(hidden)`. The text ends with the token that the model's tokenizer puts there, else with
+    /// `<|endoftext|>` or EOS: models that pool the last token are trained so.
+    ///
+    /// # Errors
+    /// As [`Engine::tokenizer`] and [`Engine::logits`].
+    pub fn embed(&self, text: &str) -> Result<Vec<f32>> {
+        let tokenizer = self.tokenizer()?;
+        let mut tokens = tokenizer.open(tokenizer.encode(text, false)?);
+        let framed = tokenizer.frame(tokens.clone());
+        if framed.len() > tokens.len() {
+            tokens = framed;
+        } else {
+            let end = tokenizer.control("<|endoftext|>").or(tokenizer.eos());
+            tokens.extend(end.filter(|end| tokens.last() != Some(end)));
+        }
+        if tokens.is_empty() {
+            return Err(Error::new(ErrorKind::BadOption, "the text has no tokens"));
+        }
+        self.fits(&tokens)?;
+        let mut decoder = self.decoder(tokens.len())?;
+        let hidden = self.inner.model.spec.hidden;
+        let states = decoder.hidden(&tokens)?;
+        let mut last = states[states.len() - hidden..].to_vec();
+        let squares: f64 = last.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+        let norm = squares.sqrt();
+        if !norm.is_finite() {
+            return Err(Error::new(ErrorKind::BadData, "the embedding is not finite"));
+        }
+        // As torch.nn.functional.normalize has it.
+        let norm = norm.max(1e-12) as f32;
+        last.iter_mut().for_each(|x| *x /= norm);
+        Ok(last)
+    }
+
+    fn fits(&self, tokens: &[u32]) -> Result<()> {
+        let trained = self.inner.model.spec.context;
+        let limit = self.inner.options.context.map_or(trained, |c| c as usize);
+        if limit > 0 && tokens.len() > limit {
+            return Err(Error::new(
+                ErrorKind::ContextFull,
+                format!("{} tokens do not fit a context of {limit}", tokens.len()),
+            ));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn decoder(&self, context: usize) -> Result<Decoder> {
+        let options =
+            DecoderOptions { context, kv: self.inner.options.kv, block: self.inner.options.block.max(1) };
+        Decoder::new(Arc::clone(&self.inner.model), options, Arc::clone(&self.inner.pool))
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("name", &self.inner.name).finish_non_exhaustive()
+    }
+}
+
+/// Seconds since 1970, for templates that print the date.
+fn now() -> Option<i64> {
+    let since = web_time::SystemTime::now().duration_since(web_time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok()
+}

@@ -1,0 +1,379 @@
+//! Bytes in chunks, file after file → an [`Engine`].
+//!
+//! Weights are packed as they arrive; only the small text files of a Hugging Face folder are collected.
+//! Invariant: the result does not depend on how the bytes were cut, nor on the order of files, except
+//! that `config.json` comes before safetensors.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::Value as Json;
+use ternlight_core::{
+    Error, ErrorKind, Result,
+    container::{self, Meta, Value},
+    load::{LoadOptions, Loader},
+    model::Model,
+    pool::Pool,
+};
+
+use crate::{
+    Engine, EngineOptions, Sampling,
+    engine::Inner,
+    text::{
+        Tokenizer,
+        template::{BITNET, Template},
+    },
+};
+
+/// The longest text file that is collected; a tokenizer.json of 260 k entries has 33 MB.
+const MAX_TEXT: usize = 256 << 20;
+
+/// Text files that mean something; others are read and forgotten.
+const TEXTS: [&str; 5] = [
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "generation_config.json",
+    "chat_template.jinja",
+];
+
+/// Builds an [`Engine`] from files pushed in chunks. See the module.
+pub struct EngineLoader {
+    options: EngineOptions,
+    pool: Option<Arc<dyn Pool>>,
+    loader: Loader,
+    open: Option<Open>,
+    texts: BTreeMap<&'static str, String>,
+    weights_name: Option<String>,
+    bytes: u64,
+}
+
+enum Open {
+    Weights,
+    Text { name: &'static str, bytes: Vec<u8> },
+    Ignored,
+}
+
+impl EngineLoader {
+    /// A loader for `options`; without a `pool` the engine makes its own (natively) or computes on the
+    /// caller's thread (in wasm).
+    pub fn new(options: EngineOptions, pool: Option<Arc<dyn Pool>>) -> Self {
+        let loader = Loader::new(LoadOptions { kernel: options.kernel.clone(), head: options.head });
+        Self { options, pool, loader, open: None, texts: BTreeMap::new(), weights_name: None, bytes: 0 }
+    }
+
+    /// Announces a file: a GGUF or safetensors file, or one of the JSON files of a Hugging Face folder,
+    /// told apart by name (folders before it do not matter). `len` is its length where known.
+    ///
+    /// # Errors
+    /// `bad-option` while another file is open.
+    pub fn begin_file(&mut self, name: &str, len: Option<u64>) -> Result<()> {
+        if self.open.is_some() {
+            return Err(Error::new(ErrorKind::BadOption, "another file is still open"));
+        }
+        let name = name.rsplit(['/', '\\']).next().unwrap_or(name);
+        self.open = Some(if let Some(&text) = TEXTS.iter().find(|t| **t == name) {
+            Open::Text { name: text, bytes: Vec::new() }
+        } else if [".json", ".jinja", ".txt", ".md", ".model"].iter().any(|end| name.ends_with(end)) {
+            Open::Ignored
+        } else {
+            self.loader.begin_file(name, len)?;
+            self.weights_name.get_or_insert_with(|| name.to_owned());
+            Open::Weights
+        });
+        Ok(())
+    }
+
+    /// Takes the next bytes of the open file.
+    ///
+    /// # Errors
+    /// Anything that can be wrong with a file. The loader is useless afterwards.
+    pub fn push(&mut self, chunk: &[u8]) -> Result<()> {
+        match &mut self.open {
+            None => return Err(Error::new(ErrorKind::BadOption, "no file is open")),
+            Some(Open::Ignored) => {}
+            Some(Open::Weights) => {
+                self.loader.push(chunk)?;
+                self.bytes += chunk.len() as u64;
+            }
+            Some(Open::Text { name, bytes }) => {
+                if bytes.len() + chunk.len() > MAX_TEXT {
+                    let detail = format!("{name} is longer than {MAX_TEXT} bytes");
+                    return Err(Error::new(ErrorKind::TooLarge, detail));
+                }
+                bytes.try_reserve(chunk.len())?;
+                bytes.extend_from_slice(chunk);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that the open file has ended.
+    ///
+    /// # Errors
+    /// `truncated`; `bad-header` for text that is not UTF-8 or a config that is not valid.
+    pub fn end_file(&mut self) -> Result<()> {
+        match self.open.take() {
+            None => Err(Error::new(ErrorKind::BadOption, "no file is open")),
+            Some(Open::Ignored) => Ok(()),
+            Some(Open::Weights) => self.loader.end_file(),
+            Some(Open::Text { name, bytes }) => {
+                let text = String::from_utf8(bytes)
+                    .map_err(|_| Error::new(ErrorKind::BadHeader, format!("{name} is not UTF-8")))?;
+                if name == "config.json" {
+                    self.loader.config(&text)?;
+                }
+                self.texts.insert(name, text);
+                Ok(())
+            }
+        }
+    }
+
+    /// Bytes of weights taken so far.
+    pub fn pushed(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The engine, once every file has ended.
+    ///
+    /// # Errors
+    /// `truncated`, `missing-tensor`, `bad-data`; `bad-option` for options that make no sense. A tokenizer
+    /// that is missing or cannot be built is no error here but in the calls that need it.
+    pub fn finish(self) -> Result<Engine> {
+        if self.open.is_some() {
+            return Err(Error::new(ErrorKind::Truncated, "a file is not complete"));
+        }
+        if self.options.context == Some(0) {
+            return Err(Error::new(ErrorKind::BadOption, "context (> 0) is 0"));
+        }
+        let mut model = self.loader.finish()?;
+        let text = |name: &str| self.texts.get(name).map(String::as_str);
+        let config: Json =
+            text("tokenizer_config.json").and_then(|t| serde_json::from_str(t).ok()).unwrap_or_default();
+
+        let mut tokenizer = match text("tokenizer.json") {
+            Some(json) => Tokenizer::from_json(json, text("tokenizer_config.json")),
+            None => Tokenizer::from_meta(&model.meta),
+        };
+        let generation =
+            text("generation_config.json").and_then(|t| container::config(t).ok()).unwrap_or_default();
+        if let Ok(tokenizer) = &mut tokenizer {
+            tokenizer.add_stops(eos_ids(&generation).into_iter().chain(eos_ids(&model.meta)));
+        }
+        let template = template(&self.texts, &config, &model, tokenizer.as_ref().ok());
+        let sampling = if self.texts.contains_key("generation_config.json") {
+            Sampling::from_meta(&generation)
+        } else {
+            Sampling::from_meta(&model.meta)
+        };
+        let name = match ["general.name", "_name_or_path"].map(|key| model.meta.get(key)) {
+            [Some(Value::Str(name)), _] | [None, Some(Value::Str(name))] if !name.is_empty() => name.clone(),
+            _ => self.weights_name.clone().unwrap_or_default(),
+        };
+        // They are in the tokenizer now, and take tens of megabytes.
+        for key in ["tokens", "scores", "token_type", "merges"] {
+            model.meta.0.remove(&format!("tokenizer.ggml.{key}"));
+        }
+        let pool = self.pool.unwrap_or_else(|| own_pool(self.options.threads));
+        Ok(Engine {
+            inner: Arc::new(Inner {
+                model: Arc::new(model),
+                pool,
+                options: self.options,
+                tokenizer,
+                template,
+                sampling,
+                name,
+                file_bytes: self.bytes,
+            }),
+        })
+    }
+}
+
+/// The chat template with the spellings of the tokens it may print, from wherever the model has it.
+fn template(
+    texts: &BTreeMap<&'static str, String>,
+    config: &Json,
+    model: &Model,
+    tokenizer: Option<&Tokenizer>,
+) -> Option<Template> {
+    let own = |source: &str| (!source.trim().is_empty()).then(|| source.to_owned());
+    let source = texts
+        .get("chat_template.jinja")
+        .and_then(|source| own(source))
+        .or_else(|| own(&named_template(config.get("chat_template")?)?))
+        .or_else(|| match model.meta.get("tokenizer.chat_template") {
+            Some(Value::Str(source)) => own(source),
+            _ => None,
+        })
+        .or_else(|| {
+            let bitnet = model.spec.arch.starts_with("bitnet") && tokenizer?.control("<|eot_id|>").is_some();
+            bitnet.then(|| BITNET.to_owned())
+        })?;
+    let spelling = |key: &str, id: Option<u32>| {
+        let configured = config.get(key).and_then(crate::text::token_content).map(str::to_owned);
+        let token = || Some(String::from_utf8_lossy(tokenizer?.token_bytes(id?)).into_owned());
+        configured.or_else(token).unwrap_or_default()
+    };
+    Some(Template {
+        source,
+        bos: spelling("bos_token", tokenizer.and_then(Tokenizer::bos)),
+        eos: spelling("eos_token", tokenizer.and_then(Tokenizer::eos)),
+    })
+}
+
+/// `chat_template` of `tokenizer_config.json`: a text, or a list of named ones.
+fn named_template(template: &Json) -> Option<String> {
+    if let Some(source) = template.as_str() {
+        return Some(source.to_owned());
+    }
+    let list = template.as_array()?;
+    let named = |entry: &&Json| entry.get("name").and_then(Json::as_str) == Some("default");
+    let entry = list.iter().find(named).or(list.first())?;
+    Some(entry.get("template")?.as_str()?.to_owned())
+}
+
+/// The ids that end an answer, in a flattened `generation_config.json` or `config.json`.
+fn eos_ids(meta: &Meta) -> Vec<u32> {
+    match meta.get("eos_token_id") {
+        Some(Value::Int(id)) => u32::try_from(*id).into_iter().collect(),
+        Some(Value::Ints(ids)) => ids.iter().filter_map(|&id| u32::try_from(id).ok()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn own_pool(threads: usize) -> Arc<dyn Pool> {
+    Arc::new(crate::Threads::new(threads))
+}
+
+#[cfg(target_arch = "wasm32")]
+fn own_pool(_threads: usize) -> Arc<dyn Pool> {
+    Arc::new(ternlight_core::pool::Serial)
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+mod files {
+    use std::{
+        fs::File,
+        io::Read,
+        path::{Path, PathBuf},
+    };
+
+    use ternlight_core::{Error, ErrorKind, Result};
+
+    use super::{EngineLoader, TEXTS};
+    use crate::{Engine, EngineOptions};
+
+    /// Bytes read at once.
+    const CHUNK: usize = 4 << 20;
+
+    impl Engine {
+        /// Loads a GGUF file (with the other parts of a split one), a safetensors file, or a Hugging Face
+        /// folder. `progress` is told the bytes read and the bytes in all.
+        ///
+        /// # Errors
+        /// `source` when a file cannot be read; anything that [`EngineLoader`] finds.
+        pub fn open(
+            path: &Path,
+            options: &EngineOptions,
+            progress: &mut dyn FnMut(u64, u64),
+        ) -> Result<Self> {
+            let files = files_of(path)?;
+            let lens = files.iter().map(|f| std::fs::metadata(f).map(|m| m.len()).map_err(|e| failed(f, &e)));
+            let lens = lens.collect::<Result<Vec<u64>>>()?;
+            let total = lens.iter().sum();
+            let mut loader = EngineLoader::new(options.clone(), None);
+            let mut chunk = vec![0; CHUNK];
+            let mut done = 0;
+            for (path, len) in files.iter().zip(lens) {
+                let mut file = File::open(path).map_err(|e| failed(path, &e))?;
+                loader.begin_file(&path.file_name().unwrap_or_default().to_string_lossy(), Some(len))?;
+                loop {
+                    let n = match file.read(&mut chunk) {
+                        Ok(0) => break,
+                        Ok(n) => n,
+                        Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                        Err(e) => return Err(failed(path, &e)),
+                    };
+                    loader.push(&chunk[..n])?;
+                    done += n as u64;
+                    progress(done, total);
+                }
+                loader.end_file()?;
+            }
+            loader.finish()
+        }
+    }
+
+    /// The files of a model, in the order they are read.
+    fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
+        let meta = std::fs::metadata(path).map_err(|e| failed(path, &e))?;
+        if !meta.is_dir() {
+            let parts = split_parts(path);
+            // A lone safetensors file has its texts beside it.
+            if path.extension().is_some_and(|e| e == "safetensors") {
+                let mut files = texts_in(path.parent().unwrap_or(Path::new(".")));
+                files.extend(parts);
+                return Ok(files);
+            }
+            return Ok(parts);
+        }
+        let mut weights: Vec<PathBuf> = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(|e| failed(path, &e))? {
+            let file = entry.map_err(|e| failed(path, &e))?.path();
+            if file.extension().is_some_and(|e| e == "safetensors") {
+                weights.push(file);
+            }
+        }
+        weights.sort();
+        if weights.is_empty() {
+            let detail = format!("{}: the folder holds no *.safetensors file", path.display());
+            return Err(Error::new(ErrorKind::Source, detail));
+        }
+        // Some repositories hold the same weights whole and in shards: then the whole file is enough.
+        if let Some(whole) = weights.iter().find(|f| f.ends_with("model.safetensors")) {
+            weights = vec![whole.clone()];
+        }
+        let mut files = texts_in(path);
+        files.extend(weights);
+        Ok(files)
+    }
+
+    fn texts_in(folder: &Path) -> Vec<PathBuf> {
+        TEXTS.iter().map(|name| folder.join(name)).filter(|file| file.is_file()).collect()
+    }
+
+    /// All parts of `name-00001-of-000NN.ext`, or the one file.
+    fn split_parts(path: &Path) -> Vec<PathBuf> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let parts = || {
+            let (stem, extension) = name.rsplit_once('.')?;
+            let (rest, count) = stem.rsplit_once("-of-")?;
+            let (base, number) = rest.rsplit_once('-')?;
+            let digits = |text: &str| text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
+            let count: u32 = count.parse().ok().filter(|_| digits(count) && digits(number))?;
+            let part = |i: u32| path.with_file_name(format!("{base}-{i:05}-of-{count:05}.{extension}"));
+            Some((1..=count).map(part).collect())
+        };
+        parts().unwrap_or_else(|| vec![path.to_owned()])
+    }
+
+    fn failed(path: &Path, error: &std::io::Error) -> Error {
+        Error::new(ErrorKind::Source, format!("{}: {error}", path.display()))
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn parts_of_split_files() {
+            let parts = split_parts(Path::new("/m/a-b-00002-of-00003.gguf"));
+            let names: Vec<_> = parts.iter().map(|p| p.to_string_lossy().into_owned()).collect();
+            assert_eq!(names, ["1", "2", "3"].map(|i| format!("/m/a-b-0000{i}-of-00003.gguf")));
+            for one in ["/m/a.gguf", "/m/a-1-of-3.gguf", "/m/a-0000x-of-00002.gguf"] {
+                assert_eq!(split_parts(Path::new(one)), [PathBuf::from(one)]);
+            }
+        }
+    }
+}

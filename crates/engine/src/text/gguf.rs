@@ -1,0 +1,250 @@
+//! `tokenizer.ggml.*` metadata of a GGUF file → [`Recipe`].
+//!
+//! Follows llama.cpp (`src/llama-vocab.cpp`), which defines these keys: token types, the names of
+//! pre-tokenisers, the defaults for BOS and for the space before a SentencePiece text.
+
+use ternlight_core::{
+    Error, ErrorKind, Result,
+    container::{Meta, Value},
+};
+use tokenizers::{
+    normalizers::{prepend::Prepend, replace::Replace},
+    pipeline::PipelineNormalizer,
+};
+
+use super::{
+    Tokenizer, library,
+    recipe::{Recipe, bad, short},
+    special::Added,
+    split::{self, Splitter},
+};
+
+// `tokenizer.ggml.token_type`.
+const NORMAL: i64 = 1;
+const UNKNOWN: i64 = 2;
+const CONTROL: i64 = 3;
+const USER_DEFINED: i64 = 4;
+const UNUSED: i64 = 5;
+const BYTE: i64 = 6;
+
+/// Reads a tokenizer.
+///
+/// # Errors
+/// `missing-key` when the file has none, `tokenizer` when it cannot be built.
+pub(crate) fn from_meta(meta: &Meta) -> Result<Tokenizer> {
+    let tokens = strs(meta, "tokenizer.ggml.tokens")?.ok_or_else(|| {
+        Error::new(ErrorKind::MissingKey, "the file has no tokenizer (tokenizer.ggml.tokens)")
+    })?;
+    let types = ints(meta, "tokenizer.ggml.token_type")?;
+    if types.is_some_and(|t| t.len() != tokens.len()) {
+        return Err(bad("tokenizer.ggml.token_type has another length than the tokens".into()));
+    }
+    let kind = |id: usize| types.map_or(NORMAL, |t| t[id]);
+
+    let mut recipe = Recipe::default();
+    for (id, token) in tokens.iter().enumerate() {
+        let number = u32::try_from(id).map_err(|_| bad("too many tokens".into()))?;
+        match kind(id) {
+            _ if token.is_empty() => {}
+            CONTROL | USER_DEFINED => recipe.added.push(Added {
+                id: number,
+                content: token.clone(),
+                control: kind(id) == CONTROL,
+                ..Added::default()
+            }),
+            // Placeholders that pad the vocabulary; some files repeat one spelling.
+            UNUSED => {
+                recipe.vocab.entry(token.clone()).or_insert(number);
+            }
+            NORMAL | UNKNOWN | BYTE => {
+                if recipe.vocab.insert(token.clone(), number).is_some_and(|old| kind(old as usize) != UNUSED)
+                {
+                    return Err(bad(format!("the token {} appears twice", short(token))));
+                }
+            }
+            other => return Err(bad(format!("the token {} has the unknown type {other}", short(token)))),
+        }
+    }
+
+    let id = |key: &str| -> Result<Option<u32>> {
+        // Some writers put -1 (or 2³²−1) where there is none.
+        Ok(int(meta, key)?.and_then(|id| u32::try_from(id).ok()).filter(|&id| (id as usize) < tokens.len()))
+    };
+    recipe.bos = id("tokenizer.ggml.bos_token_id")?;
+    recipe.eos = id("tokenizer.ggml.eos_token_id")?;
+    for key in ["eot", "eom"] {
+        recipe.stops.extend(id(&format!("tokenizer.ggml.{key}_token_id"))?);
+    }
+    recipe.stops.extend(turn_ends(
+        tokens
+            .iter()
+            .enumerate()
+            .map(|(i, t)| (i as u32, t.as_str(), matches!(kind(i), CONTROL | USER_DEFINED))),
+    ));
+
+    let model = match meta.get("tokenizer.ggml.model") {
+        Some(Value::Str(model)) => model.as_str(),
+        _ => {
+            return Err(Error::new(
+                ErrorKind::MissingKey,
+                "metadata key \"tokenizer.ggml.model\" is missing",
+            ));
+        }
+    };
+    let adds_bos = match model {
+        "gpt2" => byte_level(meta, &mut recipe)?,
+        "llama" => {
+            let scores =
+                floats(meta, "tokenizer.ggml.scores")?.filter(|s| s.len() == tokens.len()).ok_or_else(
+                    || bad("tokenizer.ggml.scores is missing or has another length than the tokens".into()),
+                )?;
+            sentence_piece(meta, tokens, scores, &kind, &mut recipe)?;
+            true
+        }
+        other => {
+            return Err(bad(format!("the model {} is not supported (gpt2 and llama are)", short(other))));
+        }
+    };
+    if boolean(meta, "tokenizer.ggml.add_bos_token")?.unwrap_or(adds_bos) {
+        recipe.prefix.extend(recipe.bos);
+    }
+    if boolean(meta, "tokenizer.ggml.add_eos_token")?.unwrap_or(false) {
+        recipe.suffix.extend(recipe.eos);
+    }
+    recipe.build()
+}
+
+/// GPT-2's kind. Returns whether BOS is added unless the file says otherwise.
+fn byte_level(meta: &Meta, recipe: &mut Recipe) -> Result<bool> {
+    let merges = strs(meta, "tokenizer.ggml.merges")?.unwrap_or_default();
+    recipe.merges.reserve(merges.len());
+    for merge in merges {
+        // The left side is not empty, but may be a single space in vocabularies that are not byte-level.
+        let at = merge.get(1..).and_then(|rest| rest.find(' ')).map(|at| at + 1);
+        let at = at.ok_or_else(|| {
+            bad(format!("the merge {} is not two tokens with a space between", short(merge)))
+        })?;
+        recipe.merges.push((merge[..at].to_owned(), merge[at + 1..].to_owned()));
+    }
+    recipe.byte_level = true;
+    let pre = match meta.get("tokenizer.ggml.pre") {
+        Some(Value::Str(pre)) => pre.as_str(),
+        // Files from before the key existed; the published BitNet b1.58 conversions among them.
+        _ if recipe.added.iter().any(|t| t.id == 128_000 && t.content == "<|begin_of_text|>") => "llama-bpe",
+        _ => "default",
+    };
+    let (patterns, whole_words) = split::by_name(pre)?;
+    recipe.splitter = Splitter::from_patterns(&patterns)?;
+    recipe.ignore_merges = whole_words;
+    Ok(whole_words || pre == "tekken")
+}
+
+/// SentencePiece BPE: no pre-tokeniser, spaces written `▁`, one put before the text.
+fn sentence_piece(
+    meta: &Meta,
+    tokens: &[String],
+    scores: &[f32],
+    kind: &dyn Fn(usize) -> i64,
+    recipe: &mut Recipe,
+) -> Result<()> {
+    recipe.byte_fallback = (0..=255u8).all(|b| recipe.vocab.contains_key(&format!("<0x{b:02X}>")));
+    recipe.fuse_unk = true;
+    recipe.unk = (0..tokens.len()).find(|&i| kind(i) == UNKNOWN).map(|i| tokens[i].clone());
+    recipe.metaspace = true;
+    if boolean(meta, "tokenizer.ggml.add_space_prefix")?.unwrap_or(true) {
+        recipe.normalizers.push(PipelineNormalizer::Prepend(Prepend::new("▁".into())));
+        recipe.strips_leading_space = true;
+    }
+    recipe.normalizers.push(PipelineNormalizer::Replace(Replace::new(" ", "▁").map_err(library)?));
+
+    // SentencePiece joins the neighbours whose joint piece has the highest score. As BPE: every way to
+    // split a piece in two pieces is a merge, ranked by the score of the whole.
+    let mut merges: Vec<(f32, u32, usize)> = Vec::new();
+    for (id, token) in tokens.iter().enumerate() {
+        if kind(id) != NORMAL {
+            continue;
+        }
+        if scores[id].is_nan() {
+            return Err(bad(format!("the score of the token {} is not a number", short(token))));
+        }
+        for (at, _) in token.char_indices().skip(1) {
+            let known = |part: &str| recipe.vocab.get(part).is_some_and(|&i| kind(i as usize) == NORMAL);
+            if known(&token[..at]) && known(&token[at..]) {
+                merges.push((scores[id], id as u32, at));
+            }
+        }
+    }
+    merges.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
+    recipe.merges = merges
+        .into_iter()
+        .map(|(_, id, at)| {
+            let (left, right) = tokens[id as usize].split_at(at);
+            (left.to_owned(), right.to_owned())
+        })
+        .collect();
+    Ok(())
+}
+
+/// Tokens that end a turn by their name, for files whose EOS is only the end of text. llama.cpp's list,
+/// restricted to tokens that are not plain text.
+pub(super) fn turn_ends<'a>(tokens: impl Iterator<Item = (u32, &'a str, bool)>) -> Vec<u32> {
+    const NAMES: &[&str] = &[
+        "<|eot_id|>",
+        "<|eom_id|>",
+        "<|im_end|>",
+        "<|end|>",
+        "<|return|>",
+        "<|endoftext|>",
+        "<|end_of_text|>",
+        "<|end_of_turn|>",
+        "<end_of_turn>",
+        "<｜end▁of▁sentence｜>",
+        "<EOT>",
+        "</s>",
+    ];
+    tokens.filter(|(_, text, special)| *special && NAMES.contains(text)).map(|(id, ..)| id).collect()
+}
+
+fn wrong(key: &str) -> Error {
+    Error::new(ErrorKind::MissingKey, format!("metadata key {key:?} has the wrong type"))
+}
+
+fn strs<'a>(meta: &'a Meta, key: &str) -> Result<Option<&'a [String]>> {
+    match meta.0.get(key) {
+        None => Ok(None),
+        Some(Value::Strs(list)) => Ok(Some(list)),
+        Some(_) => Err(wrong(key)),
+    }
+}
+
+fn ints<'a>(meta: &'a Meta, key: &str) -> Result<Option<&'a [i64]>> {
+    match meta.0.get(key) {
+        None => Ok(None),
+        Some(Value::Ints(list)) => Ok(Some(list)),
+        Some(_) => Err(wrong(key)),
+    }
+}
+
+fn floats<'a>(meta: &'a Meta, key: &str) -> Result<Option<&'a [f32]>> {
+    match meta.0.get(key) {
+        None => Ok(None),
+        Some(Value::Floats(list)) => Ok(Some(list)),
+        Some(_) => Err(wrong(key)),
+    }
+}
+
+fn int(meta: &Meta, key: &str) -> Result<Option<i64>> {
+    match meta.0.get(key) {
+        None => Ok(None),
+        Some(Value::Int(value)) => Ok(Some(*value)),
+        Some(_) => Err(wrong(key)),
+    }
+}
+
+fn boolean(meta: &Meta, key: &str) -> Result<Option<bool>> {
+    match meta.0.get(key) {
+        None => Ok(None),
+        Some(Value::Bool(value)) => Ok(Some(*value)),
+        Some(_) => Err(wrong(key)),
+    }
+}

@@ -1,0 +1,436 @@
+//! `tokenizer.json` (Hugging Face, format 1.0) and its `tokenizer_config.json` → [`Recipe`].
+//!
+//! Invariant: a component that would change the tokens and is not known here is an error that names
+//! it, never skipped.
+
+use std::{collections::HashMap, fmt};
+
+use serde::{Deserialize, de};
+use serde_json::Value;
+use ternlight_core::{Error, ErrorKind, Result};
+use tokenizers::pipeline::PipelinePreTokenizer as Library;
+use tokenizers::{
+    normalizers::{
+        metaspace::{MetaspaceNormalizer, PrependBehavior},
+        prepend::Prepend,
+        replace::{Replace, ReplacePattern},
+        strip::Strip,
+        unicode::{NFC, NFD, NFKC, NFKD},
+        utils::Lowercase,
+    },
+    pipeline::PipelineNormalizer,
+    pre_tokenizers::{
+        digits::Digits,
+        split::{Split, SplitPattern},
+        whitespace::{Whitespace, WhitespaceSplit},
+    },
+    tokenizer::SplitDelimiterBehavior,
+};
+
+use super::{
+    Tokenizer, library,
+    recipe::{Recipe, bad, short},
+    special::Added,
+    split::{Cut, GPT2, Splitter, punctuation},
+};
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    added_tokens: Option<Vec<AddedToken>>,
+    #[serde(default)]
+    normalizer: Value,
+    #[serde(default)]
+    pre_tokenizer: Value,
+    #[serde(default)]
+    post_processor: Value,
+    #[serde(default)]
+    decoder: Value,
+    model: BpeModel,
+}
+
+#[derive(Deserialize)]
+struct AddedToken {
+    id: u32,
+    content: String,
+    #[serde(default)]
+    single_word: bool,
+    #[serde(default)]
+    lstrip: bool,
+    #[serde(default)]
+    rstrip: bool,
+    #[serde(default)]
+    normalized: bool,
+    #[serde(default)]
+    special: bool,
+}
+
+#[derive(Deserialize)]
+struct BpeModel {
+    #[serde(rename = "type", default)]
+    kind: Option<String>,
+    #[serde(default)]
+    vocab: Vocab,
+    #[serde(default)]
+    merges: Vec<Merge>,
+    #[serde(default)]
+    unk_token: Option<String>,
+    #[serde(default)]
+    continuing_subword_prefix: Option<String>,
+    #[serde(default)]
+    end_of_word_suffix: Option<String>,
+    #[serde(default)]
+    fuse_unk: Option<bool>,
+    #[serde(default)]
+    byte_fallback: Option<bool>,
+    #[serde(default)]
+    ignore_merges: Option<bool>,
+}
+
+/// The vocabulary; `None` where it is not an object (Unigram has a list), so that the model's type can
+/// be named.
+#[derive(Default)]
+struct Vocab(Option<HashMap<String, u32>>);
+
+impl<'de> Deserialize<'de> for Vocab {
+    fn deserialize<D: de::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Vocab;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of tokens and ids")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Vocab, A::Error> {
+                let mut vocab = HashMap::new();
+                while let Some((token, id)) = map.next_entry::<String, u32>()? {
+                    vocab.insert(token, id);
+                }
+                Ok(Vocab(Some(vocab)))
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Vocab, A::Error> {
+                while seq.next_element::<de::IgnoredAny>()?.is_some() {}
+                Ok(Vocab(None))
+            }
+        }
+        from.deserialize_any(Visitor)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Merge {
+    Pair(String, String),
+    Joined(String),
+}
+
+impl Merge {
+    fn split(self) -> Result<(String, String)> {
+        match self {
+            Self::Pair(a, b) => Ok((a, b)),
+            Self::Joined(text) => match text.split_once(' ') {
+                Some((a, b)) if !b.contains(' ') => Ok((a.to_owned(), b.to_owned())),
+                _ => Err(bad(format!("the merge {} is not two tokens with a space between", short(&text)))),
+            },
+        }
+    }
+}
+
+/// Reads a tokenizer.
+///
+/// # Errors
+/// `tokenizer`, naming what is wrong or not supported.
+pub(crate) fn from_json(tokenizer: &str, config: Option<&str>) -> Result<Tokenizer> {
+    let file: File = serde_json::from_str(tokenizer).map_err(|e| bad(format!("tokenizer.json: {e}")))?;
+    let config: Value = match config {
+        Some(text) => serde_json::from_str(text).map_err(|e| bad(format!("tokenizer_config.json: {e}")))?,
+        None => Value::Null,
+    };
+    let mut model = file.model;
+    if let Some(kind) = model.kind.as_deref().filter(|k| *k != "BPE") {
+        return Err(unsupported("the model", kind));
+    }
+    if model.continuing_subword_prefix.as_deref().is_some_and(|p| !p.is_empty()) {
+        return Err(unsupported("the option", "continuing_subword_prefix"));
+    }
+    let Some(vocab) = model.vocab.0.take() else { return Err(bad("the model has no object `vocab`".into())) };
+
+    let mut recipe = Recipe {
+        vocab,
+        merges: model.merges.into_iter().map(Merge::split).collect::<Result<_>>()?,
+        byte_fallback: model.byte_fallback == Some(true),
+        ignore_merges: model.ignore_merges == Some(true),
+        fuse_unk: model.fuse_unk == Some(true),
+        unk: model.unk_token.filter(|t| !t.is_empty()),
+        end_of_word_suffix: model.end_of_word_suffix.filter(|s| !s.is_empty()),
+        ..Recipe::default()
+    };
+    for token in file.added_tokens.unwrap_or_default() {
+        recipe.added.push(Added {
+            id: token.id,
+            content: token.content,
+            control: token.special,
+            lstrip: token.lstrip,
+            rstrip: token.rstrip,
+            single_word: token.single_word,
+            normalized: token.normalized,
+        });
+    }
+    each(&file.normalizer, "normalizers", &mut |n| normalizer(n, &mut recipe))?;
+    let mut splits = Vec::new();
+    each(&file.pre_tokenizer, "pretokenizers", &mut |p| pre_tokenizer(p, &mut recipe, &mut splits))?;
+    recipe.splitter = finish_splits(splits)?;
+    each(&file.decoder, "decoders", &mut |d| decoder(d, &mut recipe))?;
+    each(&file.post_processor, "processors", &mut |p| post_processor(p, &mut recipe))?;
+    roles(&config, &mut recipe)?;
+    recipe.build()
+}
+
+/// Calls `f` for a component, or for each member of a `Sequence` of them.
+fn each(component: &Value, members: &str, f: &mut dyn FnMut(&Value) -> Result<()>) -> Result<()> {
+    if component.is_null() {
+        return Ok(());
+    }
+    if kind(component) != "Sequence" {
+        return f(component);
+    }
+    let list = component.get(members).and_then(Value::as_array);
+    let list = list.ok_or_else(|| bad(format!("a Sequence has no `{members}`")))?;
+    // Depth is bounded by the JSON parser's own limit.
+    list.iter().try_for_each(|member| each(member, members, f))
+}
+
+fn normalizer(n: &Value, recipe: &mut Recipe) -> Result<()> {
+    let made = match kind(n) {
+        "NFC" => PipelineNormalizer::NFC(NFC),
+        "NFD" => PipelineNormalizer::NFD(NFD),
+        "NFKC" => PipelineNormalizer::NFKC(NFKC),
+        "NFKD" => PipelineNormalizer::NFKD(NFKD),
+        "Lowercase" => PipelineNormalizer::Lowercase(Lowercase),
+        "Strip" => {
+            PipelineNormalizer::Strip(Strip::new(flag(n, "strip_left", true), flag(n, "strip_right", true)))
+        }
+        "Prepend" => PipelineNormalizer::Prepend(Prepend::new(text(n, "prepend")?.to_owned())),
+        "Replace" => PipelineNormalizer::Replace(
+            Replace::new(
+                match pattern(n)? {
+                    SplitPattern::String(s) => ReplacePattern::String(s),
+                    SplitPattern::Regex(r) => ReplacePattern::Regex(r),
+                },
+                text(n, "content")?,
+            )
+            .map_err(library)?,
+        ),
+        other => return Err(unsupported("the normalizer", other)),
+    };
+    recipe.normalizers.push(made);
+    Ok(())
+}
+
+/// A pre-tokeniser before it is known what stands beside it.
+enum Part {
+    Regex(String),
+    Cut(Cut),
+}
+
+fn pre_tokenizer(p: &Value, recipe: &mut Recipe, parts: &mut Vec<Part>) -> Result<()> {
+    let library_part = |made| Part::Cut(Cut::Library(made));
+    parts.push(match kind(p) {
+        "ByteLevel" => {
+            recipe.byte_level = true;
+            if flag(p, "add_prefix_space", true) {
+                // A space before every text that does not begin with one.
+                recipe.normalizers.push(PipelineNormalizer::Metaspace(MetaspaceNormalizer::new(
+                    ' ',
+                    PrependBehavior::Always,
+                    false,
+                )));
+                recipe.strips_leading_space = true;
+            }
+            if !flag(p, "use_regex", true) {
+                return Ok(());
+            }
+            Part::Regex(GPT2.into())
+        }
+        "Metaspace" => {
+            let prepend = match p.get("prepend_scheme").and_then(Value::as_str) {
+                Some("never") => PrependBehavior::Never,
+                Some("first") => PrependBehavior::First,
+                None if !flag(p, "add_prefix_space", true) => PrependBehavior::Never,
+                None | Some("always") => PrependBehavior::Always,
+                Some(other) => return Err(unsupported("the prepend_scheme", other)),
+            };
+            recipe.strips_leading_space |= prepend != PrependBehavior::Never;
+            recipe.metaspace = true;
+            if text(p, "replacement")? != "▁" {
+                return Err(unsupported("the Metaspace replacement", text(p, "replacement")?));
+            }
+            recipe
+                .normalizers
+                .push(PipelineNormalizer::Metaspace(MetaspaceNormalizer::new('▁', prepend, false)));
+            if !flag(p, "split", true) {
+                return Ok(());
+            }
+            let split = Split::new("▁", SplitDelimiterBehavior::MergedWithNext, false).map_err(library)?;
+            library_part(Library::Split(split))
+        }
+        "Split" => match (pattern(p)?, behavior(p)?, flag(p, "invert", false)) {
+            (SplitPattern::Regex(regex), SplitDelimiterBehavior::Isolated, false) => Part::Regex(regex),
+            (SplitPattern::Regex(regex), behavior, invert) => {
+                Part::Cut(Cut::regex(&regex, behavior, invert)?)
+            }
+            (literal, behavior, invert) => {
+                library_part(Library::Split(Split::new(literal, behavior, invert).map_err(library)?))
+            }
+        },
+        "Digits" => library_part(Library::Digits(Digits::new(flag(p, "individual_digits", false)))),
+        "Punctuation" => library_part(punctuation(behavior(p)?)),
+        "Whitespace" => library_part(Library::Whitespace(Whitespace)),
+        "WhitespaceSplit" => library_part(Library::WhitespaceSplit(WhitespaceSplit)),
+        other => return Err(unsupported("the pre-tokenizer", other)),
+    });
+    Ok(())
+}
+
+/// Regular expressions that stand together are looked at together: some families need all of theirs.
+fn finish_splits(parts: Vec<Part>) -> Result<Splitter> {
+    let regexes: Option<Vec<String>> =
+        parts.iter().map(|p| if let Part::Regex(r) = p { Some(r.clone()) } else { None }).collect();
+    if let Some(regexes) = regexes {
+        return Splitter::from_patterns(&regexes);
+    }
+    let mut splitter = Splitter::default();
+    for part in parts {
+        splitter.push(match part {
+            Part::Regex(regex) => Cut::regex(&regex, SplitDelimiterBehavior::Isolated, false)?,
+            Part::Cut(cut) => cut,
+        });
+    }
+    Ok(splitter)
+}
+
+/// Decoding is done by `decode`; what a decoder says about the vocabulary is all that matters here.
+fn decoder(d: &Value, recipe: &mut Recipe) -> Result<()> {
+    match kind(d) {
+        "ByteLevel" | "ByteFallback" | "Fuse" | "BPEDecoder" => {}
+        "Metaspace" => recipe.metaspace = true,
+        "Replace" => recipe.metaspace |= matches!(pattern(d)?, SplitPattern::String(s) if s == "▁"),
+        "Strip" => {
+            recipe.strips_leading_space |= d.get("content").and_then(Value::as_str) == Some(" ")
+                && d.get("start").and_then(Value::as_u64) == Some(1);
+        }
+        other => return Err(unsupported("the decoder", other)),
+    }
+    Ok(())
+}
+
+/// What is put around a text. Only the form for a single text matters.
+fn post_processor(p: &Value, recipe: &mut Recipe) -> Result<()> {
+    match kind(p) {
+        "ByteLevel" => Ok(()),
+        "TemplateProcessing" => {
+            let single = p.get("single").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+            let mut before = true;
+            for item in single {
+                if item.get("Sequence").is_some() {
+                    before = false;
+                    continue;
+                }
+                let name = item.get("SpecialToken").and_then(|t| t.get("id")).and_then(Value::as_str);
+                let ids = name
+                    .and_then(|name| p.get("special_tokens")?.get(name)?.get("ids")?.as_array())
+                    .ok_or_else(|| bad("a TemplateProcessing item has no special token".into()))?;
+                for id in ids {
+                    let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
+                    let id = id.ok_or_else(|| bad("a TemplateProcessing id is not a token id".into()))?;
+                    if before { recipe.prefix.push(id) } else { recipe.suffix.push(id) }
+                }
+            }
+            Ok(())
+        }
+        "BertProcessing" | "RobertaProcessing" => {
+            let id =
+                |key: &str| p.get(key)?.as_array()?.get(1)?.as_u64().and_then(|id| u32::try_from(id).ok());
+            let (Some(cls), Some(sep)) = (id("cls"), id("sep")) else {
+                return Err(bad(format!("{} has no cls and sep", kind(p))));
+            };
+            recipe.prefix.push(cls);
+            recipe.suffix.push(sep);
+            Ok(())
+        }
+        other => Err(unsupported("the post-processor", other)),
+    }
+}
+
+/// BOS, EOS and whether they are added, from `tokenizer_config.json`.
+fn roles(config: &Value, recipe: &mut Recipe) -> Result<()> {
+    let find = |recipe: &Recipe, key: &str| -> Option<u32> {
+        let content = token_content(config.get(key)?)?;
+        let added = recipe.added.iter().find(|t| t.content == content).map(|t| t.id);
+        added.or_else(|| recipe.vocab.get(content).copied())
+    };
+    recipe.bos = find(recipe, "bos_token").or(recipe.prefix.first().copied());
+    recipe.eos = find(recipe, "eos_token");
+    // Where the file itself says nothing, the config does (LLaMA-2's slow tokenizers add BOS unless told
+    // otherwise, and spell it out).
+    if let (Some(bos), Some(true)) = (recipe.bos, config.get("add_bos_token").and_then(Value::as_bool))
+        && recipe.prefix.is_empty()
+    {
+        recipe.prefix.push(bos);
+    }
+    if let (Some(eos), Some(true)) = (recipe.eos, config.get("add_eos_token").and_then(Value::as_bool))
+        && recipe.suffix.is_empty()
+    {
+        recipe.suffix.push(eos);
+    }
+    recipe
+        .stops
+        .extend(super::gguf::turn_ends(recipe.added.iter().map(|t| (t.id, t.content.as_str(), t.control))));
+    Ok(())
+}
+
+/// A token in `tokenizer_config.json`: its text, or an object with `content`.
+pub(crate) fn token_content(token: &Value) -> Option<&str> {
+    token.as_str().or_else(|| token.get("content")?.as_str())
+}
+
+fn kind(component: &Value) -> &str {
+    component.get("type").and_then(Value::as_str).unwrap_or("(no type)")
+}
+
+fn flag(component: &Value, key: &str, default: bool) -> bool {
+    component.get(key).and_then(Value::as_bool).unwrap_or(default)
+}
+
+fn text<'a>(component: &'a Value, key: &str) -> Result<&'a str> {
+    let found = component.get(key).and_then(Value::as_str);
+    found.ok_or_else(|| bad(format!("{} has no text `{key}`", kind(component))))
+}
+
+fn pattern(component: &Value) -> Result<SplitPattern> {
+    let pattern = component.get("pattern").unwrap_or(&Value::Null);
+    let string = |key: &str| pattern.get(key).and_then(Value::as_str).map(str::to_owned);
+    match (string("String"), string("Regex")) {
+        (Some(s), None) if !s.is_empty() => Ok(SplitPattern::String(s)),
+        (None, Some(r)) => Ok(SplitPattern::Regex(r)),
+        _ => Err(bad(format!("{} has no pattern", kind(component)))),
+    }
+}
+
+fn behavior(component: &Value) -> Result<SplitDelimiterBehavior> {
+    use SplitDelimiterBehavior::{Contiguous, Isolated, MergedWithNext, MergedWithPrevious, Removed};
+    Ok(match component.get("behavior").and_then(Value::as_str) {
+        None | Some("Isolated") => Isolated,
+        Some("Removed") => Removed,
+        Some("MergedWithPrevious") => MergedWithPrevious,
+        Some("MergedWithNext") => MergedWithNext,
+        Some("Contiguous") => Contiguous,
+        Some(other) => return Err(unsupported("the split behavior", other)),
+    })
+}
+
+fn unsupported(what: &str, name: &str) -> Error {
+    Error::new(ErrorKind::Tokenizer, format!("tokenizer: {what} {} is not supported", short(name)))
+}
