@@ -8,10 +8,17 @@
 
 use alloc::vec::Vec;
 
-use crate::{Result, format::Form, kernel::Buffer};
+use crate::{
+    Result,
+    format::Form,
+    kernel::{Buffer, Plain},
+};
 
 /// Columns are padded to a multiple of this: the widest step of any kernel.
 pub const ALIGN: usize = 64;
+
+/// Whether planes of 16-bit copies are kept: for instruction sets that multiply nothing narrower.
+const WIDE: bool = cfg!(target_family = "wasm");
 
 /// How a form wants its activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,6 +50,7 @@ impl Input {
 pub struct Token8 {
     stride: usize,
     codes: Buffer<i8>,
+    wide: Buffer<i16>,
     scales: Vec<f32>,
     sums: Vec<i32>,
 }
@@ -51,6 +59,11 @@ impl Token8 {
     /// The codes of token `t`, −127…127 (stride).
     pub fn codes(&self, t: usize) -> &[i8] {
         &self.codes[t * self.stride..][..self.stride]
+    }
+
+    /// The same as 16-bit numbers; empty where no kernel wants them.
+    pub fn wide(&self, t: usize) -> &[i16] {
+        &self.wide[t * self.stride..][..self.stride]
     }
 
     /// What token `t` was multiplied by: `127 / max(amax, 1e-5)`.
@@ -76,7 +89,7 @@ impl Token8 {
             self.scales.push(scale);
             self.sums.push(quantise8(x, scale, codes));
         }
-        Ok(())
+        widen(&self.codes, &mut self.wide)
     }
 }
 
@@ -85,6 +98,7 @@ impl Token8 {
 pub struct Block32 {
     stride: usize,
     codes: Buffer<i8>,
+    wide: Buffer<i16>,
     scales: Buffer<f32>,
     sums16: Buffer<f32>,
     sums32: Buffer<f32>,
@@ -94,6 +108,11 @@ impl Block32 {
     /// The codes of token `t`, −127…127 (stride).
     pub fn codes(&self, t: usize) -> &[i8] {
         &self.codes[t * self.stride..][..self.stride]
+    }
+
+    /// The same as 16-bit numbers; empty where no kernel wants them.
+    pub fn wide(&self, t: usize) -> &[i16] {
+        &self.wide[t * self.stride..][..self.stride]
     }
 
     /// What the codes of token `t` are to be multiplied by: `amax / 127` (stride / 32).
@@ -148,7 +167,7 @@ impl Block32 {
                 self.sums16[2 * i + 1] = (sum - half) as f32;
             }
         }
-        Ok(())
+        widen(&self.codes, &mut self.wide)
     }
 }
 
@@ -158,6 +177,8 @@ pub struct Token14 {
     stride: usize,
     high: Buffer<u8>,
     low: Buffer<u8>,
+    wide_high: Buffer<i16>,
+    wide_low: Buffer<i16>,
     scales: Vec<f32>,
 }
 
@@ -170,6 +191,16 @@ impl Token14 {
     /// The lower seven bits of the codes of token `t`, 0…127 (stride).
     pub fn low(&self, t: usize) -> &[u8] {
         &self.low[t * self.stride..][..self.stride]
+    }
+
+    /// [`Token14::high`] as 16-bit numbers; empty where no kernel wants them.
+    pub fn wide_high(&self, t: usize) -> &[i16] {
+        &self.wide_high[t * self.stride..][..self.stride]
+    }
+
+    /// [`Token14::low`] as 16-bit numbers; empty where no kernel wants them.
+    pub fn wide_low(&self, t: usize) -> &[i16] {
+        &self.wide_low[t * self.stride..][..self.stride]
     }
 
     /// What token `t` was multiplied by: `8191 / max(amax, 1e-5)`.
@@ -196,7 +227,8 @@ impl Token14 {
             high[cols..].fill(64);
             low[cols..].fill(0);
         }
-        Ok(())
+        widen(&self.high, &mut self.wide_high)?;
+        widen(&self.low, &mut self.wide_low)
     }
 }
 
@@ -333,6 +365,15 @@ fn clamp(x: f32, limit: f32) -> f32 {
 fn round(x: f32) -> i32 {
     const MAGIC: f32 = 12_582_912.0;
     (x + MAGIC).to_bits() as i32 - MAGIC.to_bits() as i32
+}
+
+/// Copies to 16 bits, where they are kept.
+fn widen<T: Plain + Into<i16>>(codes: &[T], wide: &mut Buffer<i16>) -> Result<()> {
+    if WIDE {
+        wide.resize(codes.len())?;
+        wide.iter_mut().zip(codes).for_each(|(wide, &code)| *wide = code.into());
+    }
+    Ok(())
 }
 
 /// Writes the codes of `x`, zeros the rest of `codes`, and returns the sum of all.

@@ -11,21 +11,23 @@
 //!
 //! | name | meaning |
 //! |---|---|
-//! | `V` | bytes of a vector: columns of a group |
+//! | `COLS`, `GROUP` | columns and bytes of a group of 8 rows |
 //! | `TOKENS` | tokens that share one decoding of four rows |
 //! | `RUN` | groups after which narrow sums must be widened; `usize::MAX` if they are not narrow |
-//! | `load_u(&[u8]) -> I`, `load_i(&[i8]) -> I` | `V` bytes |
-//! | `fields(I) -> [I; 4]` | four vectors that determine the codes of the four rows |
-//! | `zero() -> I`, `dot_code(sum, codes, x) -> I` | `sum + codes · x`, narrow |
+//! | `masks() -> M` | what `codes` masks with, made outside the loop |
+//! | `codes(M, &[u8], half) -> [I; 4]` | four vectors that determine the codes of rows 0–3 or 4–7 of a group |
+//! | `load_x(&[_]) -> I` | `COLS` activations, of the type that the macro's argument gives |
+//! | `start() -> I`, `dot_code(sum, codes, x) -> I` | `sum + codes · x`, narrow |
 //! | `widen(total, sum) -> I` | adds narrow sums to 32-bit ones |
-//! | `fold([I; 4]) -> [i32; 4]` | the four rows' sums from those over `fields` |
+//! | `fold([I; 4]) -> [i32; 4]` | the four rows' sums from those over `codes` |
 //! | `prefetch(*const u8)` | a hint |
 
-/// Expands to `fn ternary(&Panels, &Rows, &mut Tile)`.
+/// Expands to `fn ternary(&Panels, &Rows, &mut Tile)`. The arguments: its visibility,
+/// what gives a token's activations, attributes.
 macro_rules! field_kernel {
-    ($(#[$attr:meta])*) => {
+    ($vis:vis, $x:path as $X:ty, $(#[$attr:meta])*) => {
         $(#[$attr])*
-        fn ternary(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
+        $vis fn ternary(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
             // The activations of a tile of tokens stay in the L1 cache while a stretch of panels, which
             // stays in L2, goes by.
             let all = panels.rows.div_ceil(8);
@@ -67,14 +69,14 @@ macro_rules! field_kernel {
             t: usize,
             tile: &mut Tile<'_>,
         ) {
-            let x: [&[i8]; T] = $crate::kernel::gather(rows.token8(), t, Token8::codes);
+            let x: [&[$X]; T] = $crate::kernel::gather(rows.token8(), t, $x);
             let panel = panels.panel(p);
-            let mut total = [[[zero(); 4]; T]; H];
+            let mut total = [[[start(); 4]; T]; H];
             if RUN == usize::MAX {
                 total = sum_groups::<T, H>(panel, half, &x, 0);
             } else {
-                for (run, groups) in panel.chunks(2 * V * RUN.min(panel.len())).enumerate() {
-                    let sum = sum_groups::<T, H>(groups, half, &x, run * RUN * V);
+                for (run, groups) in panel.chunks(GROUP * RUN.min(panel.len())).enumerate() {
+                    let sum = sum_groups::<T, H>(groups, half, &x, run * RUN * COLS);
                     for h in 0..H {
                         for i in 0..T {
                             for f in 0..4 {
@@ -99,21 +101,22 @@ macro_rules! field_kernel {
         fn sum_groups<const T: usize, const H: usize>(
             groups: &[u8],
             half: usize,
-            x: &[&[i8]; T],
+            x: &[&[$X]; T],
             first: usize,
         ) -> [[[I; 4]; T]; H] {
-            let mut sum = [[[zero(); 4]; T]; H];
-            for (g, group) in groups.chunks_exact(2 * V).enumerate() {
+            let masks = masks();
+            let mut sum = [[[start(); 4]; T]; H];
+            for (g, group) in groups.chunks_exact(GROUP).enumerate() {
                 if T == 1 {
-                    for line in 0..V / 32 {
+                    for line in 0..GROUP.div_ceil(64) {
                         prefetch(group.as_ptr().wrapping_add(4096 + 64 * line));
                     }
                 }
-                let x = $crate::kernel::windows(x, first + g * V, V);
+                let x = $crate::kernel::windows(x, first + g * COLS, COLS);
                 for h in 0..H {
-                    let codes = fields(load_u(&group[(half + h) * V..][..V]));
+                    let codes = codes(masks, group, half + h);
                     for i in 0..T {
-                        let x = load_i(x[i]);
+                        let x = load_x(x[i]);
                         for f in 0..4 {
                             sum[h][i][f] = dot_code(sum[h][i][f], codes[f], x);
                         }

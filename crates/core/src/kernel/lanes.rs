@@ -10,10 +10,11 @@
 //! |---|---|
 //! | `R` | rows of a panel: 32-bit lanes |
 //! | `SLOT` | bits in which a code meets an activation: 8 or 16 (see `layout`) |
-//! | `TOKENS` | tokens that share one decoding |
+//! | `TOKENS`, `BYTE_TOKENS`, `FLOAT_TOKENS` | tokens that share one decoding |
+//! | `CHAINS` | sums of a row of bytes that do not wait for each other (1, 2 or 4) |
 //! | `load_u(&[u8]) -> I`, `load_f(&[u8]) -> F` | `4 R` bytes |
 //! | `load_f16(&[u8]) -> F`, `load_bf16(&[u8]) -> F` | `2 R` bytes |
-//! | `splat(&[i8]) -> X`, `splat_u(&[u8]) -> X` | the next 32 / `SLOT` activations, to every lane |
+//! | `splat(&[_]) -> X`, `splat_7(&[_]) -> X` | the next 32 / `SLOT` activations (8-bit; 7-bit planes), to every lane |
 //! | `splat_f(f32) -> F` | to every lane |
 //! | `field(I, bits, f) -> I` | the `f`-th code of every slot |
 //! | `dot_field(sum, codes, x, bits) -> I` | `sum + codes · x` of `field`s |
@@ -46,11 +47,12 @@ macro_rules! for_tiles {
 }
 pub(crate) use for_tiles;
 
-/// Expands to `fn block<B>` and `fn i8` of `(&Panels, &Rows, &mut Tile)`.
+/// Expands to `fn block<B>` and `fn i8` of `(&Panels, &Rows, &mut Tile)`. The arguments: their
+/// visibility, what gives a token's activations, attributes.
 macro_rules! code_kernels {
-    ($(#[$attr:meta])*) => {
+    ($vis:vis, $x:path as $X:ty, $high:path, $low:path as $P:ty, $(#[$attr:meta])*) => {
         $(#[$attr])*
-        fn block<B: Block>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
+        $vis fn block<B: Block>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
             $crate::kernel::lanes::for_tiles!(block_tile::<B>, TOKENS, panels, rows, tile);
         }
 
@@ -66,7 +68,7 @@ macro_rules! code_kernels {
             let width = B::BLOCK.min(32);
             let vectors = width * B::BITS / 32;
             let acts = rows.block32();
-            let x: [&[i8]; T] = $crate::kernel::gather(acts, t, Block32::codes);
+            let x: [&[$X]; T] = $crate::kernel::gather(acts, t, $x);
             let dx: [&[f32]; T] = $crate::kernel::gather(acts, t, Block32::scales);
             let sums: [&[f32]; T] = match width {
                 16 => $crate::kernel::gather(acts, t, Block32::sums16),
@@ -82,7 +84,7 @@ macro_rules! code_kernels {
                 let (scales, words) = span.split_at(B::scale_bytes(R));
                 for b in 0..B::SPAN / width {
                     let first = s * B::SPAN + b * width;
-                    let x: [&[i8]; T] = $crate::kernel::windows(&x, first, width);
+                    let x: [&[$X]; T] = $crate::kernel::windows(&x, first, width);
                     let mut sum = [zero(); T];
                     for g in 0..vectors {
                         let codes = load_u(&words[(b * vectors + g) * 4 * R..][..4 * R]);
@@ -118,8 +120,8 @@ macro_rules! code_kernels {
         }
 
         $(#[$attr])*
-        fn i8(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
-            $crate::kernel::lanes::for_tiles!(i8_tile::<>, 4, panels, rows, tile);
+        $vis fn i8(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
+            $crate::kernel::lanes::for_tiles!(i8_tile::<>, BYTE_TOKENS, panels, rows, tile);
         }
 
         $(#[$attr])*
@@ -132,21 +134,21 @@ macro_rules! code_kernels {
             tile: &mut Tile<'_>,
         ) {
             let acts = rows.token14();
-            let high: [&[u8]; T] = $crate::kernel::gather(acts, t, Token14::high);
-            let low: [&[u8]; T] = $crate::kernel::gather(acts, t, Token14::low);
+            let high: [&[$P]; T] = $crate::kernel::gather(acts, t, $high);
+            let low: [&[$P]; T] = $crate::kernel::gather(acts, t, $low);
             let panel = panels.panel(p);
-            // One token alone would wait for its own sums: four chains of them, else one.
-            let chains = if T == 1 { 4 } else { 1 };
-            let mut s1 = [[zero(); 4]; T];
-            let mut s0 = [[zero(); 4]; T];
+            // One token alone would wait for its own sums.
+            let chains = if T == 1 { CHAINS } else { 1 };
+            let mut s1 = [[zero(); CHAINS]; T];
+            let mut s0 = [[zero(); CHAINS]; T];
             for (s, words) in panel[4 * R..].chunks_exact(16 * R).enumerate() {
                 if T == 1 {
-                    for line in 0..R / 4 {
+                    for line in 0..(16 * R).div_ceil(64) {
                         prefetch(words.as_ptr().wrapping_add(4096 + 64 * line));
                     }
                 }
-                let high: [&[u8]; T] = $crate::kernel::windows(&high, 16 * s, 16);
-                let low: [&[u8]; T] = $crate::kernel::windows(&low, 16 * s, 16);
+                let high: [&[$P]; T] = $crate::kernel::windows(&high, 16 * s, 16);
+                let low: [&[$P]; T] = $crate::kernel::windows(&low, 16 * s, 16);
                 for g in 0..4 {
                     let w = load_u(&words[g * 4 * R..][..4 * R]);
                     for f in 0..SLOT / 8 {
@@ -154,8 +156,8 @@ macro_rules! code_kernels {
                         let k = 4 * g + f * (32 / SLOT);
                         for i in 0..T {
                             let c = g % chains;
-                            s1[i][c] = dot_byte(s1[i][c], w, splat_u(&high[i][k..]));
-                            s0[i][c] = dot_byte(s0[i][c], w, splat_u(&low[i][k..]));
+                            s1[i][c] = dot_byte(s1[i][c], w, splat_7(&high[i][k..]));
+                            s0[i][c] = dot_byte(s0[i][c], w, splat_7(&low[i][k..]));
                         }
                     }
                 }
@@ -186,7 +188,7 @@ macro_rules! float_kernels {
     ($(#[$attr:meta])*) => {
         $(#[$attr])*
         fn float<W: Float>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
-            $crate::kernel::lanes::for_tiles!(float_tile::<W>, 2, panels, rows, tile);
+            $crate::kernel::lanes::for_tiles!(float_tile::<W>, FLOAT_TOKENS, panels, rows, tile);
         }
 
         $(#[$attr])*
@@ -203,7 +205,7 @@ macro_rules! float_kernels {
             let mut sum = [[zero_f(); 4]; T];
             for (s, columns) in panels.panel(p).chunks_exact(4 * bytes).enumerate() {
                 if T == 1 {
-                    for line in 0..bytes / 16 {
+                    for line in 0..(4 * bytes).div_ceil(64) {
                         prefetch(columns.as_ptr().wrapping_add(4096 + 64 * line));
                     }
                 }

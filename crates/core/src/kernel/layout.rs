@@ -10,6 +10,7 @@
 //! byte j     of the group: rows 0, 1, 2, 3 of column k + j, at bits 0, 2, 4, 6
 //! byte V + j of the group: rows 4, 5, 6, 7 of column k + j
 //! ```
+//! or, *paired*, bytes 2j and 2j + 1, so that 16-bit lanes are columns.
 //! **words** (`Q2 Q4 Q8 Q8x16`): `R` rows × one span of columns; first the scales (and mins) of the
 //! span, `R` f32 each, then vectors of `R` words of 32 bits, one a row. With slots of 8 bits a word of
 //! 4-bit codes holds columns (each square is 4 bits, low bits first) `0 4 | 1 5 | 2 6 | 3 7`, so that a
@@ -62,31 +63,38 @@ impl PartialEq for Layout {
 // ---- fields ---------------------------------------------------------------------------------------
 
 /// The **fields** layout with `V` columns a group.
-pub const fn fields<const V: usize>(name: &'static str) -> Layout {
+pub const fn fields<const V: usize, const PAIRED: bool>(name: &'static str) -> Layout {
     Layout {
         name,
         form: Form::Ternary,
         panel: 8,
         step: V,
         panel_bytes: |cols| cols * 2,
-        pack: pack_fields::<V>,
-        unpack: unpack_fields::<V>,
+        pack: pack_fields::<V, PAIRED>,
+        unpack: unpack_fields::<V, PAIRED>,
     }
 }
 
-fn pack_fields<const V: usize>(row: &FormRow, lane: usize, panel: &mut [u8]) {
-    let (half, shift) = (lane / 4 * V, lane % 4 * 2);
+/// The first byte of a lane in a group, and the distance between its bytes.
+const fn field_bytes(lane: usize, v: usize, paired: bool) -> (usize, usize) {
+    if paired { (lane / 4, 2) } else { (lane / 4 * v, 1) }
+}
+
+fn pack_fields<const V: usize, const PAIRED: bool>(row: &FormRow, lane: usize, panel: &mut [u8]) {
+    let (first, step) = field_bytes(lane, V, PAIRED);
+    let shift = lane % 4 * 2;
     for (codes, group) in row.codes.chunks(V).zip(panel.chunks_exact_mut(2 * V)) {
-        for (&code, byte) in codes.iter().zip(&mut group[half..][..V]) {
+        for (&code, byte) in codes.iter().zip(group[first..].iter_mut().step_by(step)) {
             *byte = *byte & !(3 << shift) | ((code + 1) as u8) << shift;
         }
     }
 }
 
-fn unpack_fields<const V: usize>(panel: &[u8], lane: usize, out: &mut [f32]) {
-    let (half, shift) = (lane / 4 * V, lane % 4 * 2);
+fn unpack_fields<const V: usize, const PAIRED: bool>(panel: &[u8], lane: usize, out: &mut [f32]) {
+    let (first, step) = field_bytes(lane, V, PAIRED);
+    let shift = lane % 4 * 2;
     for (out, group) in out.chunks_mut(V).zip(panel.chunks_exact(2 * V)) {
-        for (out, byte) in out.iter_mut().zip(&group[half..]) {
+        for (out, byte) in out.iter_mut().zip(group[first..].iter().step_by(step)) {
             *out = f32::from((byte >> shift & 3) as i8 - 1);
         }
     }

@@ -16,6 +16,8 @@ pub mod layout;
 pub mod scalar;
 #[cfg(test)]
 mod tests;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm32;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
@@ -27,7 +29,7 @@ use crate::{
     pool::Tile,
 };
 pub use buffer::{Buffer, Plain};
-pub use check::{self_test, time_kernel};
+pub use check::{fastest, self_test, time_kernel};
 pub use layout::{Layout, quantise_i8};
 
 /// The most columns that any kernel takes: 32-bit sums stay exact up to here.
@@ -85,6 +87,12 @@ pub static ALL: &[&[Kernel]] = &[
     &x86_64::avxvnni::KERNELS,
     #[cfg(target_arch = "x86_64")]
     &x86_64::avx2::KERNELS,
+    #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+    &wasm32::relaxed::KERNELS,
+    #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+    &wasm32::relaxed::SHORT_KERNELS,
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    &wasm32::simd128::KERNELS,
     &scalar::KERNELS,
 ];
 

@@ -22,7 +22,7 @@ pub static KERNELS: [Kernel; 9] = [
     Kernel::scalar("f32/scalar", &F32_FLOATS, float::<F32>),
 ];
 
-static TERNARY: Layout = layout::fields::<1>("ternary/8x1");
+static TERNARY: Layout = layout::fields::<1, false>("ternary/8x1");
 static Q2_WORDS: Layout = layout::words::<Q2, 1, 8>("q2/1");
 static Q4_WORDS: Layout = layout::words::<Q4, 1, 8>("q4/1");
 static Q8_WORDS: Layout = layout::words::<Q8, 1, 8>("q8/1");

@@ -27,7 +27,7 @@ use crate::{
     pool::Tile,
 };
 
-pub(super) static TERNARY: Layout = layout::fields::<32>("ternary/8x32");
+pub(super) static TERNARY: Layout = layout::fields::<32, false>("ternary/8x32");
 pub(super) static Q2_WORDS: Layout = layout::words::<Q2, 8, 8>("q2/8");
 pub(super) static Q4_WORDS: Layout = layout::words::<Q4, 8, 8>("q4/8");
 pub(super) static Q8_WORDS: Layout = layout::words::<Q8, 8, 8>("q8/8");
@@ -58,16 +58,22 @@ pub static KERNELS: [Kernel; 9] = [
     kernel("f32/avx2", &F32_FLOATS, float::<F32>),
 ];
 
+use zero as start;
+
 type I = __m256i;
 type F = __m256;
-pub(super) const V: usize = 32;
+pub(super) const COLS: usize = 32;
+pub(super) const GROUP: usize = 64;
 pub(super) const R: usize = 8;
 pub(super) const SLOT: usize = 8;
 const TOKENS: usize = 2;
 const RUN: usize = 16;
+const BYTE_TOKENS: usize = 4;
+const FLOAT_TOKENS: usize = 2;
+pub(super) const CHAINS: usize = 4;
 
-field_kernel!(#[target_feature(enable = "avx2")]);
-code_kernels!(#[target_feature(enable = "avx2,f16c")]);
+field_kernel!(, Token8::codes as i8, #[target_feature(enable = "avx2")]);
+code_kernels!(, Block32::codes as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "avx2,f16c")]);
 float_kernels!(#[target_feature(enable = "avx2,f16c")]);
 
 #[inline]
@@ -80,8 +86,8 @@ pub(super) fn load_u(bytes: &[u8]) -> I {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn load_i(bytes: &[i8]) -> I {
-    let bytes = &bytes[..32];
+pub(super) fn load_x(x: &[i8]) -> I {
+    let bytes = &x[..32];
     // SAFETY: 32 bytes are there.
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }
@@ -127,7 +133,7 @@ pub(super) fn splat(x: &[i8]) -> I {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn splat_u(x: &[u8]) -> I {
+pub(super) fn splat_7(x: &[u8]) -> I {
     _mm256_set1_epi32(i32::from_le_bytes([x[0], x[1], x[2], x[3]]))
 }
 
@@ -187,8 +193,15 @@ pub(super) fn store_f(v: F) -> [f32; 8] {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn fields(v: I) -> [I; 4] {
-    let (one, four) = (_mm256_set1_epi8(0x03), _mm256_set1_epi8(0x0C));
+fn masks() -> [I; 2] {
+    [_mm256_set1_epi8(0x03), _mm256_set1_epi8(0x0C)]
+}
+
+/// Codes × 1, 4, 1, 4.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn codes([one, four]: [I; 2], group: &[u8], half: usize) -> [I; 4] {
+    let v = load_u(&group[32 * half..][..32]);
     let t = _mm256_srli_epi16::<4>(v);
     [_mm256_and_si256(v, one), _mm256_and_si256(v, four), _mm256_and_si256(t, one), _mm256_and_si256(t, four)]
 }

@@ -25,7 +25,7 @@ use crate::{
     pool::Tile,
 };
 
-static TERNARY: Layout = layout::fields::<64>("ternary/8x64");
+static TERNARY: Layout = layout::fields::<64, false>("ternary/8x64");
 static Q2_WORDS: Layout = layout::words::<Q2, 16, 8>("q2/16");
 static Q4_WORDS: Layout = layout::words::<Q4, 16, 8>("q4/16");
 static Q8_WORDS: Layout = layout::words::<Q8, 16, 8>("q8/16");
@@ -57,15 +57,21 @@ pub static KERNELS: [Kernel; 9] = [
     kernel("f32/avx512vnni", &F32_FLOATS, float::<F32>),
 ];
 
+use zero as start;
+
 type I = __m512i;
 type F = __m512;
-const V: usize = 64;
+const COLS: usize = 64;
+const GROUP: usize = 128;
 const R: usize = 16;
 const TOKENS: usize = 6;
 const RUN: usize = usize::MAX;
+const BYTE_TOKENS: usize = 4;
+const FLOAT_TOKENS: usize = 4;
+const CHAINS: usize = 4;
 
-field_kernel!(#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]);
-code_kernels!(#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]);
+field_kernel!(, Token8::codes as i8, #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]);
+code_kernels!(, Block32::codes as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]);
 float_kernels!(#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]);
 
 #[inline]
@@ -78,8 +84,8 @@ fn load_u(bytes: &[u8]) -> I {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load_i(bytes: &[i8]) -> I {
-    let bytes = &bytes[..64];
+fn load_x(x: &[i8]) -> I {
+    let bytes = &x[..64];
     // SAFETY: 64 bytes are there.
     unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
 }
@@ -118,7 +124,7 @@ fn splat(x: &[i8]) -> I {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn splat_u(x: &[u8]) -> I {
+fn splat_7(x: &[u8]) -> I {
     _mm512_set1_epi32(i32::from_le_bytes([x[0], x[1], x[2], x[3]]))
 }
 
@@ -178,9 +184,15 @@ fn store_f(v: F) -> [f32; 16] {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn fields(v: I) -> [I; 4] {
-    let mask = |bits| _mm512_and_si512(v, _mm512_set1_epi8(bits));
-    [mask(0x03), mask(0x0F), mask(0x3F), v]
+fn masks() -> [I; 3] {
+    [_mm512_set1_epi8(0x03), _mm512_set1_epi8(0x0F), _mm512_set1_epi8(0x3F)]
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn codes([a, b, c]: [I; 3], group: &[u8], half: usize) -> [I; 4] {
+    let v = load_u(&group[64 * half..][..64]);
+    [_mm512_and_si512(v, a), _mm512_and_si512(v, b), _mm512_and_si512(v, c), v]
 }
 
 #[inline]

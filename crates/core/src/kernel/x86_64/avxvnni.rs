@@ -12,9 +12,9 @@ use core::arch::x86_64::*;
 
 use super::{
     avx2::{
-        I8_BYTES, Q2_WORDS, Q4_WORDS, Q8_WORDS, Q8X16_WORDS, R, SLOT, TERNARY, V, add, byte, fold_lanes,
-        load_f, load_i, load_u, mul, prefetch, splat, splat_f, splat_u, store_f, store_i, to_float, zero,
-        zero_f,
+        CHAINS, COLS, GROUP, I8_BYTES, Q2_WORDS, Q4_WORDS, Q8_WORDS, Q8X16_WORDS, R, SLOT, TERNARY, add,
+        byte, fold_lanes, load_f, load_u, load_x, mul, prefetch, splat, splat_7, splat_f, store_f, store_i,
+        to_float, zero, zero as start, zero_f,
     },
     has,
 };
@@ -50,15 +50,22 @@ pub static KERNELS: [Kernel; 6] = [
 type I = __m256i;
 const TOKENS: usize = 2;
 const RUN: usize = usize::MAX;
+const BYTE_TOKENS: usize = 4;
 
-field_kernel!(#[target_feature(enable = "avx2,avxvnni")]);
-code_kernels!(#[target_feature(enable = "avx2,f16c,avxvnni")]);
+field_kernel!(, Token8::codes as i8, #[target_feature(enable = "avx2,avxvnni")]);
+code_kernels!(, Block32::codes as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "avx2,f16c,avxvnni")]);
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn fields(v: I) -> [I; 4] {
-    let mask = |bits| _mm256_and_si256(v, _mm256_set1_epi8(bits));
-    [mask(0x03), mask(0x0F), mask(0x3F), v]
+fn masks() -> [I; 3] {
+    [_mm256_set1_epi8(0x03), _mm256_set1_epi8(0x0F), _mm256_set1_epi8(0x3F)]
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn codes([a, b, c]: [I; 3], group: &[u8], half: usize) -> [I; 4] {
+    let v = load_u(&group[32 * half..][..32]);
+    [_mm256_and_si256(v, a), _mm256_and_si256(v, b), _mm256_and_si256(v, c), v]
 }
 
 #[inline]

@@ -1,0 +1,7 @@
+//! Kernels for WebAssembly. A module that has relaxed SIMD has them all; which instructions an engine
+//! makes of a relaxed dot product decides whether `relaxed` or `relaxed-i16` is faster.
+
+pub mod simd128;
+
+#[cfg(target_feature = "relaxed-simd")]
+pub mod relaxed;
