@@ -150,3 +150,15 @@ test("a screen reader hears the answer in sentences, once", async ({ open }) => 
   expect(heard.match(/One sentence\./g)).toHaveLength(1);
   expect(heard.match(/Two sentences!/g)).toHaveLength(1);
 });
+
+test("choosing another model while an answer is written keeps what there is", async ({ open }) => {
+  const page = await open({ pace: 60 });
+  await page.getByRole("button", { name: STORY }).click();
+  await expect(page.locator(".answered .prose")).toContainText("young tern");
+  await page.getByRole("button", { name: /Choose another/ }).click();
+  await page.getByRole("button", { name: "Load BitNet b1.58 2B 4T" }).click();
+  await expect(page.getByRole("button", { name: "Answer again" })).toBeVisible();
+  await expect(page.locator(".answered .prose")).toContainText("young tern");
+  await expect(page.getByRole("alert")).toHaveCount(0);
+  await expect(page.getByRole("button", { name: /BitNet b1.58 2B 4T \(ready\)/ })).toBeVisible();
+});

@@ -228,6 +228,7 @@ function summary(promptTokens: number, tokens: number, finishReason: Summary["fi
 export class Engine {
   readonly info = information();
   readonly flavour = "simd128";
+  #closed = false;
 
   static async load(_source: ModelSource, options: LoadOptions = {}): Promise<Engine> {
     const { load = 300, loadError } = script();
@@ -276,6 +277,7 @@ export class Engine {
       let written = 0;
       for (const token of tokensOf(text, options.topLogprobs ?? 0).slice(0, options.maxTokens)) {
         if (options.signal?.aborted) return summary(promptTokens, written, "cancelled");
+        if (this.#closed) throw new EngineError("closed", "the engine was closed");
         if (replyError && written === 12) throw new EngineError(replyError, "memory access out of bounds");
         say({ text: token.text, tokens: [token] });
         written += 1;
@@ -293,7 +295,9 @@ export class Engine {
     return { wasm: 187_000_000 };
   }
 
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    this.#closed = true;
+  }
 }
 
 let entries: CacheEntry[] | null = null;

@@ -3,7 +3,7 @@
 import { useEffect, useRef } from "preact/hooks";
 import { model, retryLoad } from "../model/engine";
 import { LoadStrip } from "../model/LoadStrip";
-import { live, resume, writing } from "../state/answer";
+import { busy, live, resume, writingChat, writingTurn } from "../state/answer";
 import { chat, shownReply } from "../state/chats";
 import { Composer } from "./Composer";
 import { Hello } from "./Hello";
@@ -24,8 +24,11 @@ function useFollow(key: string | undefined) {
     const watch = () => {
       pinned.current = element.scrollHeight - element.scrollTop - element.clientHeight < 60;
     };
+    // The last growth comes just after the reply ended, when its tools appear.
+    let growing = false;
     const follow = new ResizeObserver(() => {
-      if (pinned.current && live.value) element.scrollTop = element.scrollHeight;
+      if (pinned.current && (growing || live.value)) element.scrollTop = element.scrollHeight;
+      growing = live.value !== null;
     });
     element.addEventListener("scroll", watch, { passive: true });
     const inner = element.firstElementChild;
@@ -40,9 +43,9 @@ function useFollow(key: string | undefined) {
 
 export function Conversation() {
   const one = chat.value;
-  const now = writing.value;
+  const written = one && writingChat.value === one.id ? writingTurn.value : null;
   const box = useFollow(one?.id);
-  const unanswered = one?.turns.at(-1)?.role === "user" && !now;
+  const unanswered = one?.turns.at(-1)?.role === "user" && !busy.value;
   return (
     <>
       <div class="scroll" ref={box} tabIndex={-1} id="content">
@@ -50,7 +53,7 @@ export function Conversation() {
           <ol class="turns column" aria-label="Conversation">
             {one.turns.map((turn, index) => {
               if (turn.role === "user") return <Asked key={index} text={turn.text} index={index} />;
-              if (now === `${one.id} ${index}`) return <Answering key={index} />;
+              if (index === written) return <Answering key={index} />;
               const reply = shownReply(turn);
               return (
                 reply && (
@@ -58,6 +61,7 @@ export function Conversation() {
                     key={index}
                     reply={reply}
                     index={index}
+                    last={index === one.turns.length - 1}
                     versions={turn.replies.length}
                     shown={turn.shown}
                   />

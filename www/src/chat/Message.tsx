@@ -91,11 +91,13 @@ function EditQuestion({ text, index, onClose }: { text: string; index: number; o
 interface AnsweredProps {
   reply: Reply;
   index: number;
+  /** Only the last answer can be asked for again; elsewhere that would drop what followed. */
+  last: boolean;
   versions: number;
   shown: number;
 }
 
-export function Answered({ reply, index, versions, shown }: AnsweredProps) {
+export function Answered({ reply, index, last, versions, shown }: AnsweredProps) {
   const [odds, setOdds] = useState(false);
   const hasOdds = reply.tokens.length > 0;
   return (
@@ -106,7 +108,7 @@ export function Answered({ reply, index, versions, shown }: AnsweredProps) {
         <Trouble
           code={reply.trouble.code}
           message={reply.trouble.message}
-          onRetry={() => regenerate(index)}
+          onRetry={last ? () => regenerate(index) : undefined}
         />
       )}
       <div class="tools">
@@ -137,16 +139,18 @@ export function Answered({ reply, index, versions, shown }: AnsweredProps) {
           </span>
         )}
         {reply.text && <CopyButton text={reply.text} label="Copy answer" />}
-        <button
-          type="button"
-          class="icon small"
-          title="Answer again"
-          aria-label="Answer again"
-          disabled={busy.value}
-          onClick={() => regenerate(index)}
-        >
-          <Glyph name="again" />
-        </button>
+        {last && (
+          <button
+            type="button"
+            class="icon small"
+            title="Answer again"
+            aria-label="Answer again"
+            disabled={busy.value}
+            onClick={() => regenerate(index)}
+          >
+            <Glyph name="again" />
+          </button>
+        )}
         {hasOdds && (
           <button
             type="button"

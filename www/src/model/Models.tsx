@@ -1,14 +1,14 @@
 /** Choosing a model: what the page offers, what this browser keeps, and anything else by address or from the disk. */
 
 import { useEffect, useState } from "preact/hooks";
-import { cache } from "ternlight";
 import { bytes } from "../text/format";
 import { Dialog } from "../ui/Dialog";
 import { Glyph } from "../ui/icons";
 import { notify } from "../ui/Notice";
 import { modelsOpen } from "../ui/route";
 import { addressOf, OFFERS, offered } from "./catalogue";
-import { forget, kept, loadFile, loadSource, model, refreshKept } from "./engine";
+import { loadFile, loadSource, model } from "./engine";
+import { forget, kept, refreshKept, room } from "./kept";
 
 const close = () => (modelsOpen.value = false);
 
@@ -32,11 +32,7 @@ function Load({ source, name }: { source: string; name: string }) {
 
 function Kept() {
   const all = kept.value;
-  const [room, setRoom] = useState<number | null>(null);
-  useEffect(() => {
-    void refreshKept();
-    void cache.estimate().then((estimate) => setRoom(estimate?.quota ?? null));
-  }, []);
+  useEffect(() => void refreshKept(), []);
   if (all === null)
     return (
       <p class="hint">
@@ -82,7 +78,7 @@ function Kept() {
         })}
       </ul>
       <p class="total figures">
-        {bytes(sum)} in all{room !== null && `; the browser gives this page up to ${bytes(room)}`}
+        {bytes(sum)} in all{room.value !== null && `; the browser gives this page up to ${bytes(room.value)}`}
       </p>
     </>
   );

@@ -1,5 +1,5 @@
 /**
- * The model in use: loading it, asking it, and letting it go. The only file that knows the npm package `ternlight`.
+ * The model in use: loading it, asking it, and letting it go. Nothing else of the page starts or ends an engine.
  *
  * `model` is what the page draws. Invariant: at most one engine is alive, and a load that was overtaken by another one
  * changes nothing any more.
@@ -14,6 +14,7 @@ import { adviceFor } from "../text/errors";
 import { announce } from "../ui/announce";
 import { notify } from "../ui/Notice";
 import { addressOf, type Choice, nameOf, OFFERS, offered, requested } from "./catalogue";
+import { kept, refreshKept } from "./kept";
 
 export interface Failure {
   code: string;
@@ -32,15 +33,6 @@ export interface Model {
   info: ModelInfo | null;
   /** The engine settings it was loaded with. */
   running: { threads: number; context: number } | null;
-}
-
-/** A model in this browser: one file, or the files of one folder. */
-export interface Kept {
-  address: string;
-  urls: string[];
-  bytes: number;
-  total: number | null;
-  complete: boolean;
 }
 
 function idle(choice: Choice): Model {
@@ -79,8 +71,6 @@ export const model = signal<Model>(idle(choice));
 export const engine = signal<Engine | null>(null);
 /** Bytes the engine occupies; null while there is none. */
 export const memory = signal<number | null>(null);
-/** Models in this browser; null where it keeps none. */
-export const kept = signal<Kept[] | null>([]);
 
 let loading: { promise: Promise<void>; abort: AbortController } | null = null;
 
@@ -200,20 +190,18 @@ export function cancelLoad(): void {
 /** Resolves when a model can answer; starts loading the chosen one if nothing is under way. */
 export async function ensureReady(signal: AbortSignal): Promise<void> {
   touch();
-  if (engine.value) return;
-  const pending = loading?.promise ?? load(choice);
-  await Promise.race([
-    pending,
-    new Promise<never>((_, reject) => {
-      const give = () => reject(new DOMException("Stopped", "AbortError"));
-      if (signal.aborted) give();
-      signal.addEventListener("abort", give);
-    }),
-  ]);
-  const { state, trouble }: Model = model.value;
-  if (state === "ready") return;
-  if (trouble) throw new LoadFailed(trouble);
-  throw new DOMException("Stopped", "AbortError");
+  const stopped = new Promise<never>((_, reject) => {
+    const give = () => reject(new DOMException("Stopped", "AbortError"));
+    if (signal.aborted) give();
+    signal.addEventListener("abort", give);
+  });
+  // A load may be overtaken by another one; what counts is the last.
+  while (!engine.value) {
+    await Promise.race([loading?.promise ?? load(choice), stopped]);
+    const { state, trouble }: Model = model.value;
+    if (trouble) throw new LoadFailed(trouble);
+    if (state === "idle") throw new DOMException("Stopped", "AbortError");
+  }
 }
 
 /** Asks the engine what it occupies. */
@@ -272,9 +260,11 @@ export async function answer(
       finish: finishReason,
     };
   } catch (error) {
-    const failure = failureOf(error);
+    const { code } = failureOf(error);
+    const replaced = engine.value !== running;
+    if (replaced && code === "closed") throw new DOMException("Another model was chosen", "AbortError");
     // A trapped engine is gone for good; the next question loads a new one.
-    if (failure.code === "crashed" || failure.code === "closed") {
+    if (!replaced && code === "crashed") {
       await unload();
       model.value = idle(choice);
     }
@@ -283,33 +273,6 @@ export async function answer(
     clearInterval(weighing);
     void weigh();
   }
-}
-
-export async function refreshKept(): Promise<void> {
-  // Insecure pages have no `storage`, whatever its type says.
-  const storage = navigator.storage as StorageManager | undefined;
-  if (!storage?.getDirectory) {
-    kept.value = null;
-    return;
-  }
-  const byAddress = new Map<string, Kept>();
-  for (const { url, bytes, total, complete } of await cache.list()) {
-    const address = /\.gguf$/i.test(new URL(url).pathname) ? url : new URL(".", url).href;
-    const before = byAddress.get(address) ?? { address, urls: [], bytes: 0, total: 0, complete: true };
-    byAddress.set(address, {
-      address,
-      urls: [...before.urls, url],
-      bytes: before.bytes + bytes,
-      total: before.total === null || total === null ? null : before.total + total,
-      complete: before.complete && complete,
-    });
-  }
-  kept.value = [...byAddress.values()];
-}
-
-export async function forget({ urls }: Kept): Promise<void> {
-  for (const url of urls) await cache.remove(url);
-  await refreshKept();
 }
 
 /** At the start: what is here already, or small, is loaded at once; a large download waits to be wanted. */

@@ -29,8 +29,9 @@ export interface Live {
 
 export const live = signal<Live | null>(null);
 export const busy = computed(() => live.value !== null);
-/** Which turn is being written; changes only when that does. */
-export const writing = computed(() => (live.value ? `${live.value.chat} ${live.value.turn}` : null));
+/** The chat and the turn that are being written; they change far less often than `live`. */
+export const writingChat = computed(() => live.value?.chat ?? null);
+export const writingTurn = computed(() => live.value?.turn ?? null);
 
 let abort: AbortController | null = null;
 

@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { busy } from "../state/answer";
+import { writingChat } from "../state/answer";
 import { type Chat, chat, chats, exportChat, openChat, removeChat, renameChat } from "../state/chats";
 import { durable } from "../state/database";
 import { theme } from "../state/settings";
@@ -71,7 +71,7 @@ function ChatMenu({ one }: { one: Chat }) {
         <button
           type="button"
           class="danger"
-          disabled={busy.value && chat.value?.id === one.id}
+          disabled={writingChat.value === one.id}
           onClick={act(() => deleteWithUndo(one))}
         >
           <Glyph name="bin" /> Delete
