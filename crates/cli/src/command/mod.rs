@@ -1,5 +1,6 @@
 //! The commands: one file each, one variant each.
 
+mod bench;
 mod completions;
 mod convert;
 mod fetch;
@@ -18,6 +19,7 @@ pub enum Command {
     Fetch(fetch::Fetch),
     Inspect(inspect::Inspect),
     Logits(logits::Logits),
+    Bench(bench::Bench),
     Synth(synth::Synth),
     Convert(convert::Convert),
     ServeDemo(serve_demo::ServeDemo),
@@ -31,6 +33,7 @@ impl Command {
             Self::Fetch(c) => c.json,
             Self::Inspect(c) => c.json,
             Self::Logits(c) => c.json,
+            Self::Bench(c) => c.json,
             Self::Synth(c) => c.json,
             Self::Convert(c) => c.json,
             Self::ServeDemo(_) | Self::Completions(_) => false,
@@ -43,6 +46,7 @@ impl Command {
             Self::Fetch(c) => c.execute(console),
             Self::Inspect(c) => c.execute(console),
             Self::Logits(c) => c.execute(console),
+            Self::Bench(c) => c.execute(console),
             Self::Synth(c) => c.execute(console),
             Self::Convert(c) => c.execute(console),
             Self::ServeDemo(c) => c.execute(console),

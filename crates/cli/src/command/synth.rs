@@ -169,7 +169,7 @@ impl Synth {
             |items: &mut dyn Iterator<Item = &Item>| items.map(|i| i.rows as u64 * i.cols as u64).sum();
         let parameters = size(&mut items.iter());
         let ternary = size(&mut items.iter().filter(|item| matches!(item.tensor, Tensor::Linear(..))));
-        let mut random = Random { seed: self.seed, items: &items, bytes: Vec::new() };
+        let mut random = Random::new(self.seed, &items);
         let bytes = model_file::write(
             &config,
             Some(&vocabulary),
@@ -193,13 +193,18 @@ impl Synth {
 }
 
 /// Random weights. Each row has a generator of its own, so rows may be asked for in any order.
-struct Random<'a> {
+pub struct Random<'a> {
     seed: u64,
     items: &'a [Item],
     bytes: Vec<u8>,
 }
 
-impl Random<'_> {
+impl<'a> Random<'a> {
+    /// Weights for `items`.
+    pub fn new(seed: u64, items: &'a [Item]) -> Self {
+        Self { seed, items, bytes: Vec::new() }
+    }
+
     fn generator(&self, item: usize, row: usize) -> Xoshiro256PlusPlus {
         // Odd multipliers keep (seed, item, row) apart; the generator's own seeding mixes the bits.
         let key = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ ((item as u64) << 40) ^ row as u64;
@@ -270,7 +275,7 @@ mod tests {
     fn weights_look_like_weights() {
         let config = Shape::BitnetTiny.config();
         let items = items(&config, Encoding::F16);
-        let mut random = Random { seed: 7, items: &items, bytes: Vec::new() };
+        let mut random = Random::new(7, &items);
         let (mut codes, mut again, mut counts) = (Vec::new(), Vec::new(), [0usize; 3]);
         for row in 0..256 {
             random.codes(2, row, &mut codes).unwrap();

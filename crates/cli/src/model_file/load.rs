@@ -27,12 +27,13 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>> {
         return Ok(split_siblings(path));
     }
     let entries = fs::read_dir(path).map_err(|e| Failure::io(path, &e))?;
-    // The oracle folders keep their reference logits beside the weights.
-    let weights = |file: &PathBuf| {
-        file.extension().is_some_and(|e| e == "safetensors") && !file.ends_with("reference.safetensors")
-    };
+    let weights = |file: &PathBuf| file.extension().is_some_and(|e| e == "safetensors");
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(weights).collect();
     files.sort();
+    // Some repositories hold the same weights whole and in shards: then the whole file is enough.
+    if let Some(whole) = files.iter().find(|file| file.ends_with("model.safetensors")) {
+        files = vec![whole.clone()];
+    }
     if files.is_empty() {
         return Err(Failure::kind(ErrorKind::Source, format!("{}: no *.safetensors here", path.display())));
     }

@@ -15,7 +15,7 @@ pub use describe::{Activation, Config, hf_config};
 pub use load::{config, files, header, load};
 pub use read::Source;
 pub use vocabulary::Vocabulary;
-pub use write::write;
+pub use write::{stream_gguf, write};
 
 use clap::ValueEnum;
 use ternlight_core::{

@@ -30,21 +30,20 @@ pub fn write(
     path: &Path,
     console: &Console,
 ) -> Result<u64> {
-    let mut exact = Exactness::new(items, rows, format)?;
+    let exact = Exactness::new(items, rows, format)?;
     if format != Format::HfPacked {
         let mut meta = config.gguf(format);
         if let Some(vocabulary) = vocabulary {
             vocabulary.put_gguf(&mut meta);
         }
         let header = gguf_header(&meta, &exact.specs(items, format))?;
-        return weights(&header, items, rows, &mut exact, format, path, console);
+        return weights(&header, items, rows, &exact, format, path, console);
     }
     fs::create_dir_all(path).map_err(|e| Failure::io(path, &e))?;
     let mut meta = Meta::default();
     meta.0.insert("format".into(), Value::Str("pt".into()));
     let header = safetensors_header(&meta, &exact.specs(items, format))?;
-    let written =
-        weights(&header, items, rows, &mut exact, format, &path.join("model.safetensors"), console)?;
+    let written = weights(&header, items, rows, &exact, format, &path.join("model.safetensors"), console)?;
     let json = |name: &str, value: &serde_json::Value| {
         let place = path.join(name);
         let text = serde_json::to_vec_pretty(value).expect("JSON values have string keys");
@@ -138,12 +137,12 @@ impl Exactness {
     }
 }
 
-/// Header and data through a `.part` file. `exact` tells scales; items and header tensors run in step.
+/// Header and data through a `.part` file.
 fn weights(
     header: &Header,
     items: &[Item],
     rows: &mut dyn Rows,
-    exact: &mut Exactness,
+    exact: &Exactness,
     format: Format,
     path: &Path,
     console: &Console,
@@ -152,29 +151,14 @@ fn weights(
     let io = |e| Failure::io(path, &e);
     let bar = console.bytes_bar("writing", Some(header.file_len()));
     let mut out = BufWriter::with_capacity(1 << 20, part.file().map_err(io)?);
-    out.write_all(&header.bytes).map_err(io)?;
-    let mut places = header.tensors.iter();
-    let mut next = || places.next().expect("a place for each tensor");
-    let mut bytes = Vec::new();
-    for (i, item) in items.iter().enumerate() {
-        let place = next();
-        let mut sink = Sink { out: &mut out, bar: &bar, path, bytes: &mut bytes };
-        match exact.scales[i] {
-            None => floats(rows, i, item, place.encoding, &mut sink)?,
-            Some(scale) => {
-                let inner = if exact.apart[i].is_some() { 1.0 } else { scale };
-                codes(rows, i, item, format, inner, &mut sink)?;
-            }
-        }
-        sink.zeros(header.padding(place))?;
-        if exact.apart[i].is_some() {
-            let place = next();
-            let scale = exact.scales[i].expect("only matrices have scales");
-            pack_floats(place.encoding, &[scale], sink.bytes);
-            sink.flush()?;
-            sink.zeros(header.padding(place))?;
-        }
-    }
+    stream(
+        header,
+        items,
+        rows,
+        exact,
+        format,
+        &mut Sink { out: &mut out, bar: &bar, path, bytes: Vec::new() },
+    )?;
     out.flush().map_err(io)?;
     drop(out);
     bar.finish_and_clear();
@@ -182,18 +166,73 @@ fn weights(
     Ok(header.file_len())
 }
 
+/// Streams the bytes of a GGUF file without tokenizer to `out`, for a model that is only to be timed.
+///
+/// # Errors
+/// As [`write`]; an error of `out` is `io`.
+pub fn stream_gguf(
+    config: &Config,
+    items: &[Item],
+    rows: &mut dyn Rows,
+    format: Format,
+    out: &mut dyn Write,
+    console: &Console,
+) -> Result<u64> {
+    let exact = Exactness::new(items, rows, format)?;
+    let header = gguf_header(&config.gguf(format), &exact.specs(items, format))?;
+    let bar = console.bytes_bar("making", Some(header.file_len()));
+    let path = Path::new("synthetic");
+    stream(&header, items, rows, &exact, format, &mut Sink { out, bar: &bar, path, bytes: Vec::new() })?;
+    bar.finish_and_clear();
+    Ok(header.file_len())
+}
+
+/// The whole file. `exact` tells scales; items and header tensors run in step.
+fn stream(
+    header: &Header,
+    items: &[Item],
+    rows: &mut dyn Rows,
+    exact: &Exactness,
+    format: Format,
+    sink: &mut Sink<'_>,
+) -> Result<()> {
+    sink.bytes.extend(&header.bytes);
+    sink.flush()?;
+    let mut places = header.tensors.iter();
+    let mut next = || places.next().expect("a place for each tensor");
+    for (i, item) in items.iter().enumerate() {
+        let place = next();
+        match exact.scales[i] {
+            None => floats(rows, i, item, place.encoding, sink)?,
+            Some(scale) => {
+                let inner = if exact.apart[i].is_some() { 1.0 } else { scale };
+                codes(rows, i, item, format, inner, sink)?;
+            }
+        }
+        sink.zeros(header.padding(place))?;
+        if let (Some(_), Some(scale)) = (exact.apart[i], exact.scales[i]) {
+            let place = next();
+            pack_floats(place.encoding, &[scale], &mut sink.bytes);
+            sink.flush()?;
+            sink.zeros(header.padding(place))?;
+        }
+    }
+    Ok(())
+}
+
 /// Collects one row's bytes, then writes them.
 struct Sink<'a> {
-    out: &'a mut BufWriter<File>,
+    out: &'a mut dyn Write,
     bar: &'a ProgressBar,
+    /// For messages.
     path: &'a Path,
-    bytes: &'a mut Vec<u8>,
+    bytes: Vec<u8>,
 }
 
 impl Sink<'_> {
     fn flush(&mut self) -> Result<()> {
         interrupt::check()?;
-        self.out.write_all(self.bytes).map_err(|e| Failure::io(self.path, &e))?;
+        self.out.write_all(&self.bytes).map_err(|e| Failure::io(self.path, &e))?;
         self.bar.inc(self.bytes.len() as u64);
         self.bytes.clear();
         Ok(())
@@ -217,7 +256,7 @@ fn floats(rows: &mut dyn Rows, i: usize, item: &Item, encoding: Encoding, sink: 
     let mut values = Vec::new();
     for row in 0..item.rows {
         rows.floats(i, row, &mut values)?;
-        pack_floats(encoding, &values, sink.bytes);
+        pack_floats(encoding, &values, &mut sink.bytes);
         sink.flush()?;
     }
     Ok(())
@@ -242,7 +281,7 @@ fn codes(
                 }
             }
             let [a, b, c, d] = &quarters;
-            pack_hf([a, b, c, d], sink.bytes)?;
+            pack_hf([a, b, c, d], &mut sink.bytes)?;
             sink.flush()?;
         }
         return Ok(());
@@ -250,11 +289,11 @@ fn codes(
     let mut codes = Vec::new();
     for row in 0..item.rows {
         rows.codes(i, row, &mut codes)?;
-        pack_row(format.encoding(), &codes, scale, sink.bytes)?;
+        pack_row(format.encoding(), &codes, scale, &mut sink.bytes)?;
         sink.flush()?;
     }
     if format == Format::I2S {
-        pack_i2_s_tail(scale, sink.bytes);
+        pack_i2_s_tail(scale, &mut sink.bytes);
         sink.flush()?;
     }
     Ok(())

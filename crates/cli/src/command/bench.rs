@@ -1,0 +1,327 @@
+//! `ternlight bench`: how fast this machine runs a model, beside what its memory allows.
+//!
+//! Decoding one token reads nearly every weight once, so memory bandwidth bounds it; the table shows both.
+//! Invariant: nothing is extrapolated, every figure is a measurement of this run.
+
+use std::{
+    io::Write,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use serde::Serialize;
+use ternlight_core::{
+    kernel,
+    load::{LoadOptions, Loader},
+    model::{Decoder, DecoderOptions, Model, Want},
+};
+
+use super::synth::{Random, Shape, items};
+use crate::{
+    Result,
+    console::{self, ACCENT, Console, DIM, STRONG},
+    failure::Failure,
+    interrupt, machine,
+    model_file::{self, Format},
+    options::{ComputeOptions, Kv, ModelOptions},
+};
+
+/// Measure speed: a whole model, or every kernel by itself.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    ternlight bench --synthetic bitnet-2b4t                no file needed: random weights of that shape\n  \
+    ternlight bench --model model.gguf --prompt 512 --gen 64 --threads 2 --json\n  \
+    ternlight bench --kernels                              each kernel on a small matrix, one thread")]
+pub struct Bench {
+    #[command(flatten)]
+    model: ModelOptions,
+
+    /// Random weights of this shape, made in memory, instead of a model file
+    #[arg(long, value_enum, value_name = "SHAPE", conflicts_with = "model")]
+    synthetic: Option<Shape>,
+
+    /// Tokens of the prompt
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
+    prompt: u32,
+
+    /// Tokens to generate after it
+    #[arg(long = "gen", value_name = "N", default_value_t = 64)]
+    generate: u32,
+
+    /// Runs, of which the fastest counts
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
+
+    /// How the cache stores keys and values
+    #[arg(long, value_enum, default_value = "f16")]
+    kv: Kv,
+
+    /// Time each kernel on a small matrix instead of a whole model
+    #[arg(long, conflicts_with_all = ["model", "synthetic"])]
+    kernels: bool,
+
+    #[command(flatten)]
+    compute: ComputeOptions,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    model: String,
+    parameters: u64,
+    packed_bytes: u64,
+    kernels: Vec<&'static str>,
+    threads: usize,
+    load_ms: f64,
+    prefill: Rate,
+    decode: Rate,
+    /// Weights, and the part of the cache that an average token of this run looks at.
+    bytes_per_token: u64,
+    decode_gb_s: f64,
+    read_bandwidth_gb_s: Option<f64>,
+    /// Decoding speed if every byte came at the measured bandwidth.
+    roofline_tok_s: Option<f64>,
+    peak_rss_bytes: Option<u64>,
+}
+
+#[derive(Clone, Copy, Default, Serialize)]
+struct Rate {
+    tokens: u32,
+    seconds: f64,
+    tok_s: f64,
+}
+
+impl Rate {
+    fn new(tokens: u32, time: Duration) -> Self {
+        let seconds = time.as_secs_f64();
+        Self { tokens, seconds, tok_s: if tokens == 0 { 0.0 } else { f64::from(tokens) / seconds } }
+    }
+
+    fn faster(self, other: Self) -> Self {
+        if other.tok_s > self.tok_s { other } else { self }
+    }
+}
+
+#[derive(Serialize)]
+struct KernelReport {
+    kernel: &'static str,
+    layout: &'static str,
+    bits_per_weight: f64,
+    decode_gmac_s: f64,
+    decode_gb_s: f64,
+    prefill_gmac_s: f64,
+}
+
+impl Bench {
+    pub fn execute(self, console: &Console) -> Result<()> {
+        if self.kernels { self.kernels(console) } else { self.model(console) }
+    }
+
+    fn model(self, console: &Console) -> Result<()> {
+        let start = Instant::now();
+        let (name, model) = match self.synthetic {
+            Some(shape) => self.synthetic(shape, console)?,
+            None => {
+                let path = self.model.locate(console)?;
+                let options =
+                    LoadOptions { kernel: self.compute.kernel.clone(), head: self.compute.head.into() };
+                (path.display().to_string(), model_file::load(&path, options, console)?)
+            }
+        };
+        let load_ms = start.elapsed().as_secs_f64() * 1e3;
+        let model = Arc::new(model);
+        let threads = machine::threads(self.compute.threads);
+        let pool = self.compute.pool();
+        let context = (self.prompt + self.generate) as usize + 1;
+        let options = DecoderOptions { context, kv: self.kv.into(), ..DecoderOptions::default() };
+        let mut decoder = Decoder::new(model.clone(), options, pool)?;
+        let (mut prefill, mut decode) = (Rate::default(), Rate::default());
+        let total = u64::from(self.repeat) * u64::from(self.prompt + self.generate);
+        let bar = console.count_bar("running", total);
+        for _ in 0..self.repeat {
+            decoder.rewind(0);
+            let (p, d) = self.once(&mut decoder, &bar)?;
+            prefill = prefill.faster(p);
+            decode = decode.faster(d);
+        }
+        bar.finish_and_clear();
+        let peak_rss_bytes = machine::peak_rss();
+        let row = decoder.cache_bytes() as u64 / context.max(1) as u64;
+        let average = u64::from(self.prompt) + u64::from(self.generate) / 2;
+        let bytes_per_token = model.bytes_per_token() as u64 + row * average;
+        let mut names: Vec<_> = model.tensors.iter().map(|t| t.kernel).collect();
+        names.sort_unstable();
+        names.dedup();
+        let (parameters, packed_bytes) = (model.parameters(), model.packed_bytes() as u64);
+        drop((decoder, model));
+        let bandwidth = machine::read_bandwidth(threads);
+        let report = Report {
+            model: name,
+            parameters,
+            packed_bytes,
+            kernels: names,
+            threads,
+            load_ms,
+            prefill,
+            decode,
+            bytes_per_token,
+            decode_gb_s: bytes_per_token as f64 * decode.tok_s / 1e9,
+            read_bandwidth_gb_s: bandwidth.map(|b| b / 1e9),
+            roofline_tok_s: bandwidth.map(|b| b / bytes_per_token as f64),
+            peak_rss_bytes,
+        };
+        console.result(&report, || print(&report));
+        Ok(())
+    }
+
+    /// A prompt and an answer.
+    fn once(&self, decoder: &mut Decoder, bar: &indicatif::ProgressBar) -> Result<(Rate, Rate)> {
+        let vocab = decoder.model().spec.vocab as u32;
+        let prompt: Vec<u32> = (0..self.prompt).map(|i| (i * 7919 + 1) % vocab).collect();
+        let start = Instant::now();
+        let mut next = 0;
+        let block = decoder.block().max(1);
+        let blocks = prompt.len().div_ceil(block);
+        for (i, tokens) in prompt.chunks(block).enumerate() {
+            interrupt::check()?;
+            let want = if i + 1 == blocks { Want::Last } else { Want::Nothing };
+            let logits = decoder.forward(tokens, want)?;
+            if want == Want::Last {
+                next = best(logits);
+            }
+            bar.inc(tokens.len() as u64);
+        }
+        let prefill = Rate::new(self.prompt, start.elapsed());
+        let start = Instant::now();
+        for _ in 0..self.generate {
+            interrupt::check()?;
+            next = best(decoder.forward(&[next], Want::Last)?);
+            bar.inc(1);
+        }
+        Ok((prefill, Rate::new(self.generate, start.elapsed())))
+    }
+
+    /// A model that exists only in memory.
+    fn synthetic(&self, shape: Shape, console: &Console) -> Result<(String, Model)> {
+        let config = shape.config();
+        let format = Format::I2S;
+        let items = items(&config, ternlight_core::format::Encoding::F16);
+        let options = LoadOptions { kernel: self.compute.kernel.clone(), head: self.compute.head.into() };
+        let mut loader = Loader::new(options);
+        loader.begin_file("synthetic", None)?;
+        let mut into = IntoLoader { loader, failure: None };
+        let made =
+            model_file::stream_gguf(&config, &items, &mut Random::new(1, &items), format, &mut into, console);
+        if let Some(failure) = into.failure {
+            return Err(failure);
+        }
+        made?;
+        into.loader.end_file()?;
+        Ok((config.name, into.loader.finish()?))
+    }
+
+    fn kernels(self, console: &Console) -> Result<()> {
+        // The query projection of the 2B shape: small enough to stay in the second-level cache, so that
+        // kernels are compared and not memories.
+        const ROWS: usize = 640;
+        const COLS: usize = 2560;
+        const TOKENS: usize = 48;
+        let clock = Instant::now();
+        let clock = || clock.elapsed().as_secs_f64();
+        let wanted = |k: &&kernel::Kernel| self.compute.kernel == "auto" || k.isa == self.compute.kernel;
+        // An unknown name is an error, not an empty table.
+        kernel::select(ternlight_core::format::Form::F32, &self.compute.kernel)?;
+        let mut table = Vec::new();
+        for k in kernel::available().filter(wanted) {
+            interrupt::check()?;
+            let one = kernel::time_kernel(k, ROWS, COLS, 1, &clock)?;
+            let many = kernel::time_kernel(k, ROWS, COLS, TOKENS, &clock)?;
+            let macs = (ROWS * COLS) as f64;
+            let layout = k.layout;
+            let bytes =
+                ROWS.div_ceil(layout.panel) * (layout.panel_bytes)(COLS.next_multiple_of(layout.step));
+            table.push(KernelReport {
+                kernel: k.name,
+                layout: layout.name,
+                bits_per_weight: 8.0 * bytes as f64 / macs,
+                decode_gmac_s: macs / one / 1e9,
+                decode_gb_s: bytes as f64 / one / 1e9,
+                prefill_gmac_s: macs * TOKENS as f64 / many / 1e9,
+            });
+        }
+        console.result(&table, || {
+            anstream::println!(
+                "{STRONG}{:<22} {:<18} {:>6} {:>14} {:>11} {:>15}{STRONG:#}",
+                "kernel", "layout", "bits", "decode GMAC/s", "GB/s", "prefill GMAC/s"
+            );
+            for k in &table {
+                println!(
+                    "{:<22} {:<18} {:>6.2} {:>14.1} {:>11.1} {:>15.1}",
+                    k.kernel, k.layout, k.bits_per_weight, k.decode_gmac_s, k.decode_gb_s, k.prefill_gmac_s
+                );
+            }
+            anstream::println!("{DIM}one thread, {ROWS} × {COLS} matrix in cache, decode 1 token, prefill {TOKENS} tokens{DIM:#}");
+        });
+        Ok(())
+    }
+}
+
+/// Lets a writer write into a loader; keeps the loader's error, which `io::Error` would only wrap.
+struct IntoLoader {
+    loader: Loader,
+    failure: Option<Failure>,
+}
+
+impl Write for IntoLoader {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.loader.push(bytes).map(|()| bytes.len()).map_err(|error| {
+            let text = error.to_string();
+            self.failure = Some(error.into());
+            std::io::Error::other(text)
+        })
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The first largest.
+fn best(row: &[f32]) -> u32 {
+    let better = |best: usize, i: usize| if row[i] > row[best] { i } else { best };
+    (0..row.len()).fold(0, better) as u32
+}
+
+fn print(report: &Report) {
+    anstream::println!("{STRONG}{}{STRONG:#}", report.model);
+    let line = |label: &str, text: String| anstream::println!("  {ACCENT}{label:<11}{ACCENT:#}{text}");
+    let (parameters, packed) = (console::count(report.parameters), console::bytes(report.packed_bytes));
+    line(
+        "model",
+        format!("{parameters} parameters, {packed} packed, loaded in {:.2} s", report.load_ms / 1e3),
+    );
+    line("kernels", report.kernels.join(", "));
+    line("threads", report.threads.to_string());
+    let rate =
+        |rate: &Rate| format!("{:8.2} tok/s   {} tokens in {:.2} s", rate.tok_s, rate.tokens, rate.seconds);
+    line("prefill", rate(&report.prefill));
+    line("decode", rate(&report.decode));
+    line(
+        "per token",
+        format!("{} read, {:.1} GB/s", console::bytes(report.bytes_per_token), report.decode_gb_s),
+    );
+    if let (Some(bandwidth), Some(limit)) = (report.read_bandwidth_gb_s, report.roofline_tok_s) {
+        let share = 100.0 * report.decode.tok_s / limit;
+        line(
+            "memory",
+            format!("{bandwidth:.1} GB/s read bandwidth: at most {limit:.1} tok/s, reached {share:.0} %"),
+        );
+    }
+    if let Some(peak) = report.peak_rss_bytes {
+        line("peak RSS", console::bytes(peak));
+    }
+}

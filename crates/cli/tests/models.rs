@@ -1,0 +1,356 @@
+//! Model files: made, converted, inspected, computed with, and broken on purpose.
+
+mod common;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use common::{fails, json, ternlight};
+use serde_json::Value;
+use tempfile::TempDir;
+use ternlight_core::{
+    container::{Container, Index, Probe, probe},
+    format::Encoding,
+};
+
+fn index(path: &Path) -> (Index, Vec<u8>) {
+    let bytes = fs::read(path).unwrap();
+    match probe(&bytes).unwrap() {
+        Probe::Ready(index) => (index, bytes),
+        Probe::Need(n) => panic!("{n} bytes are needed"),
+    }
+}
+
+/// The tensors' names, encodings and bytes, whatever the header says else.
+fn tensors(path: &Path) -> Vec<(String, Encoding, Vec<u8>)> {
+    let (index, bytes) = index(path);
+    let data = |offset: u64, len: u64| bytes[offset as usize..(offset + len) as usize].to_vec();
+    let mut all: Vec<_> =
+        index.tensors.iter().map(|t| (t.name.clone(), t.encoding, data(t.offset, t.bytes))).collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}
+
+struct Bench {
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { folder: TempDir::new().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn run(&self) -> assert_cmd::Command {
+        ternlight(self.folder.path())
+    }
+
+    fn synth(&self, format: &str, name: &str, seed: &str) -> PathBuf {
+        let out = self.path(name);
+        let args = ["synth", "--shape", "bitnet-tiny", "--json", "--format", format, "--seed", seed, "--out"];
+        let report = json(self.run().args(args).arg(&out));
+        assert_eq!(report["ternary"], 2 * (2 * 256 * 256 + 2 * 128 * 256 + 3 * 512 * 256));
+        out
+    }
+
+    fn convert(&self, from: &Path, format: &str, name: &str) -> PathBuf {
+        let out = self.path(name);
+        json(
+            self.run()
+                .args(["convert", "--json", "--format", format, "--model"])
+                .arg(from)
+                .arg("--out")
+                .arg(&out),
+        );
+        out
+    }
+
+    /// The logits file's bytes, and the argmax of each position.
+    fn logits(&self, model: &Path, extra: &[&str]) -> (Vec<u8>, Value) {
+        let out = self.path("logits.safetensors");
+        let mut command = self.run();
+        command.args(["logits", "--json", "--tokens", "768,1,2,300,511,40", "--model"]).arg(model);
+        let report = json(command.arg("--out").arg(&out).args(extra));
+        assert_eq!(report["shape"], serde_json::json!([6, 1024]));
+        (fs::read(out).unwrap(), report["argmax"].clone())
+    }
+}
+
+#[test]
+fn synthetic_models_depend_on_the_seed_only() {
+    let bench = Bench::new();
+    let a = bench.synth("i2_s", "a.gguf", "7");
+    let b = bench.synth("i2_s", "b.gguf", "7");
+    let c = bench.synth("i2_s", "c.gguf", "8");
+    assert_eq!(fs::read(&a).unwrap(), fs::read(b).unwrap());
+    assert_ne!(fs::read(&a).unwrap(), fs::read(c).unwrap());
+}
+
+#[test]
+fn every_format_is_the_same_model() {
+    let bench = Bench::new();
+    let i2_s = bench.synth("i2_s", "a.gguf", "3");
+    let (logits, argmax) = bench.logits(&i2_s, &[]);
+    for format in ["tq1_0", "tq2_0", "hf-packed"] {
+        let other = bench.synth(format, &format!("{format}.model"), "3");
+        let (same, same_argmax) = bench.logits(&other, &[]);
+        assert_eq!(argmax, same_argmax, "{format}");
+        assert!(logits == same, "{format}: other logits");
+    }
+    // Tied embeddings of random weights say nothing useful, but they must say different things.
+    assert_ne!(argmax[0], argmax[3]);
+}
+
+#[test]
+fn logits_do_not_depend_on_kernels_or_threads() {
+    let bench = Bench::new();
+    let model = bench.synth("i2_s", "a.gguf", "4");
+    let (logits, _) = bench.logits(&model, &[]);
+    for extra in [["--kernel", "scalar"], ["--threads", "1"], ["--threads", "3"]] {
+        assert!(bench.logits(&model, &extra).0 == logits, "{extra:?}");
+    }
+    assert!(bench.logits(&model, &["--kv", "i8"]).0 != logits);
+}
+
+#[test]
+fn conversion_goes_round_without_loss() {
+    let bench = Bench::new();
+    let start = bench.synth("i2_s", "start.gguf", "5");
+    let mut last = start.clone();
+    for (i, format) in ["tq2_0", "hf-packed", "tq1_0", "i2_s"].into_iter().enumerate() {
+        last = bench.convert(&last, format, &format!("{i}-{format}"));
+    }
+    let (before, after) = (tensors(&start), tensors(&last));
+    assert_eq!(before.len(), after.len());
+    for (a, b) in before.iter().zip(&after) {
+        assert!(a == b, "{} differs", a.0);
+    }
+    // The tokenizer survives too.
+    let keys = |path: &Path| {
+        let mut meta = index(path).0.meta.0;
+        meta.retain(|key, _| key.starts_with("tokenizer."));
+        meta
+    };
+    assert!(keys(&start) == keys(&last));
+}
+
+#[test]
+fn scales_that_a_format_cannot_hold_lie_beside_the_matrix() {
+    let bench = Bench::new();
+    let start = bench.synth("i2_s", "start.gguf", "6");
+    // A scale that neither f16 nor bf16 has.
+    let (index, mut bytes) = index(&start);
+    let tensor = index.tensors.iter().find(|t| t.name == "blk.0.attn_q.weight").unwrap();
+    let at = (tensor.offset + tensor.bytes - 32) as usize;
+    bytes[at..at + 4].copy_from_slice(&0.123_456_79f32.to_le_bytes());
+    fs::write(&start, bytes).unwrap();
+    let (logits, _) = bench.logits(&start, &[]);
+    for format in ["tq1_0", "tq2_0", "hf-packed"] {
+        let other = bench.convert(&start, format, format);
+        let (same, _) = bench.logits(&other, &[]);
+        assert!(logits == same, "{format}");
+        let back = bench.convert(&other, "i2_s", "back.gguf");
+        assert!(tensors(&back) == tensors(&start), "{format}");
+    }
+}
+
+#[test]
+fn the_oracles_convert_without_changing_their_logits() {
+    let oracle = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/oracle");
+    let bench = Bench::new();
+    for (name, tokens) in [("tiny_a_packed", "1,5,7,300"), ("tiny_a_master", "1,5,7,300")] {
+        let model = oracle.join(name);
+        let logits = |model: &Path| {
+            let out = bench.path("logits.safetensors");
+            let mut command = bench.run();
+            command.args(["logits", "--tokens", tokens, "--model"]).arg(model).arg("--out").arg(&out);
+            command.assert().success();
+            fs::read(out).unwrap()
+        };
+        let want = logits(&model);
+        // Its widths (128, 256) fit I2_S, whose blocks are 128 wide, but not TQ's of 256.
+        let i2_s = bench.convert(&model, "i2_s", "oracle.gguf");
+        assert!(logits(&i2_s) == want, "{name}");
+        let packed = bench.convert(&i2_s, "hf-packed", "oracle-packed");
+        assert!(logits(&packed) == want, "{name}");
+        let mut command = bench.run();
+        command.args(["convert", "--format", "tq2_0", "--model"]).arg(&model).args(["--out", "x.gguf"]);
+        fails(&mut command, "shape", 1);
+        assert!(!bench.path("x.gguf").exists() && !bench.path("x.gguf.part").exists());
+    }
+}
+
+#[test]
+fn inspect_tells_what_is_there() {
+    let bench = Bench::new();
+    let model = bench.synth("tq2_0", "a.gguf", "1");
+    let report = json(bench.run().args(["inspect", "--json", "--weights", "--model"]).arg(&model));
+    assert_eq!(report["container"], "GGUF");
+    assert_eq!(report["architecture"], "bitnet");
+    assert_eq!(report["dimensions"]["activation"], "relu2");
+    assert_eq!(report["dimensions"]["layers"], 2);
+    assert_eq!(report["chat_template"], true);
+    assert_eq!(report["tokenizer"], "gpt2 (llama-bpe)");
+    assert_eq!(report["bytes"], fs::metadata(&model).unwrap().len());
+    assert_eq!(report["encodings"]["TQ2_0"]["tensors"], 14);
+    let trits = report["trits"].as_array().unwrap();
+    assert_eq!(trits.len(), 14);
+    let zeros: u64 = trits.iter().map(|t| t["zero"].as_u64().unwrap()).sum();
+    let share = zeros as f64 / report["encodings"]["TQ2_0"]["parameters"].as_f64().unwrap();
+    assert!((share - 0.3125).abs() < 0.01, "{share}");
+    // The estimate is what loading then takes.
+    let bench_report =
+        json(bench.run().args(["bench", "--json", "--prompt", "4", "--gen", "2", "--model"]).arg(&model));
+    assert_eq!(report["memory"]["weights"], bench_report["packed_bytes"]);
+    let text =
+        bench.run().args(["inspect", "--tensors", "--metadata", "--model"]).arg(&model).output().unwrap();
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.contains("blk.1.ffn_down.weight") && text.contains("tokenizer.ggml.tokens"));
+}
+
+#[test]
+fn a_folder_is_inspected_too() {
+    let bench = Bench::new();
+    let model = bench.synth("hf-packed", "folder", "1");
+    let report = json(bench.run().args(["inspect", "--json", "--model"]).arg(&model));
+    assert_eq!(report["container"], "safetensors");
+    assert_eq!(report["chat_template"], true);
+    let gguf = bench.synth("i2_s", "a.gguf", "1");
+    let other = json(bench.run().args(["inspect", "--json", "--model"]).arg(&gguf));
+    for key in ["dimensions", "memory"] {
+        assert_eq!(report[key], other[key], "{key}");
+    }
+}
+
+#[test]
+fn bench_measures() {
+    let bench = Bench::new();
+    let args =
+        ["bench", "--json", "--synthetic", "bitnet-tiny", "--prompt", "16", "--gen", "8", "--threads", "1"];
+    let report = json(bench.run().args(args));
+    assert_eq!(report["prefill"]["tokens"], 16);
+    assert_eq!(report["decode"]["tokens"], 8);
+    for key in ["decode_gb_s", "read_bandwidth_gb_s", "roofline_tok_s", "peak_rss_bytes", "bytes_per_token"] {
+        assert!(report[key].as_f64().unwrap() > 0.0, "{key}");
+    }
+    let kernels = json(bench.run().args(["bench", "--kernels", "--json", "--kernel", "scalar"]));
+    assert!(kernels.as_array().unwrap().iter().any(|k| k["kernel"] == "ternary/scalar"));
+}
+
+#[test]
+fn broken_files_have_stable_codes() {
+    let bench = Bench::new();
+    let good = bench.synth("i2_s", "good.gguf", "1");
+    let bytes = fs::read(&good).unwrap();
+    let bad = bench.path("bad.gguf");
+    let header = index(&good).0.data_start as usize;
+    let mut cases: Vec<(&str, Vec<u8>)> = vec![
+        ("bad-magic", b"this is not a model, it is a text of some length".to_vec()),
+        ("bad-magic", vec![0; 4096]),
+        ("truncated", Vec::new()),
+        ("truncated", bytes[..20].to_vec()),
+        ("truncated", bytes[..header / 2].to_vec()),
+        ("truncated", bytes[..header].to_vec()),
+        ("truncated", bytes[..bytes.len() - 100].to_vec()),
+    ];
+    // The number of tensors, made absurd.
+    let mut huge = bytes.clone();
+    huge[8..16].copy_from_slice(&u64::MAX.to_le_bytes());
+    cases.push(("too-large", huge));
+    // A version that is not known.
+    let mut version = bytes.clone();
+    version[4] = 99;
+    cases.push(("unsupported-format", version));
+    for (code, content) in cases {
+        fs::write(&bad, &content).unwrap();
+        for command in ["inspect", "logits"] {
+            let mut run = bench.run();
+            run.arg(command).arg("--model").arg(&bad);
+            if command == "logits" {
+                run.args(["--tokens", "1", "--out", "x.safetensors"]);
+            }
+            fails(&mut run, code, 1);
+        }
+    }
+    // A scale that is no number.
+    let (index, mut nan) = index(&good);
+    let tensor = index.tensors.iter().find(|t| t.name == "blk.0.attn_q.weight").unwrap();
+    let at = (tensor.offset + tensor.bytes - 32) as usize;
+    nan[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&bad, nan).unwrap();
+    let mut run = bench.run();
+    let text = fails(run.args(["logits", "--tokens", "1", "--out", "x", "--model"]).arg(&bad), "bad-data", 1);
+    assert!(text.contains("blk.0.attn_q.weight"), "{text}");
+    // A missing tensor, and an unknown architecture: names changed to others of the same length.
+    let replace = |from: &str, to: &str| {
+        let at = bytes.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
+        let mut changed = bytes.clone();
+        changed[at..at + from.len()].copy_from_slice(to.as_bytes());
+        changed
+    };
+    fs::write(&bad, replace("blk.1.ffn_up.weight", "blk.1.ffn_xp.weight")).unwrap();
+    fails(
+        bench.run().args(["logits", "--tokens", "1", "--out", "x", "--model"]).arg(&bad),
+        "missing-tensor",
+        1,
+    );
+}
+
+#[test]
+fn usage_errors() {
+    let bench = Bench::new();
+    let model = bench.synth("i2_s", "a.gguf", "1");
+    fails(bench.run().args(["inspect", "--model", "no/such.gguf"]), "io", 1);
+    fails(bench.run().args(["inspect", "--kernel", "nonsense", "--model"]).arg(&model), "bad-option", 1);
+    fails(bench.run().args(["logits", "--tokens", "99999", "--out", "x", "--model"]).arg(&model), "usage", 2);
+    let same = bench
+        .run()
+        .args(["convert", "--format", "i2_s", "--model"])
+        .arg(&model)
+        .arg("--out")
+        .arg(&model)
+        .assert();
+    same.code(2);
+    // Several models in the cache: none is the default.
+    bench.synth("i2_s", "b.gguf", "2");
+    fails(bench.run().arg("inspect"), "usage", 2);
+}
+
+#[test]
+fn the_only_model_of_the_cache_is_the_default() {
+    let bench = Bench::new();
+    fails(bench.run().arg("inspect"), "bad-option", 1);
+    let model = bench.synth("i2_s", "a.gguf", "1");
+    let report = json(bench.run().args(["inspect", "--json"]));
+    assert_eq!(report["path"], model.to_str().unwrap());
+}
+
+#[test]
+fn an_error_with_json_is_json() {
+    let bench = Bench::new();
+    let output = bench.run().args(["inspect", "--json", "--model", "no/such.gguf"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(error["error"]["code"], "io");
+}
+
+#[test]
+fn containers_differ_but_names_agree() {
+    let bench = Bench::new();
+    let (gguf, _) = index(&bench.synth("i2_s", "a.gguf", "1"));
+    let folder = bench.synth("hf-packed", "folder", "1");
+    let (hf, _) = index(&folder.join("model.safetensors"));
+    assert_eq!(gguf.container, Container::Gguf);
+    assert_eq!(hf.container, Container::Safetensors);
+    // The 14 matrices have a scale each beside them.
+    assert_eq!(hf.tensors.len(), gguf.tensors.len() + 14);
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"] {
+        assert!(folder.join(name).is_file(), "{name}");
+    }
+}
