@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::{Result, failure::Failure};
 
 static ASKED: AtomicBool = AtomicBool::new(false);
+static PATIENT: AtomicBool = AtomicBool::new(false);
 
 /// Starts to listen. Where signals cannot be caught, Ctrl-C ends the program at once as usual.
 pub fn install() {
     let _ = ctrlc::set_handler(|| {
-        if ASKED.swap(true, Ordering::SeqCst) {
+        if ASKED.swap(true, Ordering::SeqCst) && !PATIENT.load(Ordering::SeqCst) {
             std::process::exit(130);
         }
     });
@@ -30,4 +31,12 @@ pub fn take() -> bool {
 /// Fails once Ctrl-C was pressed.
 pub fn check() -> Result<()> {
     if asked() { Err(Failure::interrupted()) } else { Ok(()) }
+}
+
+/// Runs `f`, during which no number of Ctrl-C ends the program: a chat must survive an impatient user.
+pub fn patiently<T>(f: impl FnOnce() -> T) -> T {
+    PATIENT.store(true, Ordering::SeqCst);
+    let result = f();
+    PATIENT.store(false, Ordering::SeqCst);
+    result
 }

@@ -7,6 +7,7 @@ mod command;
 mod console;
 mod failure;
 mod fetch;
+mod generate;
 mod interrupt;
 mod machine;
 mod model_file;

@@ -8,6 +8,7 @@ use ternlight_core::{
     load::Head,
     pool::{Pool, Serial},
 };
+use ternlight_engine::Threads;
 
 use crate::{
     Result,
@@ -90,8 +91,10 @@ pub struct ComputeOptions {
 impl ComputeOptions {
     /// The threads.
     pub fn pool(&self) -> Arc<dyn Pool> {
-        let _ = machine::threads(self.threads);
-        Arc::new(Serial)
+        match machine::threads(self.threads) {
+            1 => Arc::new(Serial),
+            n => Arc::new(Threads::new(n)),
+        }
     }
 }
 

@@ -1,0 +1,100 @@
+//! `ternlight tokenize`: text to token ids and back.
+//!
+//! Invariant: reads the tokenizer only, never the weights.
+
+use std::{io::Read, path::Path};
+
+use clap::Args;
+use serde_json::json;
+use ternlight_core::ErrorKind;
+use ternlight_engine::text::Tokenizer;
+
+use crate::{
+    Result,
+    console::{Console, DIM},
+    failure::Failure,
+    model_file,
+    options::ModelOptions,
+};
+
+/// Turn text into token ids, or ids into text.
+#[derive(Args)]
+pub struct Tokenize {
+    #[command(flatten)]
+    model: ModelOptions,
+
+    /// The text; - reads it from standard input
+    #[arg(value_name = "TEXT", required_unless_present = "decode", allow_hyphen_values = true)]
+    text: Option<String>,
+
+    /// Turn these ids into text instead
+    #[arg(long, value_name = "ID,ID,…", value_delimiter = ',', conflicts_with = "text")]
+    decode: Vec<u32>,
+
+    /// Take special tokens in the text as what they spell
+    #[arg(long)]
+    special: bool,
+
+    /// Add the tokens that the model wants before a text
+    #[arg(long)]
+    bos: bool,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The tokenizer of the model at `path`, without its weights.
+pub fn tokenizer(path: &Path) -> Result<Tokenizer> {
+    if !path.is_dir() {
+        let files = model_file::files(path)?;
+        let (index, _) = model_file::header(&files[0])?;
+        if index.meta.has("tokenizer.ggml.model") {
+            return Ok(Tokenizer::from_meta(&index.meta)?);
+        }
+    }
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) };
+    let read = |name: &str| std::fs::read_to_string(folder.join(name));
+    let json = read("tokenizer.json").map_err(|_| {
+        Failure::kind(ErrorKind::Tokenizer, format!("{}: the model has no tokenizer", path.display()))
+    })?;
+    Ok(Tokenizer::from_json(&json, read("tokenizer_config.json").ok().as_deref())?)
+}
+
+impl Tokenize {
+    pub fn execute(self, console: &Console) -> Result<()> {
+        let tokenizer = tokenizer(&self.model.locate(console)?)?;
+        if let Some(bad) = self.decode.iter().find(|id| **id as usize >= tokenizer.len()) {
+            let text = format!("token {bad} is outside the vocabulary of {}", tokenizer.len());
+            return Err(Failure::kind(ErrorKind::BadOption, text));
+        }
+        let ids = match self.text {
+            None => self.decode,
+            Some(text) => {
+                let mut input = text;
+                if input == "-" {
+                    input.clear();
+                    let read = std::io::stdin().read_to_string(&mut input);
+                    read.map_err(|e| Failure::io("standard input".as_ref(), &e))?;
+                }
+                match self.bos {
+                    true => tokenizer.encode_input(&input, self.special)?,
+                    false => tokenizer.encode(&input, self.special)?,
+                }
+            }
+        };
+        let pieces: Vec<_> =
+            ids.iter().map(|id| String::from_utf8_lossy(tokenizer.token_bytes(*id)).into_owned()).collect();
+        let text = tokenizer.decode(&ids);
+        let report = json!({ "tokens": ids, "pieces": pieces, "text": text });
+        console.result(&report, || {
+            let list: Vec<String> = ids.iter().map(u32::to_string).collect();
+            println!("{}", list.join(","));
+            for (id, piece) in ids.iter().zip(&pieces) {
+                anstream::println!("{DIM}{id:>8}{DIM:#}  {piece:?}");
+            }
+            console.remark(format_args!("{} tokens, {} bytes", ids.len(), text.len()));
+        });
+        Ok(())
+    }
+}

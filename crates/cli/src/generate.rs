@@ -1,0 +1,253 @@
+//! What `run` and `chat` share: opening the engine, sampling options, streaming one answer.
+
+use std::{io::Write, path::Path, time::Instant};
+
+use clap::Args;
+use ternlight_core::ErrorKind;
+use ternlight_engine::{
+    Engine, EngineOptions, GenerateOptions, Prompt, SampleOptions, Sampling, Session, Step, Summary,
+    TokenInfo,
+};
+
+use crate::{
+    Result,
+    console::Console,
+    failure::Failure,
+    interrupt,
+    options::{ComputeOptions, Kv, ModelOptions},
+};
+
+/// How the cache is set up.
+#[derive(Args, Clone, Debug)]
+pub struct ContextOptions {
+    /// Tokens of context [default: the model's own, at most 4096]
+    #[arg(long, short, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub context: Option<u32>,
+
+    /// How the cache stores keys and values
+    #[arg(long, value_enum, default_value = "f16")]
+    pub kv: Kv,
+}
+
+/// How tokens are chosen. What is not given follows the model's authors, else is greedy.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Sampling")]
+pub struct SampleArgs {
+    /// End the answer after this many tokens
+    #[arg(long, short = 'n', value_name = "N")]
+    pub max_tokens: Option<usize>,
+
+    /// 0 takes the likeliest token; higher is more varied
+    #[arg(long, value_name = "T")]
+    pub temperature: Option<f32>,
+
+    /// Only the K likeliest tokens; 0: all
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<usize>,
+
+    /// Only the likeliest tokens that reach P together; 1: all
+    #[arg(long, value_name = "P")]
+    pub top_p: Option<f32>,
+
+    /// Only tokens with this share of the likeliest one's probability; 0: all
+    #[arg(long, value_name = "P")]
+    pub min_p: Option<f32>,
+
+    /// Only the most typical tokens that reach P together; 1: all
+    #[arg(long, value_name = "P")]
+    pub typical_p: Option<f32>,
+
+    /// Make tokens that occurred less likely; 1: off
+    #[arg(long, value_name = "X")]
+    pub repetition_penalty: Option<f32>,
+
+    /// Subtract X from the logit for each time a token occurred
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub frequency_penalty: Option<f32>,
+
+    /// Subtract X from the logit if a token occurred
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub presence_penalty: Option<f32>,
+
+    /// How many of the last tokens the penalties look at; 0: all
+    #[arg(long, value_name = "N")]
+    pub penalty_window: Option<usize>,
+
+    /// Add B to the logit of token ID; may be repeated
+    #[arg(long, value_name = "ID=B", value_parser = bias)]
+    pub logit_bias: Vec<(u32, f32)>,
+
+    /// Never choose this token; may be repeated
+    #[arg(long, value_name = "ID")]
+    pub ban: Vec<u32>,
+
+    /// Same seed, same text, on every machine [default: a new one each time]
+    #[arg(long)]
+    pub seed: Option<u64>,
+
+    /// End the answer before this text; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+}
+
+fn bias(text: &str) -> Result<(u32, f32), String> {
+    let pair = || {
+        let (id, bias) = text.split_once('=')?;
+        Some((id.trim().parse().ok()?, bias.trim().parse().ok()?))
+    };
+    pair().ok_or_else(|| format!("'{text}' is not ID=BIAS"))
+}
+
+impl SampleArgs {
+    /// The engine's options: what was given, over `suggested`, over greedy.
+    ///
+    /// # Errors
+    /// `bad-option`, naming a value that makes no sense.
+    pub fn options(&self, suggested: &Sampling) -> Result<GenerateOptions> {
+        let mut sample = SampleOptions { temperature: 0.0, ..SampleOptions::default() };
+        suggested.apply(&mut sample);
+        fn set<T: Copy>(to: &mut T, from: Option<T>) {
+            if let Some(value) = from {
+                *to = value;
+            }
+        }
+        set(&mut sample.temperature, self.temperature);
+        set(&mut sample.top_k, self.top_k);
+        set(&mut sample.top_p, self.top_p);
+        set(&mut sample.min_p, self.min_p);
+        set(&mut sample.typical_p, self.typical_p);
+        set(&mut sample.repetition_penalty, self.repetition_penalty);
+        set(&mut sample.frequency_penalty, self.frequency_penalty);
+        set(&mut sample.presence_penalty, self.presence_penalty);
+        set(&mut sample.penalty_window, self.penalty_window);
+        sample.logit_bias.clone_from(&self.logit_bias);
+        sample.banned_tokens.clone_from(&self.ban);
+        sample.seed = self.seed.unwrap_or_else(fresh_seed);
+        sample.check()?;
+        Ok(GenerateOptions {
+            max_tokens: self.max_tokens.unwrap_or(usize::MAX),
+            sample,
+            stop: self.stop.clone(),
+            ..GenerateOptions::default()
+        })
+    }
+}
+
+/// Another one each time.
+pub fn fresh_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}
+
+/// Opens the engine with a progress bar; also tells the milliseconds it took.
+///
+/// # Errors
+/// Anything that can be wrong with a model.
+pub fn open(
+    model: &ModelOptions,
+    compute: &ComputeOptions,
+    context: &ContextOptions,
+    console: &Console,
+) -> Result<(Engine, f64)> {
+    let path = model.locate(console)?;
+    let options = EngineOptions {
+        kernel: compute.kernel.clone(),
+        threads: compute.threads,
+        context: context.context,
+        kv: context.kv.into(),
+        head: compute.head.into(),
+        ..EngineOptions::default()
+    };
+    let start = Instant::now();
+    let engine = open_path(&path, &options, console)?;
+    Ok((engine, start.elapsed().as_secs_f64() * 1e3))
+}
+
+fn open_path(path: &Path, options: &EngineOptions, console: &Console) -> Result<Engine> {
+    let mut bar = None;
+    let mut progress = |done, total| {
+        bar.get_or_insert_with(|| console.bytes_bar("loading", Some(total))).set_position(done);
+        if interrupt::asked() {
+            // The engine has no way to stop in the middle of a load, and nothing has been begun yet.
+            std::process::exit(130);
+        }
+    };
+    let engine = Engine::open(path, options, &mut progress);
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    Ok(engine?)
+}
+
+/// An answer as it was generated.
+pub struct Answer {
+    /// The text.
+    pub text: String,
+    /// Its tokens.
+    pub tokens: Vec<TokenInfo>,
+    /// How it ended.
+    pub summary: Summary,
+}
+
+/// Generates one answer; each certain text goes to `show` at once. Ctrl-C ends it as `cancelled`.
+///
+/// # Errors
+/// Those of the session.
+pub fn answer(
+    session: &mut Session,
+    prompt: &Prompt,
+    options: &GenerateOptions,
+    console: &Console,
+    show: &mut dyn FnMut(&str),
+) -> Result<Answer> {
+    session.start(prompt, options)?;
+    let (mut text, mut tokens) = (String::new(), Vec::new());
+    let mut bar = None;
+    loop {
+        if interrupt::asked() {
+            let cancelled = || Failure::kind(ErrorKind::Cancelled, "interrupted");
+            let summary = session.cancel().ok_or_else(cancelled)?;
+            return Ok(Answer { text, tokens, summary });
+        }
+        match session.next()? {
+            Step::Prefill { done, total } => {
+                bar.get_or_insert_with(|| console.count_bar("reading", total as u64))
+                    .set_position(done as u64);
+            }
+            Step::Piece(piece) => {
+                if let Some(bar) = bar.take() {
+                    bar.finish_and_clear();
+                }
+                text.push_str(&piece.text);
+                tokens.extend(piece.tokens);
+                if !piece.text.is_empty() {
+                    show(&piece.text);
+                }
+            }
+            Step::Done(summary) => return Ok(Answer { text, tokens, summary }),
+        }
+    }
+}
+
+/// Writes text to stdout without waiting for a line's end. A closed pipe ends the program quietly.
+pub fn print_now(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+        std::process::exit(1);
+    }
+}
+
+/// `20 tokens, 31.2 tok/s` and what else is worth saying.
+pub fn remark(summary: &Summary) -> String {
+    let t = &summary.timings;
+    let mut parts = vec![format!("{} tokens, {:.1} tok/s", summary.tokens, t.decode_tok_s)];
+    parts.push(format!("prompt {} at {:.0} tok/s", t.prefill_tokens, t.prefill_tok_s));
+    if summary.cached_tokens > 0 {
+        parts.push(format!("{} from the cache", summary.cached_tokens));
+    }
+    match summary.finish_reason.name() {
+        "stop" => {}
+        reason => parts.push(reason.to_owned()),
+    }
+    format!("[{}]", parts.join(" · "))
+}
