@@ -1,7 +1,14 @@
 //! The same model, however its file is cut, its prompt is split, or its past is rewound.
 
+use std::sync::Arc;
+
 use safetensors::SafeTensors;
-use ternlight_core::{ErrorKind, model::Want};
+use ternlight_core::{
+    ErrorKind,
+    cache::KvType,
+    model::{Decoder, DecoderOptions, Want},
+    pool::Serial,
+};
 use ternlight_tests::{bytes, decoder, load_folder, tokens};
 
 fn bits(x: &[f32]) -> Vec<u32> {
@@ -41,6 +48,23 @@ fn any_block_size_and_any_split_of_the_prompt_give_the_same_logits() {
     let whole = run(64, ids.len());
     for (block, split) in [(1, 0), (2, 5), (3, 1), (7, 20), (64, 23)] {
         assert_eq!(run(block, split), whole, "blocks of {block}, split at {split}");
+    }
+}
+
+#[test]
+fn pages_of_the_cache_fold_the_same_way_for_a_prompt_and_token_by_token() {
+    let ids: Vec<u32> = (0..530).map(|i| (i * i + 3 * i) % 512).collect();
+    for kv in KvType::ALL {
+        let run = |block| {
+            let model = load_folder("oracle/tiny_a_packed", "auto", 1 << 20).expect("a valid model");
+            let options = DecoderOptions { context: 600, kv, block };
+            let mut decoder = Decoder::new(Arc::new(model), options, Arc::new(Serial)).expect("memory");
+            bits(decoder.forward(&ids, Want::All).expect("logits"))
+        };
+        let whole = run(64);
+        for block in [1, 100, 530] {
+            assert!(run(block) == whole, "{kv:?} in blocks of {block}");
+        }
     }
 }
 

@@ -2,10 +2,17 @@
 //!
 //! Pages of [`PAGE`] positions are allocated as the text grows, so a long context costs memory only when
 //! it is used, and never moves. The page is also the unit of attention arithmetic (see
-//! [`crate::model`]'s attention), which is why its size is part of the numeric specification.
+//! [`crate::model`]'s attention), which is why its size is part of the numeric specification. Inside a
+//! page, keys lie so that one load serves [`TILE`] positions, values so that it serves `TILE` elements:
 //!
-//! Invariant: positions `0..len` of every slot are written; rows at and beyond `len` are garbage that
-//! the next write replaces, so rewinding is setting `len`.
+//! ```text
+//! keys    (head, PAGE / TILE, dim, TILE positions)      dim padded to a multiple of TILE
+//! values  (head, dim / TILE, PAGE, TILE elements)
+//! scales  (head, 2, PAGE) f32: keys', values'           I8 only
+//! ```
+//!
+//! Invariant: positions `0..len` of every slot are written; what lies beyond is finite and is replaced by
+//! the next write, so rewinding is setting `len`.
 
 use alloc::vec::Vec;
 
@@ -16,6 +23,8 @@ use crate::{
 
 /// Positions per page.
 pub const PAGE: usize = 256;
+/// Positions (of keys) or elements (of values) that lie side by side.
+pub const TILE: usize = 16;
 
 /// How cached keys and values are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -30,6 +39,9 @@ pub enum KvType {
 }
 
 impl KvType {
+    /// Every type.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::I8];
+
     /// The name users see: `f32`, `f16`, `i8`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -41,65 +53,83 @@ impl KvType {
 
     /// The inverse of [`KvType::name`].
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::F32, Self::F16, Self::I8].into_iter().find(|kv| kv.name() == name)
+        Self::ALL.into_iter().find(|kv| kv.name() == name)
     }
 
-    /// Bytes of one row of `dim` values.
-    pub const fn row_bytes(self, dim: usize) -> usize {
+    /// Bytes of a stored value.
+    pub const fn bytes(self) -> usize {
         match self {
-            Self::F32 => 4 * dim,
-            Self::F16 => 2 * dim,
-            Self::I8 => dim + 4,
+            Self::F32 => 4,
+            Self::F16 => 2,
+            Self::I8 => 1,
         }
     }
+}
 
-    /// Stores `row` (dim) into `out` ([`KvType::row_bytes`]).
-    fn write(self, row: &[f32], out: &mut [u8]) {
-        match self {
-            Self::F32 => {
-                for (o, x) in out.as_chunks_mut::<4>().0.iter_mut().zip(row) {
-                    *o = x.to_le_bytes();
-                }
-            }
-            Self::F16 => {
-                for (o, &x) in out.as_chunks_mut::<2>().0.iter_mut().zip(row) {
-                    *o = f32_to_f16(x).to_le_bytes();
-                }
-            }
-            Self::I8 => {
-                let top = row.iter().fold(0.0f32, |m, x| if x.abs() > m { x.abs() } else { m });
-                let inverse = if top > 0.0 { 127.0 / top } else { 0.0 };
-                let (scale, codes) = out.split_at_mut(4);
-                scale.copy_from_slice(&(top / 127.0).to_le_bytes());
-                for (o, &x) in codes.iter_mut().zip(row) {
-                    *o = libm::rintf(x * inverse) as i8 as u8;
-                }
-            }
-        }
-    }
+/// A stored value: f32, f16 bits or an int8 code.
+pub trait Stored: Copy {
+    /// Bytes of one.
+    const BYTES: usize;
 
-    /// Reads a row back as f32.
+    /// Reads `N` neighbours; `bytes` must hold them.
+    fn load<const N: usize>(bytes: &[u8]) -> [f32; N];
+}
+
+/// [`KvType::F32`].
+#[derive(Clone, Copy)]
+pub struct F32;
+/// [`KvType::F16`].
+#[derive(Clone, Copy)]
+pub struct F16;
+/// [`KvType::I8`].
+#[derive(Clone, Copy)]
+pub struct I8;
+
+impl Stored for F32 {
+    const BYTES: usize = 4;
+
     #[inline(always)]
-    pub fn read(self, bytes: &[u8], row: &mut [f32]) {
-        match self {
-            Self::F32 => {
-                for (x, b) in row.iter_mut().zip(bytes.as_chunks::<4>().0) {
-                    *x = f32::from_le_bytes(*b);
-                }
-            }
-            Self::F16 => {
-                for (x, b) in row.iter_mut().zip(bytes.as_chunks::<2>().0) {
-                    *x = f16_to_f32(u16::from_le_bytes(*b));
-                }
-            }
-            Self::I8 => {
-                let scale = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-                for (x, &b) in row.iter_mut().zip(&bytes[4..]) {
-                    *x = (b as i8) as f32 * scale;
-                }
-            }
-        }
+    fn load<const N: usize>(bytes: &[u8]) -> [f32; N] {
+        let chunks = &bytes.as_chunks::<4>().0[..N];
+        core::array::from_fn(|i| f32::from_le_bytes(chunks[i]))
     }
+}
+
+impl Stored for F16 {
+    const BYTES: usize = 2;
+
+    #[inline(always)]
+    fn load<const N: usize>(bytes: &[u8]) -> [f32; N] {
+        let chunks = &bytes.as_chunks::<2>().0[..N];
+        core::array::from_fn(|i| f16_to_f32(u16::from_le_bytes(chunks[i])))
+    }
+}
+
+impl Stored for I8 {
+    const BYTES: usize = 1;
+
+    #[inline(always)]
+    fn load<const N: usize>(bytes: &[u8]) -> [f32; N] {
+        let bytes = &bytes[..N];
+        core::array::from_fn(|i| f32::from(bytes[i] as i8))
+    }
+}
+
+/// One head of one page. See the module for the layout.
+#[derive(Clone, Copy)]
+pub struct Head<'a> {
+    /// `(PAGE / TILE, dim, TILE)`.
+    pub keys: &'a [u8],
+    /// `(dim / TILE, PAGE, TILE)`.
+    pub values: &'a [u8],
+    /// `(PAGE)` each, for [`KvType::I8`]; else empty.
+    pub scales: [&'a [f32]; 2],
+}
+
+/// One slot's part of a page.
+struct Page {
+    bytes: Vec<u8>,
+    scales: Vec<f32>,
 }
 
 /// The cache of one sequence: `slots` layers of `heads` key/value heads of `dim` values.
@@ -109,15 +139,15 @@ pub struct KvCache {
     dim: usize,
     capacity: usize,
     len: usize,
-    /// `pages[page][slot]`: keys then values, each `(heads, PAGE, row)`.
-    pages: Vec<Vec<Vec<u8>>>,
     slots: usize,
+    /// `pages[page][slot]`.
+    pages: Vec<Vec<Page>>,
 }
 
 impl KvCache {
     /// An empty cache that will hold at most `capacity` positions.
     pub fn new(kv: KvType, slots: usize, heads: usize, dim: usize, capacity: usize) -> Self {
-        Self { kv, heads, dim, capacity, len: 0, pages: Vec::new(), slots }
+        Self { kv, heads, dim, capacity, len: 0, slots, pages: Vec::new() }
     }
 
     /// Positions written so far.
@@ -135,14 +165,14 @@ impl KvCache {
         self.capacity
     }
 
-    /// How rows are stored.
+    /// How values are stored.
     pub fn kv(&self) -> KvType {
         self.kv
     }
 
     /// Bytes held by pages now.
     pub fn bytes(&self) -> usize {
-        self.pages.len() * self.slots * self.page_bytes()
+        self.pages.len() * self.slots * (self.page_bytes() + 4 * self.page_scales())
     }
 
     /// Forgets everything from `position` on.
@@ -155,7 +185,7 @@ impl KvCache {
     /// # Errors
     /// `context-full` beyond the capacity, `out-of-memory` when pages cannot be had.
     pub fn reserve(&mut self, n: usize) -> Result<()> {
-        let want = self.len + n;
+        let want = self.len.saturating_add(n);
         if want > self.capacity {
             bail!(ContextFull, "{want} tokens do not fit a context of {}", self.capacity);
         }
@@ -163,10 +193,7 @@ impl KvCache {
             let mut page = Vec::new();
             page.try_reserve_exact(self.slots)?;
             for _ in 0..self.slots {
-                let mut bytes = Vec::new();
-                bytes.try_reserve_exact(self.page_bytes())?;
-                bytes.resize(self.page_bytes(), 0);
-                page.push(bytes);
+                page.push(Page { bytes: zeros(self.page_bytes())?, scales: zeros(self.page_scales())? });
             }
             self.pages.push(page);
         }
@@ -175,14 +202,23 @@ impl KvCache {
 
     /// Writes the key and value (heads · dim) of `position`, for which room was [reserved](Self::reserve).
     pub fn write(&mut self, slot: usize, position: usize, key: &[f32], value: &[f32]) {
-        let row_bytes = self.kv.row_bytes(self.dim);
-        let (kv, dim, heads) = (self.kv, self.dim, self.heads);
+        let (kv, dim, padded, size) = (self.kv, self.dim, self.padded(), self.head_values());
         let page = &mut self.pages[position / PAGE][slot];
-        let (keys, values) = page.split_at_mut(heads * PAGE * row_bytes);
-        for head in 0..heads {
-            let at = (head * PAGE + position % PAGE) * row_bytes;
-            kv.write(&key[head * dim..][..dim], &mut keys[at..at + row_bytes]);
-            kv.write(&value[head * dim..][..dim], &mut values[at..at + row_bytes]);
+        let at = position % PAGE;
+        let (keys, values) = page.bytes.split_at_mut(self.heads * size * kv.bytes());
+        for head in 0..self.heads {
+            let first = head * size;
+            let key = &key[head * dim..][..dim];
+            let place = |d: usize| first + (at / TILE * padded + d) * TILE + at % TILE;
+            let scale = put(kv, key, keys, place);
+            let value = &value[head * dim..][..dim];
+            let place = |d: usize| first + (d / TILE * PAGE + at) * TILE + d % TILE;
+            let scales = [scale, put(kv, value, values, place)];
+            if kv == KvType::I8 {
+                for (i, scale) in scales.into_iter().enumerate() {
+                    page.scales[(head * 2 + i) * PAGE + at] = scale;
+                }
+            }
         }
     }
 
@@ -191,16 +227,72 @@ impl KvCache {
         self.len += n;
     }
 
-    /// The stored keys and values of one head in one page: `(PAGE, row_bytes)` each.
-    pub fn page(&self, slot: usize, page: usize, head: usize) -> (&[u8], &[u8]) {
-        let bytes = PAGE * self.kv.row_bytes(self.dim);
-        let (keys, values) = self.pages[page][slot].split_at(self.heads * bytes);
-        (&keys[head * bytes..][..bytes], &values[head * bytes..][..bytes])
+    /// One head of one page of a slot.
+    pub fn head(&self, slot: usize, page: usize, head: usize) -> Head<'_> {
+        let page = &self.pages[page][slot];
+        let bytes = self.head_values() * self.kv.bytes();
+        let (keys, values) = page.bytes.split_at(self.heads * bytes);
+        let scales = |i: usize| match self.kv {
+            KvType::I8 => &page.scales[(head * 2 + i) * PAGE..][..PAGE],
+            _ => &[],
+        };
+        Head {
+            keys: &keys[head * bytes..][..bytes],
+            values: &values[head * bytes..][..bytes],
+            scales: [scales(0), scales(1)],
+        }
+    }
+
+    /// Values of a head with padding.
+    pub fn padded(&self) -> usize {
+        self.dim.next_multiple_of(TILE)
+    }
+
+    fn head_values(&self) -> usize {
+        PAGE * self.padded()
     }
 
     fn page_bytes(&self) -> usize {
-        2 * self.heads * PAGE * self.kv.row_bytes(self.dim)
+        2 * self.heads * self.head_values() * self.kv.bytes()
     }
+
+    fn page_scales(&self) -> usize {
+        if self.kv == KvType::I8 { 2 * self.heads * PAGE } else { 0 }
+    }
+}
+
+/// Stores element `d` of a row at `place(d)`, and returns what codes are to be multiplied by.
+fn put(kv: KvType, row: &[f32], out: &mut [u8], place: impl Fn(usize) -> usize) -> f32 {
+    let row_places = row.iter().enumerate().map(|(d, &x)| (place(d), x));
+    match kv {
+        KvType::F32 => {
+            for (i, x) in row_places {
+                out.as_chunks_mut::<4>().0[i] = x.to_le_bytes();
+            }
+        }
+        KvType::F16 => {
+            for (i, x) in row_places {
+                // Saturated, so that what is stored stays finite.
+                out.as_chunks_mut::<2>().0[i] = f32_to_f16(x.clamp(-65504.0, 65504.0)).to_le_bytes();
+            }
+        }
+        KvType::I8 => {
+            let top = row.iter().fold(0.0f32, |m, x| if x.abs() > m { x.abs() } else { m });
+            let inverse = if top > 0.0 { 127.0 / top } else { 0.0 };
+            for (i, x) in row_places {
+                out[i] = libm::rintf(x * inverse) as i8 as u8;
+            }
+            return top / 127.0;
+        }
+    }
+    1.0
+}
+
+fn zeros<T: Clone + Default>(len: usize) -> Result<Vec<T>> {
+    let mut zeros = Vec::new();
+    zeros.try_reserve_exact(len)?;
+    zeros.resize(len, T::default());
+    Ok(zeros)
 }
 
 #[cfg(test)]
@@ -208,21 +300,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_come_back_within_the_type_s_precision() {
-        let row: Vec<f32> = (0..64).map(|i| (i as f32 - 31.5) * 0.37).collect();
+    fn a_row_lies_where_the_layout_says() {
+        let row: Vec<f32> = (0..40).map(|i| (i as f32 - 19.5) * 0.37).collect();
         for (kv, tolerance) in [(KvType::F32, 0.0), (KvType::F16, 0.01), (KvType::I8, 0.05)] {
-            let mut cache = KvCache::new(kv, 2, 1, 64, 600);
+            let mut cache = KvCache::new(kv, 2, 1, 40, 600);
             cache.reserve(300).unwrap();
             cache.write(1, 299, &row, &row);
             cache.advance(300);
-            let (keys, values) = cache.page(1, 1, 0);
-            let at = 43 * kv.row_bytes(64);
-            let mut back = [0.0; 64];
-            for bytes in [keys, values] {
-                kv.read(&bytes[at..], &mut back);
-                for (a, b) in row.iter().zip(&back) {
-                    assert!((a - b).abs() <= tolerance, "{kv:?}: {a} {b}");
-                }
+            let head = cache.head(1, 1, 0);
+            let at = 299 - PAGE;
+            let one = |bytes: &[u8], i: usize| match kv {
+                KvType::F32 => F32::load::<1>(&bytes[i * 4..])[0],
+                KvType::F16 => F16::load::<1>(&bytes[i * 2..])[0],
+                KvType::I8 => I8::load::<1>(&bytes[i..])[0],
+            };
+            for (d, want) in row.iter().enumerate() {
+                let scale = |i: usize| head.scales[i].get(at).copied().unwrap_or(1.0);
+                let key = one(head.keys, (at / TILE * 48 + d) * TILE + at % TILE) * scale(0);
+                let value = one(head.values, (d / TILE * PAGE + at) * TILE + d % TILE) * scale(1);
+                assert!((key - want).abs() <= tolerance, "{kv:?}: {key} {want}");
+                assert!((value - want).abs() <= tolerance, "{kv:?}: {value} {want}");
             }
         }
     }

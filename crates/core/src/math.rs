@@ -68,14 +68,6 @@ pub fn max(a: &[f32]) -> f32 {
     fold(lanes, pick)
 }
 
-/// y += a·x, elementwise.
-#[inline(always)]
-pub fn axpy(a: f32, x: &[f32], y: &mut [f32]) {
-    for (y, &x) in y.iter_mut().zip(x) {
-        *y += a * x;
-    }
-}
-
 /// x += y, elementwise.
 #[inline]
 pub fn add(x: &mut [f32], y: &[f32]) {

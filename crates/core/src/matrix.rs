@@ -185,24 +185,4 @@ impl Matrix {
     pub fn bytes(&self) -> usize {
         self.data.len() + self.scales.len() * 4
     }
-
-    /// How many weights are −1, 0 and +1; zeros for other forms than `Ternary`.
-    pub fn code_histogram(&self) -> [u64; 3] {
-        let mut counts = [0; 3];
-        if self.form() != Form::Ternary {
-            return counts;
-        }
-        let layout = self.kernel.layout;
-        let mut row = alloc::vec![0.0; self.cols];
-        for r in 0..self.rows {
-            let panel = &self.data[r / layout.panel * self.panel_bytes..][..self.panel_bytes];
-            (layout.unpack)(panel, r % layout.panel, &mut row);
-            for &code in &row {
-                if let Some(count) = counts.get_mut((code + 1.0) as usize) {
-                    *count += 1;
-                }
-            }
-        }
-        counts
-    }
 }

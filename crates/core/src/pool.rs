@@ -155,18 +155,38 @@ pub fn tiles_with<T: Send>(
 /// # Panics
 /// If `len` is 0.
 pub fn chunks<T: Send>(pool: &dyn Pool, data: &mut [T], len: usize, f: &(dyn Fn(usize, &mut [T]) + Sync)) {
+    let none: &mut [u8] = &mut [];
+    chunks_with(pool, data, len, none, &|i, chunk, _| f(i, chunk));
+}
+
+/// As [`chunks`], and lends each task its own equal part of `scratch`.
+///
+/// # Panics
+/// If `len` is 0.
+pub fn chunks_with<T: Send, S: Send>(
+    pool: &dyn Pool,
+    data: &mut [T],
+    len: usize,
+    scratch: &mut [S],
+    f: &(dyn Fn(usize, &mut [T], &mut [S]) + Sync),
+) {
     assert!(len > 0);
     let total = data.len();
     let tasks = total.div_ceil(len);
-    let data = Shared(NonNull::from(data).cast::<T>());
+    let part = scratch.len() / tasks.max(1);
+    let (data, scratch) =
+        (Shared(NonNull::from(data).cast::<T>()), Shared(NonNull::from(scratch).cast::<S>()));
     pool.run(tasks, &|i| {
         assert!(i < tasks);
         let start = i * len;
-        // SAFETY: as in `tiles_with`: chunk `i` lies inside `data` and overlaps no other.
-        let chunk = unsafe {
-            core::slice::from_raw_parts_mut(data.get().add(start).as_ptr(), len.min(total - start))
+        // SAFETY: as in `tiles_with`: chunk `i` lies inside `data`, part `i` inside `scratch`, and they
+        // overlap no other.
+        let (chunk, own) = unsafe {
+            let chunk =
+                core::slice::from_raw_parts_mut(data.get().add(start).as_ptr(), len.min(total - start));
+            (chunk, core::slice::from_raw_parts_mut(scratch.get().add(i * part).as_ptr(), part))
         };
-        f(i, chunk);
+        f(i, chunk, own);
     });
 }
 

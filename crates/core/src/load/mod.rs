@@ -480,7 +480,7 @@ impl Parts<'_> {
 
     #[allow(clippy::wrong_self_convention, reason = "converts its argument, and notes it in the summary")]
     fn into_matrix(&mut self, loaded: Loaded) -> Result<crate::matrix::Matrix> {
-        let Loaded::Matrix { name, encoding, matrix, .. } = loaded else {
+        let Loaded::Matrix { name, encoding, matrix, trits, .. } = loaded else {
             bail!(Shape, "a matrix is a vector in this file");
         };
         self.tensors.push(TensorSummary {
@@ -491,7 +491,7 @@ impl Parts<'_> {
             form: matrix.form(),
             kernel: matrix.kernel().name,
             bytes: matrix.bytes(),
-            trits: (matrix.form() == Form::Ternary).then(|| matrix.code_histogram()),
+            trits: (matrix.form() == Form::Ternary).then_some(trits),
         });
         Ok(matrix)
     }

@@ -20,7 +20,22 @@ pub(super) enum Loaded {
     /// A norm, a bias, a scale.
     Vector(Vec<f32>),
     /// Packed weights; `packed`: HF's packed ternary, whose scale is a tensor of its own.
-    Matrix { name: String, encoding: Encoding, matrix: Matrix, packed: bool },
+    Matrix { name: String, encoding: Encoding, matrix: Matrix, packed: bool, trits: Trits },
+}
+
+/// How many weights were −1, 0 and +1.
+pub(super) type Trits = [u64; 3];
+
+fn count(trits: &mut Trits, codes: &[i8]) {
+    let (mut sum, mut nonzero) = (0, 0);
+    for &code in codes {
+        sum += i32::from(code);
+        nonzero += u32::from(code != 0);
+    }
+    let plus = (i64::from(nonzero) + i64::from(sum)) as u64 / 2;
+    trits[0] += u64::from(nonzero) - plus;
+    trits[1] += codes.len() as u64 - u64::from(nonzero);
+    trits[2] += plus;
 }
 
 /// Takes a tensor's bytes in order.
@@ -48,6 +63,7 @@ pub(super) struct Rows {
     /// The beginning of a row (or of the tail) that a chunk cut.
     partial: Vec<u8>,
     row: FormRow,
+    trits: Trits,
 }
 
 fn is_float(encoding: Encoding) -> bool {
@@ -124,6 +140,7 @@ impl Sink {
             next: 0,
             partial: Vec::new(),
             row: FormRow::default(),
+            trits: Trits::default(),
         }))
     }
 
@@ -151,8 +168,8 @@ impl Sink {
             }
             Self::Rows(rows) => Some(rows.finish()?),
             Self::Online { name, encoding, mut matrix, bytes } => {
-                ternarise(&mut matrix, encoding, &bytes)?;
-                Some(Loaded::Matrix { name, encoding, matrix, packed: false })
+                let trits = ternarise(&mut matrix, encoding, &bytes)?;
+                Some(Loaded::Matrix { name, encoding, matrix, packed: false, trits })
             }
         })
     }
@@ -195,6 +212,7 @@ impl Rows {
                 format::unpack_hf(bytes, cols, quarter, &mut self.row)?;
                 self.row.scales.clear();
                 self.row.scales.push(1.0);
+                count(&mut self.trits, &self.row.codes);
                 self.matrix.set_row(r + quarter * self.stored, &self.row);
             }
             return Ok(());
@@ -223,6 +241,9 @@ impl Rows {
                 spread_scales(&mut self.row, cols)
             }
             _ => {}
+        }
+        if self.matrix.form() == Form::Ternary {
+            count(&mut self.trits, &self.row.codes);
         }
         self.matrix.set_row(r, &self.row);
         Ok(())
@@ -254,7 +275,13 @@ impl Rows {
             self.matrix.scale_rows(scale);
         }
         let packed = self.encoding == Encoding::U8;
-        Ok(Loaded::Matrix { name: self.name, encoding: self.encoding, matrix: self.matrix, packed })
+        Ok(Loaded::Matrix {
+            name: self.name,
+            encoding: self.encoding,
+            matrix: self.matrix,
+            packed,
+            trits: self.trits,
+        })
     }
 }
 
@@ -285,7 +312,7 @@ fn spread_scales(row: &mut FormRow, cols: usize) {
 
 /// Latent weights → ternary: absmean (arXiv 2402.17764), or the file's own step if its values already
 /// are −v, 0, +v (absmean of those would shrink v by the share of zeros).
-fn ternarise(matrix: &mut Matrix, encoding: Encoding, bytes: &[u8]) -> Result<()> {
+fn ternarise(matrix: &mut Matrix, encoding: Encoding, bytes: &[u8]) -> Result<Trits> {
     let cols = matrix.cols();
     let row_bytes = to_usize(encoding.row_bytes(cols as u64)?)?;
     let mut row = FormRow::default();
@@ -314,14 +341,16 @@ fn ternarise(matrix: &mut Matrix, encoding: Encoding, bytes: &[u8]) -> Result<()
         }
     };
     let mut codes = FormRow::default();
+    let mut trits = Trits::default();
     for (r, stored) in bytes.chunks_exact(row_bytes).enumerate() {
         format::unpack(encoding, stored, cols, &mut row)?;
         format::ternarise(&row.floats, inverse, &mut codes);
         codes.scales.clear();
         codes.scales.push(scale);
+        count(&mut trits, &codes.codes);
         matrix.set_row(r, &codes);
     }
-    Ok(())
+    Ok(trits)
 }
 
 #[cfg(test)]

@@ -2,30 +2,40 @@
 //!
 //! The arithmetic goes page by page: scores, their exponentials relative to the page's maximum, and the
 //! mix of values give a partial result (m, l, o); partial results are folded in page order as in online
-//! softmax (Milakov & Gimelshein 2018). Pages have a fixed size, so a page's partial result does not
-//! depend on who computed it: decoding spreads pages over threads, a prompt spreads tokens, and both
-//! give the same bits.
+//! softmax (Milakov & Gimelshein 2018). A page's partial result does not depend on who computed it:
+//! decoding spreads pages over threads, a prompt spreads tokens, and both give the same bits. A score is
+//! summed over elements in order, a mixed element over positions in order, so the width of the
+//! registers changes nothing either.
 
 use alloc::vec::Vec;
 
 use super::Spec;
 use crate::{
     Result,
-    cache::{KvCache, PAGE},
+    cache::{F16, F32, Head, I8, KvCache, KvType, PAGE, Stored, TILE},
+    kernel::wide,
     math,
     pool::{self, Pool},
 };
 
-/// Query heads that share one pass over a key/value head's page.
-const GROUP: usize = 8;
-/// The widest head ([`super::arch`] refuses wider ones).
-const MAX_DIM: usize = 1024;
+/// Queries that share one pass over a head's page: as many as keep their sums in registers.
+const QUERIES: usize = 4;
+/// Tokens of a prompt in one task.
+const TOKENS: usize = 8;
+/// Positions or elements worked on at a time; half a tile where registers are short.
+const WIDTH: usize = if cfg!(target_arch = "x86_64") { TILE } else { TILE / 2 };
 
 /// Working memory of [`Attention::run`].
 #[derive(Default)]
 pub(super) struct Attention {
-    /// `(kv_heads, pages, group, 2 + head_dim)`: m, l, o of each query head.
+    /// Partial results of a single token, `(kv_heads, pages, group)`, or of each task of a prompt.
     partials: Vec<f32>,
+}
+
+/// A query and how many positions of the page it may see.
+struct Query<'a> {
+    q: &'a [f32],
+    len: usize,
 }
 
 impl Attention {
@@ -48,130 +58,189 @@ impl Attention {
     ) -> Result<()> {
         let dim = spec.head_dim;
         let group = spec.heads / spec.kv_heads;
-        let width = group * dim;
+        let partial = 2 + cache.padded();
         let n = q.len() / spec.q_width();
         let pages = (first + n).div_ceil(PAGE);
-        if n == 1 && pages > 1 && pool.width() > 1 {
-            let stride = group * (2 + dim);
+        if n == 1 {
+            let stride = group * partial;
             let need = spec.kv_heads * pages * stride;
-            if self.partials.len() < need {
-                self.partials.try_reserve(need - self.partials.len())?;
-                self.partials.resize(need, 0.0);
-            }
-            pool::chunks(pool, &mut self.partials[..need], stride, &|i, partial| {
+            self.partials.try_reserve(need.saturating_sub(self.partials.len()))?;
+            self.partials.resize(need, 0.0);
+            pool::chunks(pool, &mut self.partials, stride, &|i, partials| {
                 let (head, page) = (i / pages, i % pages);
                 let len = (first + 1 - page * PAGE).min(PAGE);
-                page_partials(cache, slot, page, head, len, &q[head * width..][..width], dim, partial);
+                let queries = q[head * group * dim..][..group * dim].chunks_exact(dim);
+                page_partials(
+                    cache,
+                    cache.head(slot, page, head),
+                    dim,
+                    queries.map(|q| Query { q, len }),
+                    partials,
+                );
             });
             let partials = &self.partials;
-            pool::chunks(pool, out, width, &|head, out| {
-                let mut total = Total::new(out, dim);
-                for page in 0..pages {
-                    total.fold(&partials[(head * pages + page) * stride..][..stride]);
-                }
-                total.finish();
+            pool::chunks(pool, out, group * dim, &|head, out| {
+                let mut totals = out.chunks_exact_mut(dim).enumerate();
+                totals.all(|(i, out)| {
+                    let pages = partials[head * pages * stride..][..pages * stride].chunks_exact(stride);
+                    fold(pages.map(|page| &page[i * partial..][..partial]), out);
+                    true
+                });
             });
-        } else {
-            pool::chunks(pool, out, width, &|i, out| {
-                let (t, head) = (i / spec.kv_heads, i % spec.kv_heads);
-                let positions = first + t + 1;
-                let q = &q[t * spec.q_width() + head * width..][..width];
-                // One partial result at a time, in groups of query heads that fit the stack.
-                let mut partial = [0.0; GROUP * (2 + MAX_DIM)];
-                for (q, out) in q.chunks(GROUP * dim).zip(out.chunks_mut(GROUP * dim)) {
-                    let partial = &mut partial[..q.len() / dim * (2 + dim)];
-                    let mut total = Total::new(out, dim);
-                    for page in 0..positions.div_ceil(PAGE) {
-                        let len = (positions - page * PAGE).min(PAGE);
-                        page_partials(cache, slot, page, head, len, q, dim, partial);
-                        total.fold(partial);
-                    }
-                    total.finish();
-                }
-            });
+            return Ok(());
         }
+        // A prompt: each task takes some tokens, and goes through their heads and pages.
+        let scratch = TOKENS.min(n) * group * pages * partial;
+        let tasks = n.div_ceil(TOKENS);
+        self.partials.try_reserve((tasks * scratch).saturating_sub(self.partials.len()))?;
+        self.partials.resize(tasks * scratch, 0.0);
+        pool::chunks_with(pool, out, TOKENS * spec.q_width(), &mut self.partials, &|task, out, partials| {
+            let q = &q[task * TOKENS * spec.q_width()..][..out.len()];
+            let first = first + task * TOKENS;
+            let tokens = out.len() / spec.q_width();
+            let stride = tokens * group * partial;
+            for head in 0..spec.kv_heads {
+                for page in 0..(first + tokens).div_ceil(PAGE) {
+                    let queries = (0..tokens * group).map(|i| {
+                        let (t, h) = (i / group, head * group + i % group);
+                        let len = (first + t + 1).saturating_sub(page * PAGE).min(PAGE);
+                        Query { q: &q[t * spec.q_width() + h * dim..][..dim], len }
+                    });
+                    let partials = &mut partials[page * stride..][..stride];
+                    page_partials(cache, cache.head(slot, page, head), dim, queries, partials);
+                }
+                for i in 0..tokens * group {
+                    let (t, h) = (i / group, head * group + i % group);
+                    let pages = (first + t + 1).div_ceil(PAGE);
+                    let pages = partials.chunks_exact(stride).take(pages);
+                    let out = &mut out[t * spec.q_width() + h * dim..][..dim];
+                    fold(pages.map(|page| &page[i * partial..][..partial]), out);
+                }
+            }
+        });
         Ok(())
     }
 }
 
-/// The partial result of the first `len` positions of a page for each query head in `q`.
-#[allow(clippy::too_many_arguments, reason = "an address in the cache, and the operands")]
-fn page_partials(
+/// The partial results (m, l, o) of one head's page for some queries.
+fn page_partials<'a>(
     cache: &KvCache,
-    slot: usize,
-    page: usize,
-    head: usize,
-    len: usize,
-    q: &[f32],
+    head: Head<'_>,
+    dim: usize,
+    queries: impl Iterator<Item = Query<'a>>,
+    partials: &mut [f32],
+) {
+    let mut queries = queries.peekable();
+    for partials in partials.chunks_mut(QUERIES * (2 + cache.padded())) {
+        let mut some: [Query<'_>; QUERIES] = core::array::from_fn(|_| Query { q: &[], len: 0 });
+        let mut n = 0;
+        while let Some(query) = queries.next_if(|_| n < QUERIES) {
+            some[n] = query;
+            n += 1;
+        }
+        match cache.kv() {
+            KvType::F32 => dispatch::<F32>(&some[..n], head, dim, partials),
+            KvType::F16 => dispatch::<F16>(&some[..n], head, dim, partials),
+            KvType::I8 => dispatch::<I8>(&some[..n], head, dim, partials),
+        }
+    }
+}
+
+fn dispatch<S: Stored>(queries: &[Query<'_>], head: Head<'_>, dim: usize, partials: &mut [f32]) {
+    match queries {
+        [a] => wide(|| attend::<S, 1>([a], head, dim, partials)),
+        [a, b] => wide(|| attend::<S, 2>([a, b], head, dim, partials)),
+        [a, b, c] => wide(|| attend::<S, 3>([a, b, c], head, dim, partials)),
+        [a, b, c, d] => wide(|| attend::<S, 4>([a, b, c, d], head, dim, partials)),
+        _ => unreachable!("at most {QUERIES} queries at a time"),
+    }
+}
+
+/// Scores, exponentials and mix of `Q` queries. A query that sees nothing leaves garbage, which no
+/// [`fold`] reads.
+#[inline(always)]
+fn attend<S: Stored, const Q: usize>(
+    queries: [&Query<'_>; Q],
+    head: Head<'_>,
     dim: usize,
     partials: &mut [f32],
 ) {
-    let kv = cache.kv();
-    let row_bytes = kv.row_bytes(dim);
-    let (keys, values) = cache.page(slot, page, head);
+    let padded = dim.next_multiple_of(TILE);
+    let len = queries.iter().map(|query| query.len).max().unwrap_or(0);
     let scale = 1.0 / libm::sqrtf(dim as f32);
-    let mut row = [0.0; MAX_DIM];
-    let row = &mut row[..dim];
-    for (q, partials) in q.chunks(GROUP * dim).zip(partials.chunks_mut(GROUP * (2 + dim))) {
-        let mut scores = [[0.0; PAGE]; GROUP];
-        for (i, key) in keys.chunks_exact(row_bytes).take(len).enumerate() {
-            kv.read(key, row);
-            for (q, scores) in q.chunks_exact(dim).zip(&mut scores) {
-                scores[i] = math::dot(q, row) * scale;
+    let mut weights = [[0.0f32; PAGE]; Q];
+    for (tile, keys) in head.keys.chunks_exact(padded * TILE * S::BYTES).take(len.div_ceil(TILE)).enumerate()
+    {
+        for part in 0..TILE / WIDTH {
+            let mut sums = [[0.0f32; WIDTH]; Q];
+            for (d, keys) in keys.chunks_exact(TILE * S::BYTES).take(dim).enumerate() {
+                let keys: [f32; WIDTH] = S::load(&keys[part * WIDTH * S::BYTES..]);
+                for (sums, query) in sums.iter_mut().zip(&queries) {
+                    let q = query.q[d];
+                    for (sum, key) in sums.iter_mut().zip(&keys) {
+                        *sum += q * key;
+                    }
+                }
+            }
+            let at = tile * TILE + part * WIDTH;
+            for (weights, sums) in weights.iter_mut().zip(&sums) {
+                for (weight, sum) in weights[at..at + WIDTH].iter_mut().zip(sums) {
+                    *weight = sum * scale;
+                }
             }
         }
-        for (partial, scores) in partials.chunks_exact_mut(2 + dim).zip(&mut scores) {
-            let (top, sum) = math::exp_shifted(&mut scores[..len]);
-            partial.fill(0.0);
-            (partial[0], partial[1]) = (top, sum);
+    }
+    let [key_scales, value_scales] = head.scales;
+    for ((weights, query), partial) in
+        weights.iter_mut().zip(&queries).zip(partials.chunks_exact_mut(2 + padded))
+    {
+        let weights = &mut weights[..query.len];
+        for (weight, scale) in weights.iter_mut().zip(key_scales) {
+            *weight *= scale;
         }
-        for (i, value) in values.chunks_exact(row_bytes).take(len).enumerate() {
-            kv.read(value, row);
-            for (partial, scores) in partials.chunks_exact_mut(2 + dim).zip(&scores) {
-                math::axpy(scores[i], row, &mut partial[2..]);
+        (partial[0], partial[1]) = math::exp_shifted(weights);
+        for (weight, scale) in weights.iter_mut().zip(value_scales) {
+            *weight *= scale;
+        }
+    }
+    // Beyond a query's own length its weights are those of positions it must not see.
+    for (weights, query) in weights.iter_mut().zip(&queries) {
+        weights[query.len..].fill(0.0);
+    }
+    for (tile, values) in head.values.chunks_exact(PAGE * TILE * S::BYTES).enumerate() {
+        for part in 0..TILE / WIDTH {
+            let mut sums = [[0.0f32; WIDTH]; Q];
+            for (i, values) in values.chunks_exact(TILE * S::BYTES).take(len).enumerate() {
+                let values: [f32; WIDTH] = S::load(&values[part * WIDTH * S::BYTES..]);
+                for (sums, weights) in sums.iter_mut().zip(&weights) {
+                    let weight = weights[i];
+                    for (sum, value) in sums.iter_mut().zip(&values) {
+                        *sum += weight * value;
+                    }
+                }
+            }
+            let at = 2 + tile * TILE + part * WIDTH;
+            for (sums, partial) in sums.iter().zip(partials.chunks_exact_mut(2 + padded)) {
+                partial[at..at + WIDTH].copy_from_slice(sums);
             }
         }
     }
 }
 
-/// Partial results folded so far, for the query heads of one output chunk.
-struct Total<'a> {
-    out: &'a mut [f32],
-    dim: usize,
-    /// (m, l) of each head; no group is larger than this.
-    state: [(f32, f32); 64],
-    empty: bool,
-}
-
-impl<'a> Total<'a> {
-    fn new(out: &'a mut [f32], dim: usize) -> Self {
-        Self { out, dim, state: [(0.0, 0.0); 64], empty: true }
-    }
-
-    fn fold(&mut self, partials: &[f32]) {
-        let heads = partials.chunks_exact(2 + self.dim).zip(self.out.chunks_exact_mut(self.dim));
-        for ((partial, out), (m, l)) in heads.zip(&mut self.state) {
-            let (top, sum, mix) = (partial[0], partial[1], &partial[2..]);
-            if self.empty {
-                (*m, *l) = (top, sum);
-                out.copy_from_slice(mix);
-                continue;
-            }
-            let new = if top > *m { top } else { *m };
-            let (keep, take) = (math::exp(*m - new), math::exp(top - new));
-            (*m, *l) = (new, *l * keep + sum * take);
-            for (o, &x) in out.iter_mut().zip(mix) {
-                *o = *o * keep + x * take;
-            }
+/// Folds partial results (m, l, o) in page order into the attention of one query.
+fn fold<'a>(mut partials: impl Iterator<Item = &'a [f32]>, out: &mut [f32]) {
+    let Some(first) = partials.next() else { return };
+    let (mut m, mut l) = (first[0], first[1]);
+    out.copy_from_slice(&first[2..][..out.len()]);
+    for partial in partials {
+        let top = if partial[0] > m { partial[0] } else { m };
+        let (keep, take) = (math::exp(m - top), math::exp(partial[0] - top));
+        (m, l) = (top, l * keep + partial[1] * take);
+        for (o, &x) in out.iter_mut().zip(&partial[2..]) {
+            *o = *o * keep + x * take;
         }
-        self.empty = false;
     }
-
-    fn finish(self) {
-        for (out, (_, l)) in self.out.chunks_exact_mut(self.dim).zip(&self.state) {
-            for o in out {
-                *o /= l;
-            }
-        }
+    for o in out {
+        *o /= l;
     }
 }
