@@ -64,6 +64,12 @@ impl KvType {
             Self::I8 => 1,
         }
     }
+
+    /// Bytes that one row of a head of `dim` values costs, padding and scale included.
+    pub const fn row_bytes(self, dim: usize) -> usize {
+        let scale = if matches!(self, Self::I8) { 4 } else { 0 };
+        dim.next_multiple_of(TILE) * self.bytes() + scale
+    }
 }
 
 /// A stored value: f32, f16 bits or an int8 code.
