@@ -8,6 +8,8 @@
 //! split of the rows and any number of tokens. `run` is called from one place, [`Kernel::mul`], which
 //! has checked that this CPU can run it and that all slices have the lengths it relies on.
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 mod buffer;
 mod check;
 mod fields;
@@ -89,6 +91,10 @@ pub static ALL: &[&[Kernel]] = &[
     &x86_64::avxvnni::KERNELS,
     #[cfg(target_arch = "x86_64")]
     &x86_64::avx2::KERNELS,
+    #[cfg(target_arch = "aarch64")]
+    &aarch64::dotprod::KERNELS,
+    #[cfg(target_arch = "aarch64")]
+    &aarch64::neon::KERNELS,
     #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
     &wasm32::relaxed::KERNELS,
     #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]

@@ -1,0 +1,118 @@
+//! NEON with the dot-product extension: the layouts of [`neon`](super::neon), with `sdot` into 32-bit sums.
+//!
+//! `sdot` multiplies signed by signed bytes, so 8-bit codes need no bias. Stable Rust lacks its
+//! intrinsic; the one instruction is inline assembly.
+//!
+//! Overflow: 32-bit sums hold 128 · 127 · 65536 < 2^31.
+
+use core::arch::{aarch64::*, asm};
+
+use super::neon::{
+    COLS, GROUP, I8_BYTES, Ints, Q2_WORDS, Q4_WORDS, Q8_WORDS, Q8X16_WORDS, R, SLOT, TERNARY, Words, add,
+    bias, byte, codes, field, fold_lanes as fold, load_f, load_u, load_x, masks, mul, prefetch, splat,
+    splat_7, splat_f, store_f, store_ints as store_i, to_float, zero_f,
+};
+use crate::{
+    act::{Block32, Rows, Token8, Token14},
+    kernel::{
+        Kernel, Panels,
+        fields::field_kernel,
+        lanes::code_kernels,
+        layout::{self, Block, Layout, Q2, Q4, Q8, Q8x16},
+    },
+    pool::Tile,
+};
+
+const fn kernel(
+    name: &'static str,
+    layout: &'static Layout,
+    run: unsafe fn(&Panels<'_>, &Rows, &mut Tile<'_>),
+) -> Kernel {
+    Kernel { name, isa: "dotprod", layout, supported, run }
+}
+
+fn supported() -> bool {
+    #[cfg(feature = "std")]
+    {
+        std::arch::is_aarch64_feature_detected!("dotprod")
+    }
+    #[cfg(not(feature = "std"))]
+    {
+        cfg!(target_feature = "dotprod")
+    }
+}
+
+/// The integer forms; it has nothing to add to NEON's float forms.
+pub static KERNELS: [Kernel; 6] = [
+    kernel("ternary/dotprod", &TERNARY, ternary),
+    kernel("q2/dotprod", &Q2_WORDS, block::<Q2>),
+    kernel("q4/dotprod", &Q4_WORDS, block::<Q4>),
+    kernel("q8/dotprod", &Q8_WORDS, block::<Q8>),
+    kernel("q8x16/dotprod", &Q8X16_WORDS, block::<Q8x16>),
+    kernel("i8/dotprod", &I8_BYTES, i8),
+];
+
+type I = int32x4_t;
+const RUN: usize = usize::MAX;
+const TOKENS: usize = 4;
+const BYTE_TOKENS: usize = 2;
+const CHAINS: usize = 2;
+
+field_kernel!(, Token8::codes as i8, #[target_feature(enable = "neon,dotprod")]);
+code_kernels!(, Block32::codes as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "neon,dotprod")]);
+
+/// `sum + a · b`, four products a lane.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn dot(mut sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
+    // SAFETY: the CPU has the instruction, which only reads and writes its operands.
+    unsafe {
+        asm!(
+            "sdot {0:v}.4s, {1:v}.16b, {2:v}.16b",
+            inout(vreg) sum, in(vreg) a, in(vreg) b,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sum
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn start() -> int32x4_t {
+    vdupq_n_s32(0)
+}
+
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn dot_code(sum: int32x4_t, codes: int8x16_t, x: int8x16_t) -> int32x4_t {
+    dot(sum, codes, x)
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn widen(total: int32x4_t, sum: int32x4_t) -> int32x4_t {
+    vaddq_s32(total, sum)
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn zero() -> Ints {
+    Ints(start(), start())
+}
+
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn dot_field(sum: Ints, w: Words, x: int8x16_t, _: usize) -> Ints {
+    dot_byte(sum, w, x)
+}
+
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn dot_byte(sum: Ints, w: Words, x: int8x16_t) -> Ints {
+    Ints(dot(sum.0, w.0, x), dot(sum.1, w.1, x))
+}
+
+#[inline(always)]
+fn finish(sum: Ints, _: usize) -> Ints {
+    sum
+}

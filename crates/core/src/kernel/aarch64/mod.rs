@@ -1,0 +1,4 @@
+//! Kernels for AArch64, one file per ISA level.
+
+pub mod dotprod;
+pub mod neon;

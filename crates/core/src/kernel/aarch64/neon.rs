@@ -1,0 +1,326 @@
+//! NEON without the dot-product extension: widening multiply-adds of signed bytes into 16-bit sums.
+//!
+//! ```text
+//! fields  16 columns of rows 0–3 | 16 columns of rows 4–7           (32 bytes)
+//! words   8 rows × 32 bits: four 8-bit slots each, 8 f32 scales     (R = 8, two vectors)
+//! ```
+//! One product goes to one 16-bit lane, so a sum over a vector of 16 columns is two vectors, and four
+//! lanes belong to a word.
+//!
+//! Overflow of the 16-bit sums: ternary 2 · 127 = 254 a group, widened after 64 groups; 2- and 4-bit
+//! words 15 · 127 = 1905 a product, 8 over 32 columns; bytes, at most 128 · 127 = 16256, are widened at
+//! once.
+
+use core::arch::aarch64::*;
+
+use crate::{
+    act::{Block32, Rows, Token8, Token14},
+    format::Form,
+    kernel::{
+        Kernel, Panels,
+        fields::field_kernel,
+        lanes::{code_kernels, float_kernels},
+        layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
+    },
+    pool::Tile,
+};
+
+pub(super) static TERNARY: Layout = layout::fields::<16, false>("ternary/8x16");
+pub(super) static Q2_WORDS: Layout = layout::words::<Q2, 8, 8>("q2/8");
+pub(super) static Q4_WORDS: Layout = layout::words::<Q4, 8, 8>("q4/8");
+pub(super) static Q8_WORDS: Layout = layout::words::<Q8, 8, 8>("q8/8");
+pub(super) static Q8X16_WORDS: Layout = layout::words::<Q8x16, 8, 8>("q8x16/8");
+pub(super) static I8_BYTES: Layout = layout::bytes::<8, 8>("i8/8");
+static F16_FLOATS: Layout = layout::floats::<F16, 8>("f16/8");
+static BF16_FLOATS: Layout = layout::floats::<BF16, 8>("bf16/8");
+static F32_FLOATS: Layout = layout::floats::<F32, 8>("f32/8");
+
+const fn kernel(
+    name: &'static str,
+    layout: &'static Layout,
+    run: unsafe fn(&Panels<'_>, &Rows, &mut Tile<'_>),
+) -> Kernel {
+    Kernel { name, isa: "neon", layout, supported: || true, run }
+}
+
+/// All forms.
+pub static KERNELS: [Kernel; 9] = [
+    kernel("ternary/neon", &TERNARY, ternary),
+    kernel("q2/neon", &Q2_WORDS, block::<Q2>),
+    kernel("q4/neon", &Q4_WORDS, block::<Q4>),
+    kernel("q8/neon", &Q8_WORDS, block::<Q8>),
+    kernel("q8x16/neon", &Q8X16_WORDS, block::<Q8x16>),
+    kernel("i8/neon", &I8_BYTES, i8),
+    kernel("f16/neon", &F16_FLOATS, float::<F16>),
+    kernel("bf16/neon", &BF16_FLOATS, float::<BF16>),
+    kernel("f32/neon", &F32_FLOATS, float::<F32>),
+];
+
+/// Eight words of weights.
+#[derive(Clone, Copy)]
+pub(super) struct Words(pub int8x16_t, pub int8x16_t);
+
+/// Eight f32.
+#[derive(Clone, Copy)]
+pub(super) struct Floats(float32x4_t, float32x4_t);
+
+/// Eight 32-bit integers.
+#[derive(Clone, Copy)]
+pub(super) struct Ints(pub int32x4_t, pub int32x4_t);
+
+/// Sums of two rows in each vector: four 16-bit lanes a row, or two of 32 bits.
+#[derive(Clone, Copy)]
+struct Sums([int32x4_t; 4]);
+
+/// Sums of one row: 16-bit lanes, or 32-bit ones.
+#[derive(Clone, Copy)]
+struct I(int32x4_t, int32x4_t);
+
+pub(super) const COLS: usize = 16;
+pub(super) const GROUP: usize = 32;
+pub(super) const R: usize = 8;
+pub(super) const SLOT: usize = 8;
+const RUN: usize = 64;
+const TOKENS: usize = 2;
+const BYTE_TOKENS: usize = 2;
+const FLOAT_TOKENS: usize = 2;
+const CHAINS: usize = 1;
+
+field_kernel!(, Token8::codes as i8, #[target_feature(enable = "neon")]);
+code_kernels!(, Block32::codes as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "neon")]);
+float_kernels!(#[target_feature(enable = "neon")]);
+
+/// Stable Rust has no prefetch here.
+#[inline(always)]
+pub(super) fn prefetch(_: *const u8) {}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load(bytes: &[u8]) -> uint8x16_t {
+    let bytes = &bytes[..16];
+    // SAFETY: 16 bytes are there.
+    unsafe { vld1q_u8(bytes.as_ptr()) }
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load_u(bytes: &[u8]) -> Words {
+    Words(vreinterpretq_s8_u8(load(bytes)), vreinterpretq_s8_u8(load(&bytes[16..])))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load_x(x: &[i8]) -> int8x16_t {
+    let x = &x[..16];
+    // SAFETY: 16 bytes are there.
+    unsafe { vld1q_s8(x.as_ptr()) }
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load_f(bytes: &[u8]) -> Floats {
+    Floats(vreinterpretq_f32_u8(load(bytes)), vreinterpretq_f32_u8(load(&bytes[16..])))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn load_f16(bytes: &[u8]) -> Floats {
+    let v = vreinterpretq_u16_u8(load(bytes));
+    let convert = |v| vcvt_f32_f16(vreinterpret_f16_u16(v));
+    Floats(convert(vget_low_u16(v)), convert(vget_high_u16(v)))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn load_bf16(bytes: &[u8]) -> Floats {
+    let v = vreinterpretq_u16_u8(load(bytes));
+    let convert = |v| vreinterpretq_f32_u32(vshll_n_u16::<16>(v));
+    Floats(convert(vget_low_u16(v)), convert(vget_high_u16(v)))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn splat(x: &[i8]) -> int8x16_t {
+    let word = i32::from_le_bytes([x[0] as u8, x[1] as u8, x[2] as u8, x[3] as u8]);
+    vreinterpretq_s8_s32(vdupq_n_s32(word))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn splat_7(x: &[u8]) -> int8x16_t {
+    vreinterpretq_s8_s32(vdupq_n_s32(i32::from_le_bytes([x[0], x[1], x[2], x[3]])))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn splat_f(x: f32) -> Floats {
+    Floats(vdupq_n_f32(x), vdupq_n_f32(x))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn zero_f() -> Floats {
+    splat_f(0.0)
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn mul(a: Floats, b: Floats) -> Floats {
+    Floats(vmulq_f32(a.0, b.0), vmulq_f32(a.1, b.1))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn add(a: Floats, b: Floats) -> Floats {
+    Floats(vaddq_f32(a.0, b.0), vaddq_f32(a.1, b.1))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn to_float(v: Ints) -> Floats {
+    Floats(vcvtq_f32_s32(v.0), vcvtq_f32_s32(v.1))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn store_f(v: Floats) -> [f32; 8] {
+    let mut out = [0.0; 8];
+    // SAFETY: the array has 32 bytes.
+    unsafe {
+        vst1q_f32(out.as_mut_ptr(), v.0);
+        vst1q_f32(out.as_mut_ptr().add(4), v.1);
+    }
+    out
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn store_ints(v: Ints) -> [i32; 8] {
+    let mut out = [0; 8];
+    // SAFETY: the array has 32 bytes.
+    unsafe {
+        vst1q_s32(out.as_mut_ptr(), v.0);
+        vst1q_s32(out.as_mut_ptr().add(4), v.1);
+    }
+    out
+}
+
+/// Codes of fewer than 8 bits as unsigned bytes; 8-bit codes as they are.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn field(v: Words, bits: usize, f: usize) -> Words {
+    if bits == 8 {
+        return v;
+    }
+    let shift = vdupq_n_s8(-((bits * f) as i8));
+    let mask = vdupq_n_u8((1 << bits) - 1);
+    let part = |v| vreinterpretq_s8_u8(vandq_u8(vshlq_u8(vreinterpretq_u8_s8(v), shift), mask));
+    Words(part(v.0), part(v.1))
+}
+
+#[inline(always)]
+pub(super) fn byte(v: Words, _: usize) -> Words {
+    v
+}
+
+pub(super) const fn bias(bits: usize) -> f32 {
+    if bits == 2 { 1.0 } else { 0.0 }
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn masks() -> [uint8x16_t; 1] {
+    [vdupq_n_u8(3)]
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn codes([mask]: [uint8x16_t; 1], group: &[u8], half: usize) -> [int8x16_t; 4] {
+    let v = load(&group[16 * half..][..16]);
+    let (b, c, d) = (vshrq_n_u8::<2>(v), vshrq_n_u8::<4>(v), vshrq_n_u8::<6>(v));
+    [vandq_u8(v, mask), vandq_u8(b, mask), vandq_u8(c, mask), d].map(|v| vreinterpretq_s8_u8(v))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn start() -> I {
+    I(vdupq_n_s32(0), vdupq_n_s32(0))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn dot_code(sum: I, codes: int8x16_t, x: int8x16_t) -> I {
+    let low = vmlal_s8(vreinterpretq_s16_s32(sum.0), vget_low_s8(codes), vget_low_s8(x));
+    let high = vmlal_high_s8(vreinterpretq_s16_s32(sum.1), codes, x);
+    I(vreinterpretq_s32_s16(low), vreinterpretq_s32_s16(high))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn widen(total: I, sum: I) -> I {
+    I(vpadalq_s16(total.0, vreinterpretq_s16_s32(sum.0)), vpadalq_s16(total.1, vreinterpretq_s16_s32(sum.1)))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn fold([a, b, c, d]: [I; 4]) -> [i32; 4] {
+    fold_lanes([vaddq_s32(a.0, a.1), vaddq_s32(b.0, b.1), vaddq_s32(c.0, c.1), vaddq_s32(d.0, d.1)])
+}
+
+/// Sums across each of four vectors.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn fold_lanes([a, b, c, d]: [int32x4_t; 4]) -> [i32; 4] {
+    let v = vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d));
+    let mut out = [0; 4];
+    // SAFETY: the array has 16 bytes.
+    unsafe { vst1q_s32(out.as_mut_ptr(), v) };
+    out
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn zero() -> Sums {
+    Sums([vdupq_n_s32(0); 4])
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn dot_field(sum: Sums, w: Words, x: int8x16_t, bits: usize) -> Sums {
+    if bits == 8 {
+        return dot_byte(sum, w, x);
+    }
+    let (a, b) = (dot_code(I(sum.0[0], sum.0[1]), w.0, x), dot_code(I(sum.0[2], sum.0[3]), w.1, x));
+    Sums([a.0, a.1, b.0, b.1])
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn dot_byte(sum: Sums, w: Words, x: int8x16_t) -> Sums {
+    Sums([
+        vpadalq_s16(sum.0[0], vmull_s8(vget_low_s8(w.0), vget_low_s8(x))),
+        vpadalq_s16(sum.0[1], vmull_high_s8(w.0, x)),
+        vpadalq_s16(sum.0[2], vmull_s8(vget_low_s8(w.1), vget_low_s8(x))),
+        vpadalq_s16(sum.0[3], vmull_high_s8(w.1, x)),
+    ])
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn finish(sum: Sums, bits: usize) -> Ints {
+    let [a, b, c, d] = sum.0;
+    if bits == 8 {
+        return Ints(vpaddq_s32(a, b), vpaddq_s32(c, d));
+    }
+    let pairs = |a, b| {
+        let pairs = |v| vpaddlq_s16(vreinterpretq_s16_s32(v));
+        vpaddq_s32(pairs(a), pairs(b))
+    };
+    Ints(pairs(a, b), pairs(c, d))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn store_i(sum: Sums) -> [i32; 8] {
+    store_ints(finish(sum, 8))
+}
