@@ -1,0 +1,103 @@
+//! Golden tokens: greedy ids and the bits of the last logits, the same for every kernel and thread count.
+//!
+//! `data/golden.json` is read by these tests and by the browser's, so a tab must give the same. To write it
+//! anew (only when the specification of the arithmetic changes):
+//! `cargo test -p ternlight-tests --test golden -- --ignored`.
+
+use std::{fs, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use ternlight_core::{
+    cache::KvType,
+    kernel,
+    load::{LoadOptions, Loader},
+    model::{Decoder, DecoderOptions, Model, Want},
+    pool::{Pool, Serial},
+};
+use ternlight_engine::Threads;
+use ternlight_tests::{argmax, bytes, data, load_folder, model_file, push};
+
+/// What one model must continue a prompt with.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Golden {
+    /// A folder of the test data, or a file that `./build.sh model` fetches.
+    model: String,
+    prompt: Vec<u32>,
+    tokens: Vec<u32>,
+    /// FNV-1a (64 bits, hexadecimal) over the little-endian f32 logits after the last of `tokens`.
+    logits_fnv1a: String,
+}
+
+/// FNV-1a, Fowler, Noll & Vo.
+fn fnv1a(logits: &[f32]) -> String {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    let hash = logits.iter().flat_map(|x| x.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, step);
+    format!("{hash:016x}")
+}
+
+fn load(model: &str, isa: &str) -> Model {
+    if model.ends_with(".gguf") {
+        let options = LoadOptions { kernel: isa.into(), ..LoadOptions::default() };
+        let mut loader = Loader::new(options);
+        push(&mut loader, model, &model_file(model), 1 << 22).expect("a valid model");
+        return loader.finish().expect("a whole model");
+    }
+    load_folder(model, isa, 1 << 20).expect("a valid model")
+}
+
+fn run(model: &str, prompt: &[u32], count: usize, isa: &str, threads: usize) -> Golden {
+    let pool: Arc<dyn Pool> = if threads == 1 { Arc::new(Serial) } else { Arc::new(Threads::new(threads)) };
+    let options = DecoderOptions { kv: KvType::F16, ..DecoderOptions::default() };
+    let mut decoder = Decoder::new(Arc::new(load(model, isa)), options, pool).expect("memory");
+    let mut logits = decoder.forward(prompt, Want::Last).expect("logits").to_vec();
+    let mut tokens = Vec::new();
+    for _ in 0..count {
+        let token = argmax(&logits) as u32;
+        tokens.push(token);
+        logits = decoder.forward(&[token], Want::Last).expect("logits").to_vec();
+    }
+    Golden { model: model.into(), prompt: prompt.to_vec(), tokens, logits_fnv1a: fnv1a(&logits) }
+}
+
+fn golden() -> Vec<Golden> {
+    serde_json::from_slice(&bytes("golden.json")).expect("golden.json")
+}
+
+#[test]
+fn tiny_models_on_every_kernel_and_thread_count() {
+    for want in golden().iter().filter(|golden| !golden.model.ends_with(".gguf")) {
+        for isa in kernel::isas() {
+            for threads in 1..=4 {
+                let got = run(&want.model, &want.prompt, want.tokens.len(), isa, threads);
+                assert_eq!(&got, want, "{isa}, {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn smollm2_on_every_kernel() {
+    for want in golden().iter().filter(|golden| golden.model.ends_with(".gguf")) {
+        for (isa, threads) in kernel::isas().zip([1, 2, 3, 4].into_iter().cycle()) {
+            let got = run(&want.model, &want.prompt, want.tokens.len(), isa, threads);
+            assert_eq!(&got, want, "{isa}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+#[ignore = "writes tests/data/golden.json"]
+fn write() {
+    let smollm2 = "SmolLM2-135M-Instruct.Q4_1.gguf";
+    let gravity = [
+        1, 9690, 198, 2683, 359, 253, 5356, 5646, 11173, 3365, 3511, 308, 34519, 28, 7018, 411, 407, 19712,
+        8182, 2, 198, 1, 4093, 198, 1780, 314, 9354, 47, 2, 198, 1, 520, 9531, 198,
+    ];
+    let all = [
+        run("oracle/tiny_a_packed", &[1, 5, 9, 2, 400, 77], 24, "scalar", 1),
+        run("oracle/tiny_c_llama_bitlinear", &[1, 5, 9, 2, 200, 77], 24, "scalar", 1),
+        run(smollm2, &gravity, 24, "scalar", 1),
+    ];
+    let json = serde_json::to_string_pretty(&all).expect("JSON");
+    fs::write(data("golden.json"), json + "\n").expect("a writable folder");
+}
