@@ -201,11 +201,11 @@ impl Sampler {
         let Some(&(winner, max)) = best(logits, 1).first() else {
             bail!(BadOption, "every token is banned");
         };
-        // A bias of +∞ decides alone.
-        if o.temperature == 0.0 || o.top_k == 1 || max == f32::INFINITY {
+        let scale = 1.0 / o.temperature;
+        // A bias of +∞ decides alone; so does the best token at a temperature too small to divide by.
+        if !scale.is_finite() || o.top_k == 1 || max == f32::INFINITY {
             return Ok(winner);
         }
-        let scale = 1.0 / o.temperature;
         let candidates = &mut self.candidates;
         candidates.clear();
         candidates.extend(
@@ -254,12 +254,12 @@ fn sum_exp(logits: impl Iterator<Item = f32>, max: f32) -> f64 {
     logits.map(|l| f64::from(math::exp(l - max))).sum()
 }
 
-/// The `n` best logits that are not −∞, best first.
+/// The `n` best logits that are not −∞ (nor NaN, as −∞ with a bias of +∞ is), best first.
 fn best(logits: &[f32], n: usize) -> Vec<(u32, f32)> {
     let mut best: Vec<(u32, f32)> = Vec::new();
     for (id, &logit) in (0u32..).zip(logits) {
         let enters = best.len() < n || best.last().is_some_and(|worst| logit > worst.1);
-        if n == 0 || !enters || logit == f32::NEG_INFINITY {
+        if n == 0 || !enters || logit == f32::NEG_INFINITY || logit.is_nan() {
             continue;
         }
         let at = best.partition_point(|other| other.1 >= logit);
@@ -296,7 +296,7 @@ fn keep_mass(candidates: &mut Vec<(u32, f32)>, mass: f32) {
                 return;
             }
         }
-        if near == candidates.len() {
+        if near == candidates.len() || reach == f32::INFINITY {
             return;
         }
         reach *= 2.0;
@@ -376,14 +376,14 @@ mod tests {
         let options = SampleOptions::default();
         assert_eq!(drawn(options.clone()), [0, 1, 2, 3, 4]);
         assert_eq!(drawn(SampleOptions { top_k: 3, ..options.clone() }), [1, 2, 4]);
-        // p = .0512 .3785 .1392 .0069 .3785 0: two reach .757, three .896, four .947.
-        for (top_p, want) in [(0.3, &[1][..]), (0.7, &[1, 4]), (0.8, &[1, 2, 4]), (0.9, &[0, 1, 2, 4])] {
+        // p = .0537 .3966 .1459 .0073 .3966 0: two reach .793, three .939, four .993.
+        for (top_p, want) in [(0.3, &[1][..]), (0.7, &[1, 4]), (0.8, &[1, 2, 4]), (0.95, &[0, 1, 2, 4])] {
             assert_eq!(drawn(SampleOptions { top_p, ..options.clone() }), want, "top_p {top_p}");
         }
         // exp(−1) = .368, exp(−2) = .135.
         assert_eq!(drawn(SampleOptions { min_p: 0.3, ..options.clone() }), [1, 2, 4]);
         assert_eq!(drawn(SampleOptions { min_p: 0.1, ..options.clone() }), [0, 1, 2, 4]);
-        // H = 1.197; −ln p = 2.971 .971 1.971 4.971 .971: the two best are closest, then 2.
+        // H = 1.208; −ln p = 2.925 .925 1.925 4.925 .925: the two best are closest, then 2.
         assert_eq!(drawn(SampleOptions { typical_p: 0.7, ..options.clone() }), [1, 4]);
         assert_eq!(drawn(SampleOptions { typical_p: 0.8, ..options.clone() }), [1, 2, 4]);
         assert_eq!(drawn(SampleOptions { banned_tokens: vec![1, 4, 99], ..options.clone() }), [0, 2, 3]);
@@ -459,6 +459,27 @@ mod tests {
         for (id, logprob) in sampled.top {
             assert!((f64::from(logprob) - want(LOGITS[id as usize])).abs() < 1e-6);
         }
+    }
+
+    /// Once an endless loop: 1 / 1e-40 is infinite, and so was the search for the mass of NaNs.
+    #[test]
+    fn tiny_temperatures_take_the_best() {
+        let options = SampleOptions { temperature: 1e-40, top_p: 0.9, ..SampleOptions::default() };
+        assert_eq!(drawn(options), [1]);
+    }
+
+    /// −∞ + ∞ is no logit.
+    #[test]
+    fn infinite_biases_of_impossible_tokens_do_nothing() {
+        let options = SampleOptions {
+            logit_bias: vec![(0, f32::INFINITY)],
+            temperature: 1.0,
+            top_p: 0.5,
+            ..SampleOptions::default()
+        };
+        let mut sampler = Sampler::new(options).unwrap();
+        let mut logits = [f32::NEG_INFINITY, 9.0, 0.0];
+        assert_eq!(sampler.sample(&mut logits, &[], 0).unwrap().token, 1);
     }
 
     #[test]
