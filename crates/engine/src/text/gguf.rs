@@ -3,10 +3,7 @@
 //! Follows llama.cpp (`src/llama-vocab.cpp`), which defines these keys: token types, the names of
 //! pre-tokenisers, the defaults for BOS and for the space before a SentencePiece text.
 
-use ternlight_core::{
-    Error, ErrorKind, Result,
-    container::{Meta, Value},
-};
+use ternlight_core::{Error, ErrorKind, Result, container::Meta};
 use tokenizers::{
     normalizers::{prepend::Prepend, replace::Replace},
     pipeline::PipelineNormalizer,
@@ -27,21 +24,47 @@ const USER_DEFINED: i64 = 4;
 const UNUSED: i64 = 5;
 const BYTE: i64 = 6;
 
+/// Tokens whose names leave no doubt that they steer, whatever a file says.
+const STEERING: &[&str] = &[
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|eot_id|>",
+    "<|endoftext|>",
+];
+
 /// Reads a tokenizer.
 ///
 /// # Errors
 /// `missing-key` when the file has none, `tokenizer` when it cannot be built.
 pub(crate) fn from_meta(meta: &Meta) -> Result<Tokenizer> {
-    let tokens = strs(meta, "tokenizer.ggml.tokens")?.ok_or_else(|| {
+    let tokens = meta.opt_strs("tokenizer.ggml.tokens")?.ok_or_else(|| {
         Error::new(ErrorKind::MissingKey, "the file has no tokenizer (tokenizer.ggml.tokens)")
     })?;
-    let types = ints(meta, "tokenizer.ggml.token_type")?;
+    let types = meta.opt_ints("tokenizer.ggml.token_type")?;
     if types.is_some_and(|t| t.len() != tokens.len()) {
         return Err(bad("tokenizer.ggml.token_type has another length than the tokens".into()));
     }
-    let kind = |id: usize| types.map_or(NORMAL, |t| t[id]);
+    let id = |key: &str| -> Result<Option<u32>> {
+        // Some writers put -1 (or 2³²−1) where there is none.
+        Ok(meta
+            .opt_int(key)?
+            .and_then(|id| u32::try_from(id).ok())
+            .filter(|&id| (id as usize) < tokens.len()))
+    };
+    let (bos, eos) = (id("tokenizer.ggml.bos_token_id")?, id("tokenizer.ggml.eos_token_id")?);
+    let kind = |id: usize| {
+        let kind = types.map_or(NORMAL, |t| t[id]);
+        let steers = || {
+            let known = id as u32;
+            Some(known) == bos || Some(known) == eos || STEERING.contains(&tokens[id].as_str())
+        };
+        // Some conversions mark tokens that steer as plain text.
+        if matches!(kind, NORMAL | USER_DEFINED) && steers() { CONTROL } else { kind }
+    };
 
-    let mut recipe = Recipe::default();
+    let mut recipe = Recipe { bos, eos, ..Recipe::default() };
     for (id, token) in tokens.iter().enumerate() {
         let number = u32::try_from(id).map_err(|_| bad("too many tokens".into()))?;
         match kind(id) {
@@ -66,12 +89,6 @@ pub(crate) fn from_meta(meta: &Meta) -> Result<Tokenizer> {
         }
     }
 
-    let id = |key: &str| -> Result<Option<u32>> {
-        // Some writers put -1 (or 2³²−1) where there is none.
-        Ok(int(meta, key)?.and_then(|id| u32::try_from(id).ok()).filter(|&id| (id as usize) < tokens.len()))
-    };
-    recipe.bos = id("tokenizer.ggml.bos_token_id")?;
-    recipe.eos = id("tokenizer.ggml.eos_token_id")?;
     for key in ["eot", "eom"] {
         recipe.stops.extend(id(&format!("tokenizer.ggml.{key}_token_id"))?);
     }
@@ -82,20 +99,12 @@ pub(crate) fn from_meta(meta: &Meta) -> Result<Tokenizer> {
             .map(|(i, t)| (i as u32, t.as_str(), matches!(kind(i), CONTROL | USER_DEFINED))),
     ));
 
-    let model = match meta.get("tokenizer.ggml.model") {
-        Some(Value::Str(model)) => model.as_str(),
-        _ => {
-            return Err(Error::new(
-                ErrorKind::MissingKey,
-                "metadata key \"tokenizer.ggml.model\" is missing",
-            ));
-        }
-    };
+    let model = meta.str("tokenizer.ggml.model")?;
     let adds_bos = match model {
         "gpt2" => byte_level(meta, &mut recipe)?,
         "llama" => {
             let scores =
-                floats(meta, "tokenizer.ggml.scores")?.filter(|s| s.len() == tokens.len()).ok_or_else(
+                meta.opt_floats("tokenizer.ggml.scores")?.filter(|s| s.len() == tokens.len()).ok_or_else(
                     || bad("tokenizer.ggml.scores is missing or has another length than the tokens".into()),
                 )?;
             sentence_piece(meta, tokens, scores, &kind, &mut recipe)?;
@@ -105,10 +114,10 @@ pub(crate) fn from_meta(meta: &Meta) -> Result<Tokenizer> {
             return Err(bad(format!("the model {} is not supported (gpt2 and llama are)", short(other))));
         }
     };
-    if boolean(meta, "tokenizer.ggml.add_bos_token")?.unwrap_or(adds_bos) {
+    if meta.opt_bool("tokenizer.ggml.add_bos_token")?.unwrap_or(adds_bos) {
         recipe.prefix.extend(recipe.bos);
     }
-    if boolean(meta, "tokenizer.ggml.add_eos_token")?.unwrap_or(false) {
+    if meta.opt_bool("tokenizer.ggml.add_eos_token")?.unwrap_or(false) {
         recipe.suffix.extend(recipe.eos);
     }
     recipe.build()
@@ -116,19 +125,19 @@ pub(crate) fn from_meta(meta: &Meta) -> Result<Tokenizer> {
 
 /// GPT-2's kind. Returns whether BOS is added unless the file says otherwise.
 fn byte_level(meta: &Meta, recipe: &mut Recipe) -> Result<bool> {
-    let merges = strs(meta, "tokenizer.ggml.merges")?.unwrap_or_default();
+    let merges = meta.opt_strs("tokenizer.ggml.merges")?.unwrap_or_default();
     recipe.merges.reserve(merges.len());
     for merge in merges {
-        // The left side is not empty, but may be a single space in vocabularies that are not byte-level.
-        let at = merge.get(1..).and_then(|rest| rest.find(' ')).map(|at| at + 1);
+        // The left side is not empty, but may begin with a space in vocabularies that are not byte-level.
+        let at = merge.bytes().skip(1).position(|b| b == b' ').map(|at| at + 1);
         let at = at.ok_or_else(|| {
             bad(format!("the merge {} is not two tokens with a space between", short(merge)))
         })?;
         recipe.merges.push((merge[..at].to_owned(), merge[at + 1..].to_owned()));
     }
     recipe.byte_level = true;
-    let pre = match meta.get("tokenizer.ggml.pre") {
-        Some(Value::Str(pre)) => pre.as_str(),
+    let pre = match meta.opt_str("tokenizer.ggml.pre")? {
+        Some(pre) => pre,
         // Files from before the key existed; the published BitNet b1.58 conversions among them.
         _ if recipe.added.iter().any(|t| t.id == 128_000 && t.content == "<|begin_of_text|>") => "llama-bpe",
         _ => "default",
@@ -151,7 +160,7 @@ fn sentence_piece(
     recipe.fuse_unk = true;
     recipe.unk = (0..tokens.len()).find(|&i| kind(i) == UNKNOWN).map(|i| tokens[i].clone());
     recipe.metaspace = true;
-    if boolean(meta, "tokenizer.ggml.add_space_prefix")?.unwrap_or(true) {
+    if meta.opt_bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(true) {
         recipe.normalizers.push(PipelineNormalizer::Prepend(Prepend::new("▁".into())));
         recipe.strips_leading_space = true;
     }
@@ -203,48 +212,4 @@ pub(super) fn turn_ends<'a>(tokens: impl Iterator<Item = (u32, &'a str, bool)>) 
         "</s>",
     ];
     tokens.filter(|(_, text, special)| *special && NAMES.contains(text)).map(|(id, ..)| id).collect()
-}
-
-fn wrong(key: &str) -> Error {
-    Error::new(ErrorKind::MissingKey, format!("metadata key {key:?} has the wrong type"))
-}
-
-fn strs<'a>(meta: &'a Meta, key: &str) -> Result<Option<&'a [String]>> {
-    match meta.0.get(key) {
-        None => Ok(None),
-        Some(Value::Strs(list)) => Ok(Some(list)),
-        Some(_) => Err(wrong(key)),
-    }
-}
-
-fn ints<'a>(meta: &'a Meta, key: &str) -> Result<Option<&'a [i64]>> {
-    match meta.0.get(key) {
-        None => Ok(None),
-        Some(Value::Ints(list)) => Ok(Some(list)),
-        Some(_) => Err(wrong(key)),
-    }
-}
-
-fn floats<'a>(meta: &'a Meta, key: &str) -> Result<Option<&'a [f32]>> {
-    match meta.0.get(key) {
-        None => Ok(None),
-        Some(Value::Floats(list)) => Ok(Some(list)),
-        Some(_) => Err(wrong(key)),
-    }
-}
-
-fn int(meta: &Meta, key: &str) -> Result<Option<i64>> {
-    match meta.0.get(key) {
-        None => Ok(None),
-        Some(Value::Int(value)) => Ok(Some(*value)),
-        Some(_) => Err(wrong(key)),
-    }
-}
-
-fn boolean(meta: &Meta, key: &str) -> Result<Option<bool>> {
-    match meta.0.get(key) {
-        None => Ok(None),
-        Some(Value::Bool(value)) => Ok(Some(*value)),
-        Some(_) => Err(wrong(key)),
-    }
 }

@@ -66,6 +66,8 @@ pub(crate) struct Parts {
     raw: Matcher,
     normalized: Matcher,
     pieces: Pieces,
+    /// What stands for a byte that has no token; nothing where none.
+    unknown_byte: Option<u32>,
     strips_leading_space: bool,
     prefix: Vec<u32>,
     suffix: Vec<u32>,
@@ -170,7 +172,9 @@ impl Tokenizer {
         self.parts.splitter.split(text, split, spans)?;
         tokens.clear();
         self.parts.model.tokenize_spans(text, spans, model, tokens).map_err(library)?;
-        out.extend(tokens.iter().map(|t| t.id()));
+        let len = self.len() as u32;
+        let known = |id: u32| if id < len { Some(id) } else { self.parts.unknown_byte };
+        out.extend(tokens.iter().filter_map(|t| known(t.id())));
         Ok(())
     }
 

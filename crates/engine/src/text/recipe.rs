@@ -73,6 +73,10 @@ impl Recipe {
         }
         drop(in_merges);
         self.check_merges()?;
+        let unknown_byte = self.unk.as_ref().and_then(|unk| self.vocab.get(unk)).copied();
+        if self.byte_level {
+            self.complete_bytes(pieces.len() as u32);
+        }
         let model = PipelineBPE::from_config(BpeConfig {
             vocab: self.vocab.into_iter().collect(),
             merges: self.merges,
@@ -106,6 +110,7 @@ impl Recipe {
             raw: Matcher::new(raw),
             normalized: Matcher::new(normalized),
             pieces,
+            unknown_byte,
             strips_leading_space: self.strips_leading_space,
             prefix: self.prefix,
             suffix: self.suffix,
@@ -195,6 +200,19 @@ impl Recipe {
         Ok(())
     }
 
+    /// Gives every byte a token. Small vocabularies lack some that their training text did not have, and
+    /// the library refuses those; ids from `first` on are taken out of its results again.
+    fn complete_bytes(&mut self, first: u32) {
+        let mut next = first;
+        for byte in 0..=255u8 {
+            let c = tokenizers::utils::byte_level::BYTES_CHAR_LOOKUP[byte as usize];
+            self.vocab.entry(c.to_string()).or_insert_with(|| {
+                next += 1;
+                next - 1
+            });
+        }
+    }
+
     /// The bytes of every id.
     fn pieces(&self) -> Result<Pieces> {
         let last = self.vocab.values().copied().chain(self.added.iter().map(|t| t.id)).max().unwrap_or(0);
@@ -279,7 +297,12 @@ pub(crate) fn byte_token(text: &str) -> Option<u8> {
     }
 }
 
-pub(crate) fn bad(detail: String) -> Error {
+pub(crate) fn bad(mut detail: String) -> Error {
+    // Messages of the parsers below may quote a whole file.
+    if let Some((end, _)) = detail.char_indices().nth(300) {
+        detail.truncate(end);
+        detail.push('…');
+    }
     Error::new(ErrorKind::Tokenizer, format!("tokenizer: {detail}"))
 }
 

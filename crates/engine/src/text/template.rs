@@ -486,3 +486,6 @@ fn jinja(error: JinjaError) -> Error {
         None => format!("{}{line}", error.kind()),
     })
 }
+
+#[cfg(test)]
+mod tests;
