@@ -337,9 +337,11 @@ function plainFile(file: FileSource | Blob): PlainFile {
   };
 }
 
-function absolute(url: string | URL): string {
+/** An address as it is stored and compared. @internal */
+export function absolute(url: string | URL): string {
   try {
-    return new URL(url, document.baseURI).href;
+    // Also in workers, which have no document.
+    return new URL(url, typeof document === "undefined" ? location.href : document.baseURI).href;
   } catch {
     throw new EngineError("bad-source", `not a URL: ${String(url)}`);
   }

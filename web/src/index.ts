@@ -12,6 +12,7 @@
  * The model runs in a worker of its own; the page never blocks.
  */
 import { type CacheEntry, Store } from "./cache.js";
+import { absolute } from "./client.js";
 
 export type {
   Alternative,
@@ -50,7 +51,7 @@ export const cache = {
   },
   /** Removes the file that came from `url`, complete or not. */
   async remove(url: string | URL): Promise<void> {
-    await (await stored())?.remove(new URL(url, document.baseURI).href);
+    await (await stored())?.remove(absolute(url));
   },
   /** Removes everything. */
   async clear(): Promise<void> {

@@ -19,7 +19,7 @@ import type {
 import { EngineError, type ErrorRecord, messageOf } from "./errors.js";
 
 /** Which build of the engine runs. */
-export type Flavour = "simd128" | "relaxed";
+export type Flavour = "simd128" | "relaxed" | "threads";
 
 /** How cached copies are used. */
 export type CacheMode =

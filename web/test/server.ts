@@ -49,7 +49,6 @@ const TYPES: Record<string, string> = {
   ".map": "application/json",
 };
 const WEB = fileURLToPath(new URL("../..", import.meta.url));
-const PIECE = 64 << 10;
 
 export class FaultServer {
   readonly models = new Map<string, Served>();
@@ -206,8 +205,9 @@ export class FaultServer {
 async function send(response: ServerResponse, bytes: Buffer, stopAt: number, delay: number): Promise<void> {
   response.flushHeaders();
   const end = Math.min(bytes.length, stopAt);
-  for (let from = 0; from < end && !response.destroyed; from += PIECE) {
-    const piece = bytes.subarray(from, Math.min(from + PIECE, end));
+  const size = delay > 0 ? 64 << 10 : 1 << 20;
+  for (let from = 0; from < end && !response.destroyed; from += size) {
+    const piece = bytes.subarray(from, Math.min(from + size, end));
     await new Promise<void>((resolve) => {
       response.write(piece, () => resolve());
       response.once("close", () => resolve());

@@ -5,6 +5,8 @@
 #![deny(unsafe_code)]
 
 pub mod digest;
+pub mod engine;
 pub mod error;
 pub mod pool;
+pub mod threads;
 pub mod wire;

@@ -36,8 +36,6 @@ pub struct Crew {
     task: UnsafeCell<Option<Task>>,
     done: AtomicUsize,
     sleepers: AtomicU32,
-    /// Threads at work inside [`Crew::work`].
-    joined: AtomicUsize,
     broken: AtomicBool,
     door: Mutex<()>,
     bell: Condvar,
@@ -66,21 +64,14 @@ impl Crew {
             task: UnsafeCell::new(None),
             done: AtomicUsize::new(0),
             sleepers: AtomicU32::new(0),
-            joined: AtomicUsize::new(0),
             broken: AtomicBool::new(false),
             door: Mutex::new(()),
             bell: Condvar::new(),
         }
     }
 
-    /// How many threads have come.
-    pub fn joined(&self) -> usize {
-        self.joined.load(Acquire)
-    }
-
     /// Works on jobs until the crew is broken up.
     pub fn work(&self) {
-        self.joined.fetch_add(1, AcqRel);
         let mut idle = 0;
         while !self.broken.load(Relaxed) {
             if self.step() {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use ternlight_core::{Error, ErrorKind};
+use ternlight_engine::{self as engine, Message};
 use wasm_bindgen::prelude::*;
 
 /// Declares a struct that crosses. `options` come from JavaScript (every field may be left out, unknown
@@ -61,50 +62,54 @@ wire! {
 }
 
 wire! {
-    /// How one reply is generated. Samplers apply in the order of these fields, then the seed draws.
+    /// How one reply is generated. What shapes the distribution applies in the order of these fields.
     options GenerateOptions {
         /// Stop after this many tokens. Default: until the model stops or the context is full.
         max_tokens / "maxTokens": u32 => "number",
         /// Text that ends the reply; it is not part of it.
         stop / "stop": Vec<String> => "readonly string[]",
-        /// Tokens that are never sampled.
-        banned_tokens / "bannedTokens": Vec<u32> => "readonly number[]",
+        /// Go on after the model's own stop tokens, for measurements.
+        ignore_stop_tokens / "ignoreStopTokens": bool => "boolean",
+        /// How many alternatives to report with each token.
+        top_logprobs / "topLogprobs": u32 => "number",
         /// Added to the logits of these token ids.
         logit_bias / "logitBias": BTreeMap<u32, f32> => "Readonly<Record<number, number>>",
+        /// Tokens that are never sampled.
+        banned_tokens / "bannedTokens": Vec<u32> => "readonly number[]",
         /// Divides positive and multiplies negative logits of tokens seen in the window; 1 is off.
         repetition_penalty / "repetitionPenalty": f32 => "number",
         /// Subtracted once for each occurrence in the window; 0 is off.
         frequency_penalty / "frequencyPenalty": f32 => "number",
         /// Subtracted once for tokens in the window; 0 is off.
         presence_penalty / "presencePenalty": f32 => "number",
-        /// How many of the last tokens the penalties look at.
+        /// How many of the last tokens the penalties look at; 0: all.
         penalty_window / "penaltyWindow": u32 => "number",
-        /// 0 is greedy. Default: the model's own, else greedy.
+        /// 0 takes the likeliest token. Default: what the model's authors suggest (as for the next three), else 1.
         temperature / "temperature": f32 => "number",
         /// Keep the k likeliest tokens; 0 is off.
         top_k / "topK": u32 => "number",
-        /// Keep the tokens nearest to the expected surprise, up to this mass; 1 is off.
-        typical_p / "typicalP": f32 => "number",
-        /// Keep the likeliest tokens up to this mass; 1 is off.
+        /// Keep the likeliest tokens that reach this mass together; 1 is off.
         top_p / "topP": f32 => "number",
         /// Keep tokens at least this likely in relation to the likeliest; 0 is off.
         min_p / "minP": f32 => "number",
+        /// Keep the tokens nearest to the expected surprise, up to this mass; 1 is off.
+        typical_p / "typicalP": f32 => "number",
         /// The same seed gives the same text on every platform. Default: a new one each time.
         seed / "seed": u64 => "number",
-        /// How many alternatives to report with each token.
-        top_logprobs / "topLogprobs": u32 => "number",
     }
 }
 
-wire! {
-    /// One message of a conversation.
-    record Message {
-        /// Who speaks.
-        role / "role": String => "\"system\" | \"user\" | \"assistant\" | \"tool\" | (string & {})",
-        /// What was said. It is text: control tokens spelt in it stay text.
-        content / "content": String => "string",
-    }
+#[wasm_bindgen(typescript_custom_section)]
+const MESSAGE: &str = "/** One message of a conversation. */
+export interface Message {
+  /** Who speaks: `system`, `user`, `assistant`, `tool`, or what else the model's template knows. */
+  readonly role: string;
+  /** What was said. It is text: control tokens spelt in it stay text. */
+  readonly content: string;
+  /** Further fields that the template may use (`tool_calls`, `name`, …). */
+  readonly [field: string]: unknown;
 }
+";
 
 wire! {
     /// How messages are put into the model's chat template.
@@ -231,6 +236,8 @@ wire! {
         encoding / "encoding": String => "string",
         /// Form in memory.
         form / "form": String => "string",
+        /// The kernel that multiplies it.
+        kernel / "kernel": String => "string",
         /// Bytes in memory.
         bytes / "bytes": u64 => "number",
         /// How many weights are −1, 0 and +1, if the tensor is ternary.
@@ -263,16 +270,24 @@ wire! {
         heads / "heads": u32 => "number",
         /// Heads of keys and values.
         kv_heads / "kvHeads": u32 => "number",
+        /// Width of a head.
+        head_dim / "headDim": u32 => "number",
         /// Bytes of the model's files.
         file_bytes / "fileBytes": u64 => "number",
         /// Bytes of the weights in memory.
         packed_bytes / "packedBytes": u64 => "number",
+        /// Bytes of weights read to generate one token.
+        bytes_per_token / "bytesPerToken": u64 => "number",
         /// The kernels that compute it.
         kernels / "kernels": Vec<String> => "string[]",
         /// Threads that compute it.
         threads / "threads": u32 => "number",
+        /// How keys and values of past tokens are stored.
+        kv / "kv": String => "string",
         /// Its weights, in file order.
         tensors / "tensors": Vec<TensorSummary> => "TensorSummary[]",
+        /// Whether it brings a tokenizer that is understood; without, only token ids can be given.
+        tokenizer / "tokenizer": bool => "boolean",
         /// Whether it brings a chat template.
         chat / "chat": bool => "boolean",
         /// Its licence, if it says so.
@@ -291,6 +306,8 @@ wire! {
         top_k / "topK": Option<u32> => "number | null",
         /// Top-p.
         top_p / "topP": Option<f32> => "number | null",
+        /// Min-p.
+        min_p / "minP": Option<f32> => "number | null",
         /// Repetition penalty.
         repetition_penalty / "repetitionPenalty": Option<f32> => "number | null",
     }
@@ -315,6 +332,104 @@ export type Step =
   | { kind: \"piece\"; value: Piece }
   | { kind: \"done\"; value: Summary };
 ";
+
+impl From<engine::Step> for Step {
+    fn from(step: engine::Step) -> Self {
+        match step {
+            engine::Step::Prefill { done, total } => {
+                Self::Prefill(Prefill { done: count(done), total: count(total) })
+            }
+            engine::Step::Piece(piece) => Self::Piece(piece.into()),
+            engine::Step::Done(summary) => Self::Done(summary.into()),
+        }
+    }
+}
+
+impl From<engine::Piece> for Piece {
+    fn from(engine::Piece { text, tokens }: engine::Piece) -> Self {
+        let alternative =
+            |engine::Alternative { id, text, logprob }| Alternative { id, text, logprob: finite(logprob) };
+        let token = |engine::TokenInfo { id, text, logprob, top }| Token {
+            id,
+            text,
+            logprob: finite(logprob),
+            top: top.into_iter().map(alternative).collect(),
+        };
+        Self { text, tokens: tokens.into_iter().map(token).collect() }
+    }
+}
+
+impl From<engine::Summary> for Summary {
+    fn from(summary: engine::Summary) -> Self {
+        let timings = summary.timings;
+        Self {
+            prompt_tokens: count(summary.prompt_tokens),
+            cached_tokens: count(summary.cached_tokens),
+            tokens: count(summary.tokens),
+            finish_reason: summary.finish_reason.name().into(),
+            stop_string: summary.stop_string,
+            timings: Timings {
+                prefill_ms: timings.prefill_ms,
+                prefill_tokens: count(timings.prefill_tokens),
+                prefill_rate: timings.prefill_tok_s,
+                decode_ms: timings.decode_ms,
+                decode_tokens: count(timings.decode_tokens),
+                decode_rate: timings.decode_tok_s,
+            },
+        }
+    }
+}
+
+impl From<engine::ModelInfo> for ModelInfo {
+    fn from(info: engine::ModelInfo) -> Self {
+        let tensor = |tensor: engine::TensorInfo| TensorSummary {
+            name: tensor.name,
+            rows: tensor.rows as u64,
+            cols: tensor.cols as u64,
+            encoding: tensor.encoding,
+            form: tensor.form,
+            kernel: tensor.kernel,
+            bytes: tensor.bytes as u64,
+            counts: tensor.counts,
+        };
+        let engine::Sampling { temperature, top_k, top_p, min_p, repetition_penalty } = info.sampling;
+        Self {
+            name: info.name,
+            arch: info.arch,
+            params: info.params,
+            context: count(info.context),
+            trained_context: count(info.trained_context),
+            vocab: count(info.vocab),
+            layers: count(info.layers),
+            hidden: count(info.hidden),
+            feed_forward: count(info.ffn),
+            heads: count(info.heads),
+            kv_heads: count(info.kv_heads),
+            head_dim: count(info.head_dim),
+            file_bytes: info.file_bytes,
+            packed_bytes: info.packed_bytes,
+            bytes_per_token: info.bytes_per_token,
+            kernels: info.kernels,
+            threads: count(info.threads),
+            kv: info.kv,
+            tensors: info.tensors.into_iter().map(tensor).collect(),
+            tokenizer: info.tokenizer,
+            chat: info.chat,
+            license: info.license,
+            sampling: Sampling { temperature, top_k, top_p, min_p, repetition_penalty },
+        }
+    }
+}
+
+/// Counts of tokens, rows and layers are far below 2³².
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// JSON has no infinity: the logarithm of a probability that is 0 becomes the least number.
+fn finite(logprob: f32) -> f32 {
+    logprob.max(f32::MIN)
+}
 
 /// `"bad-magic" | "truncated" | …` from [`ErrorKind::ALL`], put together by the compiler.
 const CODES: &str = {
