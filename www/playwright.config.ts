@@ -18,7 +18,7 @@ if (!real) console.log("Without dist/ and the model (./build.sh www model) the r
 const FAKE = "http://127.0.0.1:4802/";
 const REAL = "http://127.0.0.1:4803/";
 const preview = (folder: string, url: string) =>
-  `npx vite preview --mode fake --outDir ${folder} --port ${new URL(url).port}`;
+  `node_modules/.bin/vite preview --mode fake --outDir ${folder} --port ${new URL(url).port}`;
 
 export default defineConfig({
   testDir: "test",
@@ -50,13 +50,14 @@ export default defineConfig({
     ...(real ? [{ name: "test:real", testMatch: "real.ts", use: { baseURL: REAL } }] : []),
   ],
   webServer: [
-    { command: preview("test/out/fake", FAKE), url: FAKE, reuseExistingServer: false },
+    { command: preview("test/out/fake", FAKE), url: FAKE, reuseExistingServer: false, timeout: 240_000 },
     ...(real
       ? [
           {
             command: `rm -rf test/out/real && cp -r dist test/out/real && mkdir test/out/real/model && ln -s ${model} test/out/real/model/ && ${preview("test/out/real", REAL)}`,
             url: REAL,
             reuseExistingServer: false,
+            timeout: 240_000,
           },
         ]
       : []),

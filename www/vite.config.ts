@@ -1,16 +1,49 @@
 /**
- * Builds the page: one HTML file, one script, one style sheet, the engine's worker and wasm, and `sw.js` beside them.
+ * Builds the page: one HTML file, its script and style sheet, the npm package as it is published, and `sw.js`.
  *
+ * The package is copied and not bundled: it finds its workers and wasm flavours beside itself, whichever there are.
  * `--mode fake` swaps the engine for `test/fake-engine.ts`, so that every state of the page can be looked at and tested
  * without a model; a production build cannot contain it.
  */
 
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { createRequire } from "node:module";
+import { dirname, resolve } from "node:path";
 import { defineConfig, type Plugin } from "vite";
 
 const here = import.meta.dirname;
+
+/** Puts the package's files under a name that changes with them, and makes the page import them from there. */
+function engine(): Plugin {
+  const root = dirname(createRequire(import.meta.url).resolve("ternlight/package.json"));
+  const files = ["dist", "generated"]
+    .flatMap((folder) =>
+      readdirSync(resolve(root, folder), { recursive: true, encoding: "utf8" }).map(
+        (name) => `${folder}/${name}`,
+      ),
+    )
+    .filter((name) => /\.(?:js|wasm)$/.test(name))
+    .sort();
+  const sources = new Map(files.map((name) => [name, readFileSync(resolve(root, name))]));
+  const hash = createHash("sha256");
+  for (const [name, source] of sources) hash.update(name).update(source);
+  const folder = `engine/${hash.digest("hex").slice(0, 8)}`;
+  return {
+    name: "engine",
+    apply: "build",
+    enforce: "pre",
+    resolveId: (source) => (source === "ternlight" ? { id: source, external: true } : null),
+    renderChunk: (code, chunk) =>
+      chunk.imports.includes("ternlight")
+        ? code.replaceAll(/(from\s*|import\s*)(["'`])ternlight\2/g, `$1"../${folder}/dist/index.js"`)
+        : null,
+    generateBundle() {
+      for (const [name, source] of sources)
+        this.emitFile({ type: "asset", fileName: `${folder}/${name}`, source });
+    },
+  };
+}
 
 /** Writes the list of files that make up the page into the service worker. */
 function shell(): Plugin {
@@ -32,11 +65,11 @@ function shell(): Plugin {
         files.push(name);
         hash.update(name).update(readFileSync(resolve(here, "public", name)));
       }
-      const engine = (name: string) => name.endsWith(".wasm");
+      const heavy = (name: string) => name.endsWith(".wasm");
       const list = {
         version: hash.digest("hex").slice(0, 12),
-        files: files.filter((name) => !engine(name)),
-        later: files.filter(engine),
+        files: files.filter((name) => !heavy(name)),
+        later: files.filter(heavy),
       };
       worker.code = worker.code.replaceAll("__SHELL__", JSON.stringify(list));
     },
@@ -45,9 +78,9 @@ function shell(): Plugin {
 
 export default defineConfig(({ mode }) => ({
   base: "./",
-  plugins: [shell()],
+  plugins: [...(mode === "fake" ? [] : [engine()]), shell()],
   resolve: mode === "fake" ? { alias: { ternlight: resolve(here, "test/fake-engine.ts") } } : {},
-  worker: { format: "es" },
+  optimizeDeps: { exclude: ["ternlight"] },
   build: {
     target: "es2022",
     outDir: mode === "fake" ? "test/out/fake" : "dist",

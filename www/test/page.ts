@@ -51,13 +51,13 @@ export { expect };
 export const STORY = /Tell me a short story/;
 
 /** Sends a message and waits for the whole answer. */
-export async function ask(page: Page, text: string): Promise<void> {
+export async function ask(page: Page, text: string, patience?: { timeout: number }): Promise<void> {
   await page.getByRole("textbox", { name: "Message" }).fill(text);
   await page.keyboard.press("Enter");
-  await answered(page);
+  await answered(page, patience);
 }
 
-export async function answered(page: Page): Promise<void> {
-  await expect(page.getByText(/tokens, .* tok\/s/).last()).toBeVisible();
-  await expect(page.getByRole("button", { name: "Stop" })).toHaveCount(0);
+export async function answered(page: Page, patience?: { timeout: number }): Promise<void> {
+  await expect(page.getByRole("button", { name: "Stop" })).toHaveCount(0, patience);
+  await expect(page.locator(".turn").last().getByText(/tokens, .* tok\/s/)).toBeVisible();
 }

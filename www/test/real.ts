@@ -4,7 +4,10 @@ import type { Page } from "@playwright/test";
 import { ask, expect, test } from "./page";
 
 test.use({ serviceWorkers: "allow" });
-test.setTimeout(300_000);
+test.setTimeout(600_000);
+
+/** How long a busy machine may take for a load or an answer. */
+const PATIENCE = { timeout: 240_000 };
 
 /** Greedy, so that the answer is the same everywhere. */
 async function greedy(page: Page): Promise<void> {
@@ -21,8 +24,9 @@ test("SmolLM2 is loaded, answers, is pictured and measured, and answers without 
   const page = await open();
   await page.waitForFunction(() => window.crossOriginIsolated);
   await greedy(page);
-  await ask(page, "What is the capital of France?");
+  await ask(page, "What is the capital of France?", PATIENCE);
   await expect(page.locator(".answered .prose")).toContainText("Paris");
+  await page.screenshot({ path: "test/out/screens/real-chat.png" });
 
   await page.getByRole("button", { name: "Show token probabilities" }).click();
   await page.locator("[data-index]", { hasText: "Paris" }).first().hover();
@@ -36,7 +40,7 @@ test("SmolLM2 is loaded, answers, is pictured and measured, and answers without 
 
   await page.getByRole("button", { name: "Bench" }).click();
   await page.getByRole("button", { name: "Measure" }).click();
-  await expect(page.locator(".data tbody tr")).not.toHaveCount(0, { timeout: 120_000 });
+  await expect(page.locator(".data tbody tr")).not.toHaveCount(0, PATIENCE);
   await page.screenshot({ path: "test/out/screens/real-bench.png" });
   await page
     .getByRole("button", { name: "Stop" })
@@ -45,8 +49,8 @@ test("SmolLM2 is loaded, answers, is pictured and measured, and answers without 
 
   await context.setOffline(true);
   await page.goto("./");
-  await expect(page.locator(".lamp")).toHaveAttribute("data-state", "ready", { timeout: 60_000 });
-  await ask(page, "What is the capital of France?");
+  await expect(page.locator(".lamp")).toHaveAttribute("data-state", "ready", PATIENCE);
+  await ask(page, "What is the capital of France?", PATIENCE);
   await expect(page.locator(".answered .prose")).toContainText("Paris");
   await page.screenshot({ path: "test/out/screens/real-offline.png" });
 });

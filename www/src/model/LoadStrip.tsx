@@ -18,7 +18,7 @@ const PHASES: Record<Progress["phase"], string> = {
 
 /** `onRetry` says what trying again means here, when it is more than loading. */
 export function LoadStrip({ onRetry = retryLoad }: { onRetry?: () => void }) {
-  const { state, name, progress, trouble } = model.value;
+  const { state, name, size, progress, trouble } = model.value;
   if (state === "failed" && trouble) {
     return (
       <div class="loading failed">
@@ -33,9 +33,10 @@ export function LoadStrip({ onRetry = retryLoad }: { onRetry?: () => void }) {
   if (state !== "loading") return null;
   const phase = progress?.phase ?? "resolve";
   const done = progress?.loaded ?? 0;
-  const total = progress?.total ?? null;
+  // Some servers do not say how long a file is; for an offered one the page knows.
+  const total = progress?.total ?? size;
   const rate = progress?.rate ?? 0;
-  const left = progress?.secondsLeft ?? null;
+  const left = progress?.secondsLeft ?? (total && rate > 0 ? (total - done) / rate : null);
   const part = total ? Math.min(done / total, 1) : null;
   return (
     <section class="loading" aria-label="Loading the model">
