@@ -58,7 +58,7 @@ fn prompts_become_the_tokens_of_llama_cpp() {
     }
     let cases = json("tests/data/tokenizers/smollm2/cases.json");
     let cases = cases["cases"].as_array().unwrap();
-    assert!(cases.len() > 50);
+    assert!(cases.len() > 45, "{}", cases.len());
     for case in cases {
         let text = case["text"].as_str().unwrap();
         assert_eq!(tokenizer.encode(text, true).unwrap(), ids(&case["ids"]), "{text:?}");
