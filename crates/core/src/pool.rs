@@ -163,6 +163,7 @@ pub fn chunks<T: Send>(pool: &dyn Pool, data: &mut [T], len: usize, f: &(dyn Fn(
 ///
 /// # Panics
 /// If `len` is 0.
+#[allow(clippy::type_complexity, reason = "a name for the function would say no more")]
 pub fn chunks_with<T: Send, S: Send>(
     pool: &dyn Pool,
     data: &mut [T],

@@ -204,7 +204,7 @@ impl Encoding {
             bail!(UnsupportedFormat, "integers and doubles are not weights");
         }
         let (block_cols, block_bytes) = self.block();
-        if cols % block_cols as u64 != 0 {
+        if !cols.is_multiple_of(block_cols as u64) {
             bail!(Shape, "{} needs a multiple of {block_cols} columns, got {cols}", self.name());
         }
         match (cols / block_cols as u64).checked_mul(block_bytes as u64) {

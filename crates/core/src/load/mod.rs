@@ -75,6 +75,7 @@ struct File {
     stage: Stage,
 }
 
+#[allow(clippy::large_enum_variant, reason = "one lives at a time")]
 enum Stage {
     /// Collecting the header; `need` bytes are wanted before it is worth looking again.
     Header { bytes: Vec<u8>, need: u64 },

@@ -72,10 +72,10 @@ fn check(spec: &Spec) -> Result<()> {
     if !dims.is_multiple_of(2) || dims == 0 || dims > spec.head_dim {
         bail!(Shape, "cannot rotate {dims} of {} head elements", spec.head_dim);
     }
-    if !(spec.norm_eps > 0.0 && spec.norm_eps < 1.0)
-        || !(spec.rope.theta > 0.0 && spec.rope.theta.is_finite())
-    {
-        bail!(BadHeader, "norm epsilon {} or rope theta {}", spec.norm_eps, spec.rope.theta);
+    let (eps, theta) = (spec.norm_eps, spec.rope.theta);
+    let sound = eps > 0.0 && eps < 1.0 && theta > 0.0 && theta.is_finite();
+    if !sound {
+        bail!(BadHeader, "norm epsilon {eps} or rope theta {theta}");
     }
     Ok(())
 }
