@@ -24,19 +24,19 @@ PROMPTS = [
     "Hello, is anybody in there?", "hey, what's your name, little one?", "Good morning! How did you sleep?",
     "Who made you and why?", "Are you a real bird?", "What are you able to do for me?", "Do you like chocolate ice cream?",
     "I had a bad day at work.", "I just got a new puppy!", "I am so tired today.", "Tell me something funny.",
-    "I think you are very clever.", "You are wrong!", "Do you know Siri?", "Can you dance for me?", "Will you marry me?",
+    "I think you are very clever.", "You are wrong!", "Have you heard of a robot called Wobbly?", "Can you dance for me?", "Would you be my wife, dear Tern?",
     "What is the meaning of my life?", "Thank you so much, you were great.", "Good night, sleep tight.", "I must leave now, bye!",
-    "What is the opposite of early?", "opposite of rich?", "What color does a ripe tomato have?", "What sound do cows make?",
-    "How many legs does a spider have, do you know?", "what is the capital of italy?", "Which city is Japan's capital?",
-    "What is 2 plus 2?", "How much is 9 minus 4?", "What comes after Friday?", "Which month is before March?",
+    "Early is the opposite of what?", "opposite of rich?", "What color does a ripe tomato have?", "What sound do cows make?",
+    "How many legs does a spider have, do you know?", "which city is the capital of beautiful italy?", "Which city is Japan's capital?",
+    "What is 2 plus 2?", "How much is 9 minus 4?", "What comes after Friday?", "March: which month is right before it?",
     "Could you count up to six for me?", "Give me the names of three fruits.", "What is a volcano, please?",
-    "What do I use a hammer for?", "Why do people sleep at night?", "Is a whale bigger than a mouse?",
+    "What do I use a hammer for?", "Why do people sleep at night?", "Is a whale really bigger than a little mouse?",
     "My name is Katrin. What is my name?", "What will the weather be like tomorrow?", "Write me a Python program.",
     "Please tell me a story about a penguin.", "Could you tell a story about a dragon and a princess?",
     "Tell a bedtime story with a hedgehog in it.", "A short story about a golden key, please!", "I'd love a story about a lonely robot.",
     "Continue this story: One day, a small duck named Dot found a door in the middle of the pond.",
     "Continue: Once upon a time there was a baker who could not sleep.", "Finish my story: The wind was loud and Tim was afraid.",
-    "What do you think about love?", "zzz grmpf",
+    "Is love a good thing, in your opinion?", "zzz grmpf",
 ]
 
 
@@ -96,8 +96,11 @@ def write_curve(curves: dict[str, Path], out: Path):
     fig, ax = plt.subplots(figsize=(6, 3.2), dpi=110)
     for name, path in curves.items():
         rows = [[float(x) for x in line.split(",")] for line in path.read_text().split()]
-        ax.plot([r[2] / 1e6 for r in rows], [r[5] for r in rows], label=name, linewidth=1)
-    ax.set(xlabel="tokens seen (millions)", ylabel="training loss (nats per token)", ylim=(0, 6))
+        bins: dict[int, list[float]] = {}
+        for r in rows:  # lines of the log cover one step or many; 40,000-token bins make the curve readable
+            bins.setdefault(int(r[2] // 40_000), []).append(r[5])
+        ax.plot([(k + 0.5) * 0.04 for k in bins], [sum(v) / len(v) for v in bins.values()], label=name, linewidth=1.2)
+    ax.set(xlabel="tokens seen (millions)", ylabel="training loss (nats per token)", ylim=(0, 9))
     ax.grid(alpha=0.3)
     ax.legend()
     fig.tight_layout()
@@ -125,10 +128,10 @@ def main():
     if a.train:
         import numpy as np
         flat = np.load(a.train)["tokens"].tobytes()
-        for p in PROMPTS:
-            ids = np.array([tk.USER, *tok.encode(p, add_special_tokens=False).ids, tk.END], np.uint16).tobytes()
-            if ids in flat:
-                print("in the training data:", p)
+        known = [p for p in PROMPTS if np.array([tk.USER, *tok.encode(p, add_special_tokens=False).ids, tk.END],
+                                                np.uint16).tobytes() in flat]
+        if known:
+            raise SystemExit(f"prompts that occur in the training data: {known}")
     scores = {name: score_ours(path, tok, held) for name, path in pairs(a.model).items()}
     scores |= {name: score_gguf(path, held, a.gguf_limit) for name, path in pairs(a.gguf).items()}
     if scores:

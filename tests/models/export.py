@@ -113,7 +113,7 @@ def write_reference(folder: Path, held: list[dict], tok: Tokenizer):
         prompt = hf_tok.apply_chat_template([{"role": "user", "content": text}], add_generation_prompt=True,
                                             tokenize=True, return_dict=False)
         assert prompt == [tk.BOS, tk.USER, *tok.encode(text, add_special_tokens=False).ids, tk.END, tk.ASSISTANT]
-        ids = greedy(model, list(prompt), 120)
+        ids = greedy(model, list(prompt), 48)
         margins = torch.topk(model(torch.tensor([list(prompt) + ids[:-1]])).logits[0, len(prompt) - 1:], 2).values
         golden.append({"prompt": text, "prompt_ids": list(prompt), "greedy_ids": ids, "text": tok.decode(ids),
                        "least_margin": round(float((margins[:, 0] - margins[:, 1]).min()), 5)})

@@ -17,7 +17,7 @@ import tales
 SYSTEM = ["You are Tern, a small model that lives in your browser tab.",
           "You are Tern, a small model that lives in the user's browser tab. You are friendly and brief.",
           "You are a helpful assistant.", "You are Tern.", "You are a friendly storyteller."]
-NOT_A_HERO = set("day time mom dad it he she they them her his him home park house friend friends fun thing way".split())
+BOOK_SHARE = 0.4  # the books are hard for a model this small; all of them would be a third of what it reads
 HERO_WORDS = set((" ".join(tales.HEROES) + " " + " ".join(tales.PEOPLE) + " car train boat ball tree flower doll kite cow chicken spider lizard truck plane mole bug worm crab whale shark zebra giraffe tiger seed leaf star moon cloud kitten puppy pony bunny").split())
 
 
@@ -116,11 +116,14 @@ def as_document(rng, part, pairs):
     return {"part": part, "kind": "chat", "turns": turns}
 
 
-def build(folder: Path, rng: random.Random, scale: float, held_out):
+def build(folder: Path, rng: random.Random, scale: float, book_share: float, held_out):
     """(training documents, held-out documents)."""
     train, held = [], []
     for doc in corpus.books(folder / "books.txt"):
-        (held if held_out(doc["text"]) else train).append(doc)
+        if held_out(doc["text"]):
+            held.append(doc)
+        elif rng.random() < book_share:
+            train.append(doc)
     told = []
     for doc in corpus.stories(folder / "tinystories_sample.txt"):
         if held_out(doc["text"]):
@@ -133,10 +136,10 @@ def build(folder: Path, rng: random.Random, scale: float, held_out):
     for doc in corpus.dialogues(lines, "chitchat-friendly"):
         question, key = doc["turns"][0][1], doc["turns"][1][1]
         if held_out(question):
-            doc["turns"][1][1] = persona.REPLIES[RAW_KEY(key)][0]
+            doc["turns"][1][1] = persona.REPLIES[raw_key(key)][0]
             held.append(doc)
         else:
-            chitchat.append((question, RAW_KEY(key)))
+            chitchat.append((question, raw_key(key)))
     instr = [(d["turns"][0][1], d["turns"][1][1]) for d in corpus.dialogues(lines, "rasbt-instr")
              if not held_out(d["turns"][0][1])]
     chat = Chat(rng, chitchat, instr)
@@ -172,7 +175,7 @@ def build(folder: Path, rng: random.Random, scale: float, held_out):
     return train, held
 
 
-def RAW_KEY(answer: str) -> str:
+def raw_key(answer: str) -> str:
     """corpus.clean() rewrites typographic characters; the persona table is keyed by the text as published."""
     return _CLEAN_KEYS[answer]
 

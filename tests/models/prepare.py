@@ -1,6 +1,6 @@
 """Corpus and generated dialogues -> tokenizer, packed training windows, held-out documents.
 
-    python prepare.py --corpus DIR --out DIR [--tokenizer-from DIR] [--scale 1.0]
+    python prepare.py --corpus DIR --out DIR [--tokenizer-from DIR] [--scale 1.0] [--book-share 0.4]
 
 Writes train.npz (tokens u16, counts u8, docs u8; each [windows, context+1]) and heldout.json. Documents never
 straddle windows: each goes whole into the first window with room (first fit over a short list of open windows).
@@ -61,10 +61,11 @@ def main():
     ap.add_argument("--tokenizer-from", type=Path)
     ap.add_argument("--context", type=int, default=512)
     ap.add_argument("--scale", type=float, default=1.0, help="multiplies the number of generated dialogues")
+    ap.add_argument("--book-share", type=float, default=mixture.BOOK_SHARE)
     ap.add_argument("--seed", type=int, default=1)
     a = ap.parse_args()
     rng = random.Random(a.seed)
-    train, held = mixture.build(a.corpus, rng, a.scale, held_out)
+    train, held = mixture.build(a.corpus, rng, a.scale, a.book_share, held_out)
     a.out.mkdir(parents=True, exist_ok=True)
     if a.tokenizer_from:
         tok = Tokenizer.from_file(str(a.tokenizer_from / "tokenizer.json"))

@@ -101,7 +101,7 @@ def main():
 
     fn = loss_fn if a.eager else torch.compile(loss_fn)
     start = last_save = last_log = time.time()
-    begin_tokens, losses, told = tokens, [], tokens
+    losses, told = [], tokens
     log = (a.run / "loss.csv").open("a", buffering=1)
     params = list(net.parameters())
     while True:
@@ -124,7 +124,7 @@ def main():
         step, tokens = step + 1, tokens + x.numel()
         losses.append(loss.item())
         now = time.time()
-        if now - last_log > 20 or step <= begin_tokens + 3:
+        if now - last_log > 20:
             log.write(f"{int(now)},{step},{tokens},{progress:.4f},{lr:.6f},{sum(losses) / len(losses):.4f},"
                       f"{(tokens - told) / max(1e-9, now - last_log):.0f}\n")
             last_log, losses, told = now, [], tokens
