@@ -23,6 +23,8 @@ pub const IO: &str = "io";
 pub const BUSY: &str = "busy";
 /// The server or the connection to it failed.
 pub const NETWORK: &str = "network";
+/// The server has no such file.
+pub const NOT_FOUND: &str = "not-found";
 /// Arguments that exclude each other, or make no sense together.
 pub const USAGE: &str = "usage";
 

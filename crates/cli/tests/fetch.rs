@@ -165,7 +165,7 @@ fn client_errors_are_final() {
     let cache = TempDir::new().unwrap();
     let server = Server::start(content(14, "\"v1\""), &[Step::Status(404), Step::Status(403)]);
     let url = format!("{}/m.gguf", server.url);
-    assert!(fails(ternlight(cache.path()).args(["fetch", &url]), "network", 1).contains("404"));
+    fails(ternlight(cache.path()).args(["fetch", &url]), "not-found", 1);
     assert!(fails(ternlight(cache.path()).args(["fetch", &url]), "network", 1).contains("403"));
     assert_eq!(server.requests().len(), 2);
 }
@@ -195,6 +195,25 @@ fn hugging_face_references_redirect_and_are_verified() {
     let hub = Server::start(content(0, "\"x\""), &steps);
     let args = ["fetch", "hf:owner/repo/other.gguf", "--hf-endpoint", &hub.url];
     fails(ternlight(cache.path()).args(args), "checksum", 1);
+}
+
+#[test]
+fn split_models_and_folders_come_whole() {
+    let cache = TempDir::new().unwrap();
+    let hub = Server::start(content(17, "\"v1\""), &[]);
+    let args = ["fetch", "--json", "--hf-endpoint", &hub.url];
+    let split = json(ternlight(cache.path()).args(args).arg("hf:o/r/m-00002-of-00003.gguf"));
+    assert_eq!(split["bytes"], 3 * LEN);
+    let folder = cache.path().join("hf/o/r/main");
+    assert!(folder.join("m-00001-of-00003.gguf").is_file() && folder.join("m-00003-of-00003.gguf").is_file());
+    // A folder: four optional texts are missing, so is the index; weights and configuration are there.
+    let missing = [(); 5].map(|()| [Step::Status(404), Step::Status(404)]).concat();
+    let hub = Server::start(content(18, "\"v1\""), &missing);
+    let args = ["fetch", "--json", "--hf-endpoint", &hub.url, "hf:o/whole"];
+    let whole = json(ternlight(cache.path()).args(args));
+    assert_eq!(whole["bytes"], 2 * LEN);
+    let folder = cache.path().join("hf/o/whole/main");
+    assert!(folder.join("config.json").is_file() && folder.join("model.safetensors").is_file());
 }
 
 #[cfg(target_os = "linux")]

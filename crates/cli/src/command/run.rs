@@ -8,7 +8,7 @@ use ternlight_engine::{ChatOptions, Engine, GenerateOptions, Message, Prompt};
 
 use crate::{
     Result,
-    console::{Console, DIM},
+    console::Console,
     failure::{Failure, USAGE},
     generate::{self, ContextOptions, SampleArgs},
     machine,
@@ -116,8 +116,8 @@ impl Run {
             if !answer.text.ends_with('\n') {
                 println!();
             }
-            let loaded = format!("{DIM}loaded in {:.2} s{DIM:#} ", load_ms / 1e3);
-            console.remark(format_args!("{loaded}{DIM}{}", generate::remark(summary)));
+            let words = format!("[loaded in {:.2} s] {}", load_ms / 1e3, generate::remark(summary));
+            console.remark(words);
         });
         // After the report: what was generated is worth having.
         if summary.finish_reason.name() == "cancelled" { Err(Failure::interrupted()) } else { Ok(()) }

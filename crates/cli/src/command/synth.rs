@@ -90,6 +90,7 @@ impl Shape {
             theta: 500_000.0,
             norm_eps: 1e-5,
             tied: true,
+            about: Default::default(),
         };
         match self {
             Self::Bitnet2b4t => base,

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     Result,
     console::{self, Console},
-    failure::{Failure, NETWORK, NO_SPACE},
+    failure::{Failure, NETWORK, NO_SPACE, NOT_FOUND},
     interrupt,
 };
 
@@ -184,7 +184,10 @@ impl Download<'_> {
                     || status == StatusCode::REQUEST_TIMEOUT;
                 return match status {
                     _ if again => Ok(Attempt::Broken(failure)),
-                    StatusCode::NOT_FOUND => Err(failure.hint("check the spelling of the reference.")),
+                    StatusCode::NOT_FOUND | StatusCode::GONE => {
+                        let text = format!("{}: the server has no such file", self.url);
+                        Err(Failure::new(NOT_FOUND, text).hint("check the spelling of the reference."))
+                    }
                     StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                         Err(failure
                             .hint("this file is not public: download it in a browser and give its path."))

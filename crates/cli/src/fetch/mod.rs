@@ -14,7 +14,8 @@ use ternlight_core::ErrorKind;
 use crate::{
     Result,
     console::Console,
-    failure::{Failure, IO, NETWORK, USAGE},
+    failure::{Failure, IO, NOT_FOUND, USAGE},
+    model_file,
     place::{Cache, Reference},
 };
 use download::Download;
@@ -59,6 +60,15 @@ pub struct Fetched {
     pub resumed_from: u64,
 }
 
+impl Fetched {
+    /// Counts another file of the same model.
+    fn add(&mut self, one: &Self) {
+        self.bytes += one.bytes;
+        self.cached &= one.cached;
+        self.resumed_from += one.resumed_from;
+    }
+}
+
 /// Fetches what `reference` names, unless it is there already.
 ///
 /// # Errors
@@ -72,8 +82,20 @@ pub fn get(reference: &Reference, cache: &Cache, request: &Request, console: &Co
         }
         Reference::Url(url) => file(url, &place, request, console),
         Reference::Hf { repo, revision, file: name } if !name.is_empty() => {
-            let url = hf_url(&request.hf_endpoint, repo, revision, name);
-            hf_file(&url, &place, request, console)
+            let url = |name: &str| hf_url(&request.hf_endpoint, repo, revision, name);
+            let parts = model_file::parts(Path::new(name));
+            if parts.len() == 1 || request.sha256.is_some() || request.out.is_some() {
+                return hf_file(&url(name), &place, request, console);
+            }
+            // A split model is of no use in part.
+            let mut all = Fetched { path: place, bytes: 0, sha256: None, cached: true, resumed_from: 0 };
+            for part in parts {
+                let file = part.to_string_lossy().into_owned();
+                let url = url(&file);
+                let part = Reference::Hf { repo: repo.clone(), revision: revision.clone(), file };
+                all.add(&hf_file(&url, &cache.place(&part), request, console)?);
+            }
+            Ok(all)
         }
         Reference::Hf { repo, revision, .. } => {
             if request.sha256.is_some() {
@@ -138,14 +160,11 @@ fn folder(
     let request = Request { out: None, ..request.clone() };
     let mut all = Fetched { path: place.to_owned(), bytes: 0, sha256: None, cached: true, resumed_from: 0 };
     let mut add = |name: &str| -> Result<()> {
-        let one = hf_file(&url(name), &place.join(name), &request, console)?;
-        all.bytes += one.bytes;
-        all.cached &= one.cached;
-        all.resumed_from += one.resumed_from;
+        all.add(&hf_file(&url(name), &place.join(name), &request, console)?);
         Ok(())
     };
     let optional = |result: Result<()>| match result {
-        Err(failure) if failure.code() == NETWORK && failure.message().contains("404") => Ok(false),
+        Err(failure) if failure.code() == NOT_FOUND => Ok(false),
         Err(failure) => Err(failure),
         Ok(()) => Ok(true),
     };

@@ -45,6 +45,31 @@ pub struct Config {
     pub norm_eps: f32,
     /// The head is the embedding.
     pub tied: bool,
+    /// `general.*` keys of the source (licence, authors, suggested sampling), kept as they are.
+    pub about: Meta,
+}
+
+/// Suggested sampling: its GGUF key and its name in a `generation_config.json`.
+const SAMPLING: [(&str, &str); 5] = [
+    ("general.sampling.temp", "temperature"),
+    ("general.sampling.top_k", "top_k"),
+    ("general.sampling.top_p", "top_p"),
+    ("general.sampling.min_p", "min_p"),
+    ("general.sampling.penalty_repeat", "repetition_penalty"),
+];
+
+/// What a flattened `generation_config.json` suggests, as GGUF keys.
+pub fn sampling_keys(generation: &Meta) -> Meta {
+    let mut keys = Meta::default();
+    for (gguf, hf) in SAMPLING {
+        if let Some(value) = generation.get(hf) {
+            keys.0.insert(gguf.to_owned(), value.clone());
+        }
+    }
+    if generation.get("do_sample") == Some(&Value::Bool(false)) {
+        keys.0.insert(SAMPLING[0].0.to_owned(), Value::Float(0.0));
+    }
+    keys
 }
 
 impl Config {
@@ -61,7 +86,7 @@ impl Config {
     /// The GGUF metadata but for the tokenizer.
     pub fn gguf(&self, format: Format) -> Meta {
         let arch = self.gguf_arch(format);
-        let mut meta = Meta::default();
+        let mut meta = self.about.clone();
         let mut put = |key: String, value| meta.0.insert(key, value);
         let int = |n: usize| Value::Int(n as i64);
         let float = |x: f32| Value::Float(x.into());
@@ -97,12 +122,32 @@ impl Config {
     }
 }
 
+/// The `generation_config.json`: what ends an answer, and the sampling that the authors suggest.
+pub fn generation_config(config: &Config, bos: Option<u32>, ends: &[u32]) -> serde_json::Value {
+    let mut json = json!({ "bos_token_id": bos, "eos_token_id": ends });
+    for (gguf, hf) in SAMPLING {
+        match config.about.get(gguf) {
+            Some(Value::Float(x)) => json[hf] = json!(short(*x as f32)),
+            Some(Value::Int(n)) => json[hf] = json!(n),
+            _ => continue,
+        }
+        json["do_sample"] = json!(true);
+    }
+    if json["temperature"] == json!(0.0) {
+        json["do_sample"] = json!(false);
+    }
+    json
+}
+
+/// serde_json widens f32 to digits nobody wrote; the shortest decimal form is what people expect.
+fn short(x: f32) -> f64 {
+    x.to_string().parse().expect("floats print as numbers")
+}
+
 /// The HF `config.json` of the packed form.
 pub fn hf_config(config: &Config, bos: Option<u32>, eos: Option<u32>) -> serde_json::Value {
     let (architecture, model_type) =
         if config.sub_norms { ("BitNetForCausalLM", "bitnet") } else { ("LlamaForCausalLM", "llama") };
-    // serde_json widens f32 to digits nobody wrote; the shortest decimal form is what people expect.
-    let short = |x: f32| x.to_string().parse::<f64>().expect("floats print as numbers");
     json!({
         "architectures": [architecture],
         "model_type": model_type,

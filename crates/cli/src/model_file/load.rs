@@ -24,7 +24,7 @@ const MAX_HEADER: u64 = 256 << 20;
 /// `io`, `source` when a folder holds no weights.
 pub fn files(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
-        return Ok(split_siblings(path));
+        return Ok(parts(path));
     }
     let entries = fs::read_dir(path).map_err(|e| Failure::io(path, &e))?;
     let weights = |file: &PathBuf| file.extension().is_some_and(|e| e == "safetensors");
@@ -40,8 +40,8 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// `name-00001-of-00003.gguf` → all three.
-fn split_siblings(path: &Path) -> Vec<PathBuf> {
+/// The parts of a split GGUF by any one's name (`name-00001-of-00003.gguf` → all three), or just `path`.
+pub fn parts(path: &Path) -> Vec<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let split = || {
         let stem = name.strip_suffix(".gguf")?;

@@ -12,7 +12,7 @@ mod vocabulary;
 mod write;
 
 pub use describe::{Activation, Config, hf_config};
-pub use load::{config, files, header, load};
+pub use load::{config, files, header, load, parts};
 pub use read::Source;
 pub use vocabulary::Vocabulary;
 pub use write::{stream_gguf, write};

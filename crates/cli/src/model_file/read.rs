@@ -7,6 +7,7 @@ use std::path::Path;
 
 use ternlight_core::{
     ErrorKind,
+    container::{self, Meta},
     format::{Encoding, Form, FormRow, pack_bf16, unpack},
     load::LoadOptions,
     matrix::Matrix,
@@ -16,7 +17,7 @@ use ternlight_core::{
     },
 };
 
-use super::{Activation, Config, Format, Item, Rows, Tensor, Vocabulary, load};
+use super::{Activation, Config, Format, Item, Rows, Tensor, Vocabulary, describe::sampling_keys, load};
 use crate::{Result, console::Console, failure::Failure};
 
 /// A model in memory, to be written in another format.
@@ -38,6 +39,19 @@ enum Order {
     ToInterleaved,
     /// The reverse.
     ToHalves,
+}
+
+/// What the source says about itself besides its shape.
+fn about(path: &Path, meta: &Meta) -> Result<Meta> {
+    let generation = path.join("generation_config.json");
+    if generation.is_file() {
+        let text = std::fs::read_to_string(&generation).map_err(|e| Failure::io(&generation, &e))?;
+        return Ok(sampling_keys(&container::config(&text)?));
+    }
+    let mut about = meta.clone();
+    // Alignment is the writer's own; the rest of `general` is set anew where it must be.
+    about.0.retain(|key, _| key.starts_with("general.") && key != "general.alignment");
+    Ok(about)
 }
 
 fn unsupported(what: impl Into<String>) -> Failure {
@@ -103,6 +117,7 @@ impl Source {
             theta: spec.rope.theta,
             norm_eps: spec.norm_eps,
             tied: model.head.is_none(),
+            about: about(path, &model.meta)?,
         };
         let target = match config.gguf_arch(format) {
             "llama" if format != Format::HfPacked => RopeStyle::Interleaved,

@@ -124,7 +124,24 @@ impl Vocabulary {
         let config = if config.is_file() { json(&config)? } else { Json::Null };
         let template = path.with_file_name("chat_template.jinja");
         let template = if template.is_file() { Some(text(&template)?) } else { None };
-        Self::from_json(&json(path)?, &config, template).map_err(|failure| failure.within(path.display()))
+        let mut vocabulary = Self::from_json(&json(path)?, &config, template)
+            .map_err(|failure| failure.within(path.display()))?;
+        // Models that end an answer in several ways list the ids there.
+        let generation = path.with_file_name("generation_config.json");
+        if generation.is_file() {
+            let ends = &json(&generation)?["eos_token_id"];
+            let id = |value: &Json| {
+                value.as_u64().map(|id| id as u32).filter(|id| (*id as usize) < vocabulary.len())
+            };
+            let ids: Vec<u32> = match ends.as_array() {
+                Some(list) => list.iter().filter_map(id).collect(),
+                None => id(ends).into_iter().collect(),
+            };
+            vocabulary.eos = vocabulary.eos.or(ids.first().copied());
+            let other = ids.into_iter().find(|id| Some(*id) != vocabulary.eos);
+            vocabulary.eot = other.or(vocabulary.eot);
+        }
+        Ok(vocabulary)
     }
 
     fn from_json(json: &Json, config: &Json, template: Option<String>) -> Result<Self> {
@@ -348,10 +365,9 @@ impl Vocabulary {
         config
     }
 
-    /// The `generation_config.json`: what ends an answer.
-    pub fn generation_config(&self) -> Json {
-        let ends: Vec<u32> = self.eos.into_iter().chain(self.eot).collect();
-        json!({ "bos_token_id": self.bos, "eos_token_id": ends, "do_sample": true, "temperature": 0.6, "top_p": 0.9 })
+    /// The tokens that end an answer.
+    pub fn ends(&self) -> Vec<u32> {
+        self.eos.into_iter().chain(self.eot).collect()
     }
 }
 

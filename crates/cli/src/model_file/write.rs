@@ -14,7 +14,7 @@ use ternlight_core::{
     format::{Encoding, FormRow, pack_bf16, pack_f16, pack_f32, pack_hf, pack_i2_s_tail, pack_row, unpack},
 };
 
-use super::{Config, Format, Item, Rows, Tensor, Vocabulary, hf_config};
+use super::{Config, Format, Item, Rows, Tensor, Vocabulary, describe::generation_config, hf_config};
 use crate::{Result, console::Console, failure::Failure, interrupt};
 
 /// Writes the model to `path`: a file for GGUF formats, a folder for [`Format::HfPacked`]. Returns its bytes.
@@ -55,7 +55,7 @@ pub fn write(
             None => console.remark("tokenizer.json is not written: its pre-tokeniser has no known pattern"),
         }
         json("tokenizer_config.json", &vocabulary.tokenizer_config())?;
-        json("generation_config.json", &vocabulary.generation_config())?;
+        json("generation_config.json", &generation_config(config, vocabulary.bos, &vocabulary.ends()))?;
     }
     let (bos, eos) = vocabulary.map_or((None, None), |v| (v.bos, v.eos));
     json("config.json", &hf_config(config, bos, eos))?;
