@@ -116,6 +116,7 @@ function tensors(ternary: boolean): TensorSummary[] {
       cols,
       encoding: is ? "I2_S" : weights ? "Q4_1" : rows > 1 ? "Q8_0" : "F32",
       form: is ? "ternary" : weights ? "q4" : rows > 1 ? "q8" : "f32",
+      kernel: is ? "ternary/simd128" : weights ? "q4/simd128" : rows > 1 ? "q8/simd128" : "",
       bytes: is ? size / 4 + rows * 4 : weights ? size * 0.75 : rows > 1 ? size * 1.25 : size * 4,
       counts: is ? [minus, zero, size - zero - minus] : null,
     };
@@ -158,11 +159,15 @@ function information(): ModelInfo {
     fileBytes: ternary ? 11_000_000 : 98_362_432,
     packedBytes,
     kernels: ternary ? ["ternary/simd128", "q8/simd128"] : ["q4/simd128", "q8/simd128"],
+    headDim: 64,
+    bytesPerToken: packedBytes,
+    kv: "f16",
+    tokenizer: true,
     threads: 1,
     tensors: all,
     chat: true,
     license: "apache-2.0",
-    sampling: { temperature: null, topK: null, topP: null, repetitionPenalty: null },
+    sampling: { temperature: null, topK: null, topP: null, minP: null, repetitionPenalty: null },
   };
 }
 

@@ -59,5 +59,10 @@ export async function ask(page: Page, text: string, patience?: { timeout: number
 
 export async function answered(page: Page, patience?: { timeout: number }): Promise<void> {
   await expect(page.getByRole("button", { name: "Stop" })).toHaveCount(0, patience);
-  await expect(page.locator(".turn").last().getByText(/tokens, .* tok\/s/)).toBeVisible();
+  await expect(
+    page
+      .locator(".turn")
+      .last()
+      .getByText(/tokens, .* tok\/s/),
+  ).toBeVisible();
 }

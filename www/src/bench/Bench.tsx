@@ -29,7 +29,7 @@ async function run(): Promise<void> {
     kernels: info.kernels,
     threads: info.threads,
     isolated: window.crossOriginIsolated,
-    bytesPerToken: info.packedBytes,
+    bytesPerToken: info.bytesPerToken,
     readings: [],
   };
   try {

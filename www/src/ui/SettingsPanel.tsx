@@ -86,13 +86,13 @@ function Whole({
 }
 
 /** Takes over what a model's authors suggest; where they say nothing, that sampler is off. */
-function adopt({ temperature, topK, topP, repetitionPenalty }: Sampling): void {
+function adopt({ temperature, topK, topP, minP, repetitionPenalty }: Sampling): void {
   settings.value = {
     ...settings.value,
     temperature: temperature ?? 1,
     topK: topK ?? 0,
     topP: topP ?? 1,
-    minP: 0,
+    minP: minP ?? 0,
     repetitionPenalty: repetitionPenalty ?? 1,
   };
 }
