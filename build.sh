@@ -270,6 +270,12 @@ test_lint() {
     cargo fmt --all --check
     cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
     cargo clippy --quiet --locked -p ternlight-core --no-default-features -- -D warnings
+    # What is compiled for other machines only.
+    cargo clippy --quiet --locked -p ternlight-core --target aarch64-unknown-linux-gnu -- -D warnings
+    (
+        rust_flags relaxed
+        cargo clippy --quiet --locked -p ternlight-wasm --target wasm32-unknown-unknown --target-dir "$CARGO_TARGET_DIR/lint-relaxed" -- -D warnings
+    )
 }
 
 # The dev profile is optimised; overflow checks and debug assertions stay on.

@@ -432,6 +432,7 @@ fn finite(logprob: f32) -> f32 {
 }
 
 /// `"bad-magic" | "truncated" | …` from [`ErrorKind::ALL`], put together by the compiler.
+#[allow(dead_code, reason = "the section that holds it is made by a macro")]
 const CODES: &str = {
     const PARTS: (usize, [u8; 2048]) = {
         let head = b"/** Stable codes of the engine's errors. */\nexport type EngineErrorCode =";
