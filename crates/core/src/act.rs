@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use crate::{
     Result,
     format::Form,
-    kernel::{Buffer, Plain},
+    kernel::{Buffer, Plain, vectorised},
 };
 
 /// Columns are padded to a multiple of this: the widest step of any kernel.
@@ -76,6 +76,7 @@ impl Token8 {
         self.sums[t]
     }
 
+    #[inline(always)]
     fn fill(&mut self, n: usize, cols: usize, x: &[f32]) -> Result<()> {
         self.stride = cols.next_multiple_of(ALIGN);
         self.codes.resize(n * self.stride)?;
@@ -145,6 +146,7 @@ impl Block32 {
         }
     }
 
+    #[inline(always)]
     fn fill(&mut self, n: usize, cols: usize, x: &[f32]) -> Result<()> {
         self.stride = cols.next_multiple_of(ALIGN);
         self.codes.resize(n * self.stride)?;
@@ -152,15 +154,17 @@ impl Block32 {
         self.sums16.resize(n * self.stride / 16)?;
         self.sums32.resize(n * self.stride / 32)?;
         for (t, x) in x.chunks_exact(cols).enumerate() {
-            let row = t * self.stride..(t + 1) * self.stride;
-            let blocks = row.start / 32..row.end / 32;
-            let codes = &mut self.codes[row];
-            for (i, codes) in blocks.clone().zip(codes.chunks_exact_mut(32)) {
-                let start = ((i - blocks.start) * 32).min(cols);
-                let x = &x[start..(start + 32).min(cols)];
+            let (whole, rest) = x.as_chunks::<32>();
+            let mut last = [0.0; 32];
+            last[..rest.len()].copy_from_slice(rest);
+            let padding = core::iter::once(&last).chain(core::iter::once(&[0.0; 32]));
+            let blocks = t * self.stride / 32..(t + 1) * self.stride / 32;
+            for (i, x) in blocks.zip(whole.iter().chain(padding)) {
                 let amax = amax(x);
+                let inverse = if amax == 0.0 { 0.0 } else { 127.0 / amax };
                 self.scales[i] = amax / 127.0;
-                let sum = quantise8(x, if amax == 0.0 { 0.0 } else { 127.0 / amax }, codes);
+                let codes = &mut self.codes[32 * i..][..32];
+                let sum = quantise8(x, inverse, codes);
                 let half: i32 = codes[..16].iter().map(|&c| i32::from(c)).sum();
                 self.sums32[i] = sum as f32;
                 self.sums16[2 * i] = half as f32;
@@ -208,6 +212,7 @@ impl Token14 {
         self.scales[t]
     }
 
+    #[inline(always)]
     fn fill(&mut self, n: usize, cols: usize, x: &[f32]) -> Result<()> {
         self.stride = cols.next_multiple_of(ALIGN);
         self.high.resize(n * self.stride)?;
@@ -282,6 +287,13 @@ impl Rows {
         if self.is_ready(input) {
             return Ok(());
         }
+        vectorised(|| self.fill(input))?;
+        self.ready[input as usize] = true;
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn fill(&mut self, input: Input) -> Result<()> {
         match input {
             Input::Token8 => self.token8.fill(self.n, self.cols, &self.x)?,
             Input::Block32 => self.block32.fill(self.n, self.cols, &self.x)?,
@@ -296,7 +308,6 @@ impl Rows {
                 }
             }
         }
-        self.ready[input as usize] = true;
         Ok(())
     }
 
@@ -348,8 +359,9 @@ impl Rows {
 }
 
 /// The largest magnitude; NaN if any value is. (As integers, because that vectorises.)
+#[inline(always)]
 fn amax(x: &[f32]) -> f32 {
-    f32::from_bits(x.iter().map(|x| x.to_bits() & 0x7FFF_FFFF).fold(0, u32::max))
+    f32::from_bits(x.iter().map(|x| (x.to_bits() & 0x7FFF_FFFF) as i32).fold(0, i32::max) as u32)
 }
 
 /// To −limit…limit; NaN becomes −limit (its row's scale is NaN, so the output will be too).
@@ -368,6 +380,7 @@ fn round(x: f32) -> i32 {
 }
 
 /// Copies to 16 bits, where they are kept.
+#[inline(always)]
 fn widen<T: Plain + Into<i16>>(codes: &[T], wide: &mut Buffer<i16>) -> Result<()> {
     if WIDE {
         wide.resize(codes.len())?;
@@ -377,6 +390,7 @@ fn widen<T: Plain + Into<i16>>(codes: &[T], wide: &mut Buffer<i16>) -> Result<()
 }
 
 /// Writes the codes of `x`, zeros the rest of `codes`, and returns the sum of all.
+#[inline(always)]
 fn quantise8(x: &[f32], scale: f32, codes: &mut [i8]) -> i32 {
     let mut sum = 0;
     let (own, rest) = codes.split_at_mut(x.len());

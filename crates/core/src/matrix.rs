@@ -3,7 +3,6 @@
 //! Invariant: `data` is in the layout of `kernel`, so packed bytes can never meet a foreign kernel.
 
 use alloc::vec::Vec;
-use core::ops::Range;
 
 use crate::{
     Result,
@@ -73,28 +72,6 @@ impl Matrix {
         let layout = self.kernel.layout;
         let panel = &mut self.data[r / layout.panel * self.panel_bytes..][..self.panel_bytes];
         (layout.pack)(row, r % layout.panel, panel);
-    }
-
-    /// Packs the rows `range`, which `fill(r, row)` supplies, on all threads of `pool`.
-    ///
-    /// # Errors
-    /// The first error of `fill`, in no particular order; other rows may have been packed.
-    ///
-    /// # Panics
-    /// As [`Matrix::set_row`].
-    pub fn set_rows(
-        &mut self,
-        range: Range<usize>,
-        pool: &dyn Pool,
-        fill: &(dyn Fn(usize, &mut FormRow) -> Result<()> + Sync),
-    ) -> Result<()> {
-        let _ = pool;
-        let mut row = FormRow::default();
-        for r in range {
-            fill(r, &mut row)?;
-            self.set_row(r, &row);
-        }
-        Ok(())
     }
 
     /// Sets the scale of row `r` alone (its codes may come before or after).

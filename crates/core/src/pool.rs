@@ -159,6 +159,9 @@ pub fn chunks<T: Send>(pool: &dyn Pool, data: &mut [T], len: usize, f: &(dyn Fn(
     chunks_with(pool, data, len, none, &|i, chunk, _| f(i, chunk));
 }
 
+/// What a task of [`chunks_with`] does with its number, chunk and scratch.
+pub type ChunkTask<'f, T, S> = dyn Fn(usize, &mut [T], &mut [S]) + Sync + 'f;
+
 /// As [`chunks`], and lends each task its own equal part of `scratch`.
 ///
 /// # Panics
@@ -169,7 +172,7 @@ pub fn chunks_with<T: Send, S: Send>(
     data: &mut [T],
     len: usize,
     scratch: &mut [S],
-    f: &(dyn Fn(usize, &mut [T], &mut [S]) + Sync),
+    f: &ChunkTask<'_, T, S>,
 ) {
     assert!(len > 0);
     let total = data.len();

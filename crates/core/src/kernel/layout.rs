@@ -27,6 +27,7 @@
 
 use alloc::vec::Vec;
 
+use super::vectorised;
 use crate::format::{Form, FormRow};
 
 /// A byte layout of packed weights.
@@ -83,11 +84,22 @@ const fn field_bytes(lane: usize, v: usize, paired: bool) -> (usize, usize) {
 fn pack_fields<const V: usize, const PAIRED: bool>(row: &FormRow, lane: usize, panel: &mut [u8]) {
     let (first, step) = field_bytes(lane, V, PAIRED);
     let shift = lane % 4 * 2;
-    for (codes, group) in row.codes.chunks(V).zip(panel.chunks_exact_mut(2 * V)) {
-        for (&code, byte) in codes.iter().zip(group[first..].iter_mut().step_by(step)) {
-            *byte = *byte & !(3 << shift) | ((code + 1) as u8) << shift;
+    let put = |byte: &mut u8, code: i8| *byte = *byte & !(3 << shift) | ((code + 1) as u8) << shift;
+    vectorised(|| {
+        let (whole, rest) = row.codes.as_chunks::<V>();
+        let mut groups = panel.chunks_exact_mut(2 * V);
+        for (codes, group) in whole.iter().zip(&mut groups) {
+            if PAIRED {
+                (0..V).for_each(|k| put(&mut group[first + 2 * k], codes[k]));
+            } else if let Some(bytes) = group[first..].first_chunk_mut::<V>() {
+                (0..V).for_each(|k| put(&mut bytes[k], codes[k]));
+            }
         }
-    }
+        if let Some(group) = groups.next() {
+            let bytes = group[first..].iter_mut().step_by(step);
+            bytes.zip(rest).for_each(|(byte, &code)| put(byte, code));
+        }
+    });
 }
 
 fn unpack_fields<const V: usize, const PAIRED: bool>(panel: &[u8], lane: usize, out: &mut [f32]) {

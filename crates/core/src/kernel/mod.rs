@@ -135,6 +135,16 @@ pub fn select(form: Form, choice: &str) -> Result<&'static Kernel> {
     Ok(kernel)
 }
 
+/// Calls `f`, compiled for the widest vectors of this CPU that the compiler may use on its own: what is
+/// inlined into `f` gets them. The bits are the same, since nothing is reordered or contracted.
+#[inline(always)]
+pub fn vectorised<R>(f: impl FnOnce() -> R) -> R {
+    #[cfg(target_arch = "x86_64")]
+    return x86_64::vectorised(f);
+    #[cfg(not(target_arch = "x86_64"))]
+    f()
+}
+
 /// Slices of the `T` tokens from `t`. (Closures inside a `#[target_feature]` function cannot be inlined
 /// into `core`'s functions; these can.)
 #[inline(always)]

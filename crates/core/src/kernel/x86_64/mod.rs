@@ -15,3 +15,18 @@ macro_rules! has {
     }};
 }
 use has;
+
+/// See [`super::vectorised`].
+#[inline(always)]
+pub fn vectorised<R>(f: impl FnOnce() -> R) -> R {
+    #[target_feature(enable = "avx2")]
+    fn avx2<R>(f: impl FnOnce() -> R) -> R {
+        f()
+    }
+    if has!("avx2") {
+        // SAFETY: the CPU has AVX2.
+        unsafe { avx2(f) }
+    } else {
+        f()
+    }
+}
