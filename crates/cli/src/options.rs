@@ -22,6 +22,7 @@ use crate::{
 #[derive(Args, Clone, Debug)]
 pub struct ModelOptions {
     /// GGUF file, Hugging Face folder, URL, or hf:owner/repo[@revision][/file] (fetched once, then cached)
+    /// [default: TERNLIGHT_MODEL, else Tern, which is part of the program]
     #[arg(long, short, value_name = "PATH|REF")]
     pub model: Option<Reference>,
 
@@ -51,9 +52,12 @@ impl ModelOptions {
     /// The model as a file or folder on this machine; fetches it if that is needed.
     pub fn locate(&self, console: &Console) -> Result<PathBuf> {
         let cache = Cache::new(self.cache.cache_dir.clone())?;
-        match &self.model {
-            None => default_model(&cache),
-            Some(Reference::Path(path)) if !path.exists() => {
+        let reference = match &self.model {
+            None => default_model(&cache)?,
+            Some(reference) => reference.clone(),
+        };
+        match &reference {
+            Reference::Path(path) if !path.exists() => {
                 let failure = Failure::new(IO, format!("{}: no such file or folder", path.display()));
                 let looks_hf = path.components().count() == 2 && path.extension().is_none();
                 let hint = if looks_hf {
@@ -63,8 +67,8 @@ impl ModelOptions {
                 };
                 Err(if hint.is_empty() { failure } else { failure.hint(hint) })
             }
-            Some(Reference::Path(path)) => Ok(path.clone()),
-            Some(reference) => {
+            Reference::Path(path) => Ok(path.clone()),
+            reference => {
                 let request = fetch::Request { sha256: None, ..fetch::Request::new(&self.cache.hf_endpoint) };
                 Ok(fetch::get(reference, &cache, &request, console)?.path)
             }

@@ -8,13 +8,11 @@ use std::{
     str::FromStr,
 };
 
-use sha2::{Digest, Sha256};
-use ternlight_core::ErrorKind;
-
 use crate::{
     Result,
     failure::{Failure, USAGE},
 };
+use sha2::{Digest, Sha256};
 
 /// Names a model or a file of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,11 +117,6 @@ impl Cache {
             }
         }
     }
-
-    /// The folder itself.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
 }
 
 /// The last path segment of a URL, made safe as a file name.
@@ -140,53 +133,43 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// The model that commands use when none is named: the one model in `.cache/models` of this folder or a
-/// folder above it (a checkout after `./build.sh demo`), else the one in the user's cache.
+/// Tern, the small model that is part of the program.
+const TERN: [(&str, &[u8]); 5] = [
+    ("config.json", include_bytes!("../../../tests/models/tern/config.json")),
+    ("generation_config.json", include_bytes!("../../../tests/models/tern/generation_config.json")),
+    ("tokenizer.json", include_bytes!("../../../tests/models/tern/tokenizer.json")),
+    ("tokenizer_config.json", include_bytes!("../../../tests/models/tern/tokenizer_config.json")),
+    ("model.safetensors", include_bytes!("../../../tests/models/tern/model.safetensors")),
+];
+
+/// The model that commands use when none is named: `TERNLIGHT_MODEL`, else the embedded one, which is
+/// unpacked into the cache so that every command can treat it as any other.
 ///
 /// # Errors
-/// `missing-model` when there is none, `usage` when there are several.
-pub fn default_model(cache: &Cache) -> Result<PathBuf> {
-    let here = std::env::current_dir().unwrap_or_default();
-    let checkout =
-        here.ancestors().map(|folder| folder.join(".cache").join("models")).find(|folder| folder.is_dir());
-    for folder in checkout.iter().map(PathBuf::as_path).chain([cache.root()]) {
-        let mut found = Vec::new();
-        models(folder, 5, &mut found);
-        found.sort();
-        match found.as_slice() {
-            [] => {}
-            [only] => return Ok(only.clone()),
-            several => {
-                let names: Vec<_> =
-                    several.iter().map(|path| format!("  --model {}", path.display())).collect();
-                let text = format!("there are several models in {}:\n{}", folder.display(), names.join("\n"));
-                return Err(Failure::new(USAGE, text).hint("name one of them."));
-            }
+/// `usage` for a `TERNLIGHT_MODEL` that is no reference, `io` when the cache cannot be written.
+pub fn default_model(cache: &Cache) -> Result<Reference> {
+    if let Some(text) = std::env::var_os("TERNLIGHT_MODEL").filter(|text| !text.is_empty()) {
+        let parsed = text.to_string_lossy().parse();
+        return parsed.map_err(|error: String| Failure::new(USAGE, error).within("TERNLIGHT_MODEL"));
+    }
+    let folder = cache.root.join("embedded").join("tern");
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |e| Failure::io(&path, &e).hint("give --cache-dir, or --model.")
+    };
+    std::fs::create_dir_all(&folder).map_err(io(&folder))?;
+    for (name, bytes) in TERN {
+        let path = folder.join(name);
+        // Compared whole: an older program's copy may have the same length.
+        if std::fs::read(&path).is_ok_and(|there| there == bytes) {
+            continue;
         }
+        // Another process may be doing the same: each writes its own file, and the last rename wins.
+        let part = folder.join(format!("{name}.{}", std::process::id()));
+        std::fs::write(&part, bytes).map_err(io(&part))?;
+        std::fs::rename(&part, &path).map_err(io(&path))?;
     }
-    Err(Failure::kind(ErrorKind::BadOption, "no model is named, and the cache holds none")
-        .hint("give --model FILE, or get one: ternlight fetch hf:microsoft/bitnet-b1.58-2B-4T-gguf/ggml-model-i2_s.gguf"))
-}
-
-/// Collects GGUF files (of a split one only the first) and HF folders below `folder`.
-fn models(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
-    if folder.join("config.json").is_file() {
-        found.push(folder.to_owned());
-        return;
-    }
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if path.is_dir() && depth > 0 {
-            models(&path, depth - 1, found);
-        } else if path.extension().is_some_and(|e| e == "gguf") {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let later_part = name.contains("-of-") && !name.contains("-00001-of-");
-            if !later_part {
-                found.push(path);
-            }
-        }
-    }
+    Ok(Reference::Path(folder))
 }
 
 #[cfg(test)]

@@ -224,9 +224,9 @@ fn a_full_disk_keeps_what_came_and_says_so() {
     let server = Server::start(file.clone(), &[]);
     let url = format!("{}/m.gguf", server.url);
     // A file-size limit of 1 MiB (1024-byte blocks) is met exactly as a full disk is: by a failing write.
-    let program = assert_cmd::cargo::cargo_bin("ternlight");
-    let script = format!("trap '' XFSZ; ulimit -f 1024; exec {} fetch {url} --json", program.display());
-    let mut limited = assert_cmd::Command::new("bash");
+    let program = common::PROGRAM;
+    let script = format!("trap '' XFSZ; ulimit -f 1024; exec {program} fetch {url} --json");
+    let mut limited = common::Run::new("bash");
     limited.args(["-c", &script]).env("TERNLIGHT_CACHE", cache.path());
     fails(&mut limited, "no-space", 1);
     let result = json(ternlight(cache.path()).args(["fetch", &url, "--json"]));
@@ -245,6 +245,6 @@ fn usage_errors() {
         vec!["fetch", "http://x/y", "--sha256", "xyz"],
         vec!["no-such-command"],
     ] {
-        ternlight(cache.path()).args(&args).assert().code(2);
+        ternlight(cache.path()).args(&args).code(2);
     }
 }

@@ -46,7 +46,7 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    fn run(&self) -> assert_cmd::Command {
+    fn run(&self) -> common::Run {
         ternlight(self.folder.path())
     }
 
@@ -169,7 +169,7 @@ fn the_oracles_convert_without_changing_their_logits() {
             let out = bench.path("logits.safetensors");
             let mut command = bench.run();
             command.args(["logits", "--tokens", tokens, "--model"]).arg(model).arg("--out").arg(&out);
-            command.assert().success();
+            command.success();
             fs::read(out).unwrap()
         };
         let want = logits(&model);
@@ -207,8 +207,7 @@ fn inspect_tells_what_is_there() {
     let bench_report =
         json(bench.run().args(["bench", "--json", "--prompt", "4", "--gen", "2", "--model"]).arg(&model));
     assert_eq!(report["memory"]["weights"], bench_report["packed_bytes"]);
-    let text =
-        bench.run().args(["inspect", "--tensors", "--metadata", "--model"]).arg(&model).output().unwrap();
+    let text = bench.run().args(["inspect", "--tensors", "--metadata", "--model"]).arg(&model).output();
     let text = String::from_utf8(text.stdout).unwrap();
     assert!(text.contains("blk.1.ffn_down.weight") && text.contains("tokenizer.ggml.tokens"));
 }
@@ -308,32 +307,30 @@ fn usage_errors() {
     fails(bench.run().args(["inspect", "--model", "no/such.gguf"]), "io", 1);
     fails(bench.run().args(["inspect", "--kernel", "nonsense", "--model"]).arg(&model), "bad-option", 1);
     fails(bench.run().args(["logits", "--tokens", "99999", "--out", "x", "--model"]).arg(&model), "usage", 2);
-    let same = bench
-        .run()
-        .args(["convert", "--format", "i2_s", "--model"])
-        .arg(&model)
-        .arg("--out")
-        .arg(&model)
-        .assert();
-    same.code(2);
-    // Several models in the cache: none is the default.
-    bench.synth("i2_s", "b.gguf", "2");
-    fails(bench.run().arg("inspect"), "usage", 2);
+    bench.run().args(["convert", "--format", "i2_s", "--model"]).arg(&model).arg("--out").arg(&model).code(2);
 }
 
 #[test]
-fn the_only_model_of_the_cache_is_the_default() {
+fn without_a_model_it_is_the_embedded_one() {
     let bench = Bench::new();
-    fails(bench.run().arg("inspect"), "bad-option", 1);
+    let tern = json(bench.run().args(["inspect", "--json"]));
+    assert_eq!(tern["architecture"], "bitnet");
+    assert_eq!(tern["parameters"].as_u64().unwrap() / 1000, 3413);
+    // A damaged copy in the cache is mended.
+    let copy = bench.path("embedded/tern/model.safetensors");
+    let good = fs::read(&copy).unwrap();
+    fs::write(&copy, &good[1..]).unwrap();
+    json(bench.run().args(["inspect", "--json"]));
+    assert_eq!(fs::read(&copy).unwrap(), good);
     let model = bench.synth("i2_s", "a.gguf", "1");
-    let report = json(bench.run().args(["inspect", "--json"]));
-    assert_eq!(report["path"], model.to_str().unwrap());
+    let named = json(bench.run().args(["inspect", "--json"]).env("TERNLIGHT_MODEL", &model));
+    assert_eq!(named["path"], model.to_str().unwrap());
 }
 
 #[test]
 fn an_error_with_json_is_json() {
     let bench = Bench::new();
-    let output = bench.run().args(["inspect", "--json", "--model", "no/such.gguf"]).output().unwrap();
+    let output = bench.run().args(["inspect", "--json", "--model", "no/such.gguf"]).output();
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty());
     let error: Value = serde_json::from_slice(&output.stderr).unwrap();

@@ -26,7 +26,7 @@ fn start(folder: &Path) -> Running {
     fs::write(folder.join("app.wasm"), b"\0asm").unwrap();
     fs::write(folder.join("app.js"), "1").unwrap();
     fs::write(folder.join("tiny.gguf"), common::noise(1000, 1)).unwrap();
-    let mut child = Command::new(assert_cmd::cargo::cargo_bin("ternlight"))
+    let mut child = Command::new(common::PROGRAM)
         .args(["serve-demo", "--port", "0", "--dir"])
         .arg(folder)
         .arg("--model")

@@ -23,11 +23,11 @@ struct Desk {
 }
 
 impl Desk {
-    /// A cache with one model, which so is the default.
+    /// A folder with one model, which is the default.
     fn new() -> Self {
         let desk = Self { folder: TempDir::new().unwrap() };
         let args = ["synth", "--shape", "bitnet-tiny", "--seed", "2", "--out", "tiny.gguf"];
-        desk.run().args(args).assert().success();
+        desk.run().args(args).success();
         desk
     }
 
@@ -35,10 +35,11 @@ impl Desk {
         self.folder.path().join(name)
     }
 
-    fn run(&self) -> assert_cmd::Command {
+    fn run(&self) -> common::Run {
         let mut command = ternlight(self.folder.path());
         // The history of chats lies here too.
         command.env("HOME", self.folder.path()).env_remove("XDG_STATE_HOME");
+        command.env("TERNLIGHT_MODEL", "tiny.gguf");
         command
     }
 
@@ -81,7 +82,7 @@ fn answers_do_not_depend_on_kernels_threads_or_files() {
     }
     for format in ["tq2_0", "hf-packed"] {
         let args = ["convert", "--model", "tiny.gguf", "--format", format, "--out", format];
-        desk.run().args(args).assert().success();
+        desk.run().args(args).success();
         let report = desk.answer(&[&base[..], &["--model", format]].concat());
         assert_eq!(report["tokens"], want, "{format}");
     }
@@ -148,7 +149,7 @@ fn perplexity_is_what_the_logits_say() {
     let report = json(desk.run().args(["perplexity", "--json", "text.txt"]));
     let tokens = ids(&json(desk.run().args(["tokenize", "--json", "--bos", text]))["tokens"]);
     let list: Vec<String> = tokens.iter().map(u64::to_string).collect();
-    desk.run().args(["logits", "--tokens", &list.join(","), "--out", "l.safetensors"]).assert().success();
+    desk.run().args(["logits", "--tokens", &list.join(","), "--out", "l.safetensors"]).success();
     let bytes = fs::read(desk.path("l.safetensors")).unwrap();
     let start = bytes.len() - tokens.len() * 1024 * 4;
     let logits: Vec<f64> = bytes[start..]
@@ -208,7 +209,7 @@ fn a_chat_from_a_pipe() {
     let desk = Desk::new();
     let lines = "/help\nhello\n/regen\n/system Be kind.\nagain\n/save talk.json\n/reset\n/unknown\nnew\n/save\n/quit\n";
     let args = ["chat", "--max-tokens", "6", "--temperature", "0"];
-    let output = desk.run().args(args).write_stdin(lines).assert().success().get_output().clone();
+    let output = desk.run().args(args).input(&lines).success();
     let remarks = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
         remarks.contains("/regen") && remarks.contains("tok/s") && remarks.contains("no command"),
@@ -227,7 +228,7 @@ fn a_chat_forgets_the_oldest_when_the_context_is_full() {
     let desk = Desk::new();
     let lines: String = (0..6).map(|i| format!("message number {i} of some length\n")).collect();
     let args = ["chat", "--max-tokens", "8", "--temperature", "0", "--context", "96"];
-    let output = desk.run().args(args).write_stdin(lines).assert().success().get_output().clone();
+    let output = desk.run().args(args).input(&lines).success();
     let remarks = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(remarks.contains("forgotten") && !remarks.contains("error["), "{remarks}");
 }
@@ -237,12 +238,13 @@ fn a_chat_forgets_the_oldest_when_the_context_is_full() {
 #[test]
 fn ctrl_c_stops_the_answer_and_not_the_chat() {
     let desk = Desk::new();
-    let mut child = Command::new(assert_cmd::cargo::cargo_bin("ternlight"))
+    let mut child = Command::new(common::PROGRAM)
         .args(["chat", "--temperature", "0", "--logit-bias", "769=-1000", "--logit-bias", "777=-1000"])
         .args(["--kernel", "scalar", "--threads", "1"])
         .current_dir(desk.folder.path())
         .env("TERNLIGHT_CACHE", desk.folder.path())
         .env("HOME", desk.folder.path())
+        .env("TERNLIGHT_MODEL", "tiny.gguf")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -283,9 +285,10 @@ fn ctrl_c_stops_the_answer_and_not_the_chat() {
 #[test]
 fn ctrl_c_ends_run_with_130() {
     let desk = Desk::new();
-    let mut child = Command::new(assert_cmd::cargo::cargo_bin("ternlight"))
+    let mut child = Command::new(common::PROGRAM)
         .args(["run", "--raw", "--prompt", "x", "--temperature", "0", "--ignore-stop", "--kernel", "scalar"])
         .env("TERNLIGHT_CACHE", desk.folder.path())
+        .env("TERNLIGHT_MODEL", "tiny.gguf")
         .current_dir(desk.folder.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -298,15 +301,35 @@ fn ctrl_c_ends_run_with_130() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
+/// What the trained model says greedily was noted with its weights.
+#[test]
+fn the_embedded_model_says_what_it_should() {
+    let cache = TempDir::new().unwrap();
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/models/tern/golden.json");
+    let golden: Vec<Value> = serde_json::from_slice(&fs::read(golden).unwrap()).unwrap();
+    assert!(!golden.is_empty());
+    for case in &golden {
+        let prompt = case["prompt"].as_str().unwrap();
+        let mut greedy = ids(&case["greedy_ids"]);
+        // The end token is no part of an answer; long answers were cut.
+        greedy.pop_if(|id| *id == 6);
+        let most = greedy.len().to_string();
+        let args = ["run", "--json", "--temperature", "0", "--repetition-penalty", "1", "--prompt", prompt];
+        let report = json(ternlight(cache.path()).args(args).args(["--max-tokens", &most, "--kv", "f32"]));
+        assert_eq!(report["prompt_tokens"], case["prompt_ids"], "{prompt}");
+        assert_eq!(ids(&report["tokens"]), greedy, "{prompt}");
+    }
+}
+
 #[test]
 fn completions_and_help() {
     let desk = Desk::new();
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        let output = desk.run().args(["completions", shell]).assert().success().get_output().stdout.clone();
+        let output = desk.run().args(["completions", shell]).success().stdout;
         assert!(String::from_utf8(output).unwrap().contains("ternlight"));
     }
-    desk.run().arg("--help").assert().success();
-    desk.run().assert().code(2);
-    fails(desk.run().args(["run", "--prompt", "x", "--temperature", "-1"]), "bad-option", 1);
+    desk.run().arg("--help").success();
+    desk.run().code(2);
+    fails(desk.run().args(["run", "--prompt", "x", "--top-p", "2"]), "bad-option", 1);
     fails(desk.run().args(["run", "--prompt", "x", "--kernel", "abacus"]), "bad-option", 1);
 }

@@ -18,8 +18,7 @@ use crate::{
     \x20 ternlight fetch hf:microsoft/bitnet-b1.58-2B-4T-gguf/ggml-model-i2_s.gguf\n\
     \x20 ternlight fetch hf:microsoft/bitnet-b1.58-2B-4T          (the whole folder)\n\
     \x20 ternlight fetch https://example.org/model.gguf --sha256 HEX --out model.gguf\n\n\
-    Afterwards --model takes the same reference. When the cache holds a single model, it is the default of\n\
-    every command. SHA-256 is verified when given, or when Hugging Face tells it.")]
+    Afterwards --model (or TERNLIGHT_MODEL) takes the same reference. SHA-256 is verified when given, or when Hugging Face tells it.")]
 pub struct Fetch {
     /// URL, or hf:owner/repo[@revision][/file]
     #[arg(value_name = "REF")]

@@ -3,13 +3,13 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::{
+    ffi::OsStr,
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
     path::Path,
+    process::{Output, Stdio},
     sync::{Arc, Mutex},
 };
-
-use assert_cmd::Command;
 
 /// What the server does with one request.
 #[derive(Clone, Debug)]
@@ -159,22 +159,86 @@ pub fn noise(len: usize, seed: u64) -> Vec<u8> {
     (0..len).map(|_| next()).collect()
 }
 
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_ternlight");
+
+/// A run of a program, to be asserted about.
+pub struct Run {
+    command: std::process::Command,
+    input: Vec<u8>,
+}
+
+impl Run {
+    pub fn new(program: &str) -> Self {
+        Self { command: std::process::Command::new(program), input: Vec::new() }
+    }
+
+    pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Self {
+        self.command.arg(arg);
+        self
+    }
+
+    pub fn args<A: AsRef<OsStr>>(&mut self, args: impl IntoIterator<Item = A>) -> &mut Self {
+        self.command.args(args);
+        self
+    }
+
+    pub fn env(&mut self, name: &str, value: impl AsRef<OsStr>) -> &mut Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub fn env_remove(&mut self, name: &str) -> &mut Self {
+        self.command.env_remove(name);
+        self
+    }
+
+    pub fn input(&mut self, text: &str) -> &mut Self {
+        self.input = text.as_bytes().to_vec();
+        self
+    }
+
+    /// Runs it to its end.
+    pub fn output(&mut self) -> Output {
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.command.spawn().expect("the program starts");
+        // A program that ends without reading its input is no failure.
+        let _ = child.stdin.take().expect("piped").write_all(&self.input);
+        child.wait_with_output().expect("the program ends")
+    }
+
+    /// Runs it; it must succeed.
+    pub fn success(&mut self) -> Output {
+        let output = self.output();
+        assert!(output.status.success(), "{:?}: {}", self.command, String::from_utf8_lossy(&output.stderr));
+        output
+    }
+
+    /// Runs it; it must end with this exit code.
+    pub fn code(&mut self, code: i32) -> Output {
+        let output = self.output();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{:?}: {text}", self.command);
+        output
+    }
+}
+
 /// The program with its own empty cache.
-pub fn ternlight(cache: &Path) -> Command {
-    let mut command = Command::cargo_bin("ternlight").unwrap();
-    command.env("TERNLIGHT_CACHE", cache).env_remove("HF_ENDPOINT").current_dir(cache);
-    command
+pub fn ternlight(cache: &Path) -> Run {
+    let mut run = Run::new(PROGRAM);
+    run.env("TERNLIGHT_CACHE", cache).env_remove("HF_ENDPOINT").env_remove("TERNLIGHT_MODEL");
+    run.command.current_dir(cache);
+    run
 }
 
 /// Runs it with `--json` results in mind.
-pub fn json(command: &mut Command) -> serde_json::Value {
-    let output = command.assert().success().get_output().stdout.clone();
-    serde_json::from_slice(&output).expect("stdout is one JSON value")
+pub fn json(run: &mut Run) -> serde_json::Value {
+    serde_json::from_slice(&run.success().stdout).expect("stdout is one JSON value")
 }
 
 /// Runs it; it must fail with this stable code and exit code.
-pub fn fails(command: &mut Command, code: &str, exit: i32) -> String {
-    let output = command.assert().code(exit).get_output().clone();
+pub fn fails(run: &mut Run, code: &str, exit: i32) -> String {
+    let output = run.code(exit);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
         text.contains(&format!("error[{code}]")) || text.contains(&format!("\"code\":\"{code}\"")),

@@ -126,7 +126,16 @@ impl Talk<'_> {
                     self.messages.pop();
                 }
                 match self.messages.last() {
-                    Some(last) if last.role == "user" => self.answer()?,
+                    Some(last) if last.role == "user" => {
+                        // Greedy decoding would say the same again.
+                        let usual = self.options.sample.temperature;
+                        if usual == 0.0 {
+                            self.options.sample.temperature = 0.8;
+                        }
+                        let result = self.answer();
+                        self.options.sample.temperature = usual;
+                        result?;
+                    }
                     _ => self.note("there is no answer yet"),
                 }
             }
