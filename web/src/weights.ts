@@ -370,8 +370,8 @@ class PartStream {
     const file = this.#file;
     if (file === null || store === null) return;
     if (!now && performance.now() < this.#recordedAt + RECORD_INTERVAL_MS) return;
+    // Not flushed to the disk first, which is slow: should the machine fail, checksums tell what is missing.
     await this.#guard(null, async () => {
-      file.flush();
       await store.savePartial(this.#recordOf(url, file.name));
       this.#recordedAt = performance.now();
     });
@@ -410,7 +410,6 @@ class PartStream {
     this.#version = { ...this.#version, total: this.#position };
     await this.#guard(null, async () => {
       file.truncate(this.#position);
-      file.flush();
       await store.promote(this.#recordOf(url, file.name, sha256));
     });
   }
@@ -503,10 +502,6 @@ class StoredFile {
 
   truncate(length: number): void {
     this.#handle?.truncate(length);
-  }
-
-  flush(): void {
-    this.#handle?.flush();
   }
 
   close(): void {

@@ -379,7 +379,9 @@ test("loading and closing fifty times does not grow", async () => {
   const before = await resident();
   await rounds(40);
   const grown = (await resident()) - before;
-  console.log(`resident ${Math.round(before / 2 ** 20)} MiB, ${(grown / 2 ** 20).toFixed(1)} more after 40 loads`);
+  console.log(
+    `resident ${Math.round(before / 2 ** 20)} MiB, ${(grown / 2 ** 20).toFixed(1)} more after 40 loads`,
+  );
   // One instance takes over 10 MB: forty that stay could not be missed.
   assert.ok(grown < 48 * 2 ** 20, `grown by ${grown} bytes`);
 });

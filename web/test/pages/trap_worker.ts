@@ -1,28 +1,49 @@
 /**
- * The package's worker with a way to break it: on `"trap"` it overwrites the engine's memory, so that the
- * next call into wasm goes wrong by itself; on `"throw"` the script fails outside any call.
+ * The package's worker with a way to break it: after `"trap"` every call into the engine runs into
+ * `unreachable` instead, as a panic does; on `"throw"` the script fails outside any call.
  */
+// Static: messages that come before the package listens would be lost.
+import "../../src/worker.js";
+
 declare const self: DedicatedWorkerGlobalScope;
 
-const memories: WebAssembly.Memory[] = [];
-for (const name of ["instantiate", "instantiateStreaming"] as const) {
-  const original: (...args: never[]) => Promise<WebAssembly.WebAssemblyInstantiatedSource> =
-    WebAssembly[name];
-  Object.assign(WebAssembly, {
-    [name]: async (...args: never[]) => {
-      const source = await original(...args);
-      const { memory } = source.instance.exports;
-      if (memory instanceof WebAssembly.Memory) memories.push(memory);
-      return source;
-    },
-  });
+/** A module that exports `f`, which is `unreachable`. */
+const BOMB = [
+  [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00],
+  [0x01, 0x04, 0x01, 0x60, 0x00, 0x00],
+  [0x03, 0x02, 0x01, 0x00],
+  [0x07, 0x05, 0x01, 0x01, 0x66, 0x00, 0x00],
+  [0x0a, 0x05, 0x01, 0x03, 0x00, 0x00, 0x0b],
+].flat();
+
+let armed = false;
+const { f: explode } = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(BOMB))).exports;
+
+function mined(exports: WebAssembly.Exports): WebAssembly.Exports {
+  const copy: WebAssembly.Exports = {};
+  for (const [name, value] of Object.entries(exports)) {
+    copy[name] =
+      typeof value !== "function"
+        ? value
+        : (...args: unknown[]) => {
+            if (armed && typeof explode === "function") explode();
+            return Reflect.apply(value, undefined, args);
+          };
+  }
+  return copy;
 }
+
+const original = WebAssembly.instantiateStreaming;
+WebAssembly.instantiateStreaming = async (source, imports) => {
+  const { module, instance } = await original(source, imports);
+  const { exports } = instance;
+  return { module, instance: Object.create(instance, { exports: { value: mined(exports) } }) };
+};
+
 self.addEventListener("message", ({ data }) => {
-  if (data === "trap") for (const { buffer } of memories) new Uint8Array(buffer).fill(0xff);
+  if (data === "trap") armed = true;
   if (data === "throw") throw new Error("the worker broke");
 });
 await import(`${self.location.origin}/package/dist/worker.js`);
 
-// Messages that came while that was loading are still in the queue: the first `addEventListener` with a
-// handler of the protocol's starts none of them, since a worker's own port is open from the beginning.
 export {};
