@@ -54,7 +54,7 @@ export default defineConfig({
     ...(real
       ? [
           {
-            command: `rm -rf test/out/real && cp -r dist test/out/real && mkdir test/out/real/model && ln -s ${model} test/out/real/model/ && ${preview("test/out/real", REAL)}`,
+            command: `rm -rf test/out/real && cp -r dist test/out/real && mkdir -p test/out/real/model && ln -s ${model} test/out/real/model/ && ${preview("test/out/real", REAL)}`,
             url: REAL,
             reuseExistingServer: false,
             timeout: 240_000,

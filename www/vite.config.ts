@@ -11,8 +11,10 @@ import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, resolve } from "node:path";
 import { defineConfig, type Plugin } from "vite";
+import { TERN_FILES } from "./src/model/catalogue.ts";
 
 const here = import.meta.dirname;
+const TERN = "model/tern/";
 
 /** Puts the package's files under a name that changes with them, and makes the page import them from there. */
 function engine(): Plugin {
@@ -45,6 +47,23 @@ function engine(): Plugin {
   };
 }
 
+/** Puts the repository's own trained model beside the page. */
+function tern(): Plugin {
+  const root = resolve(here, "../tests/models/tern");
+  return {
+    name: "tern",
+    apply: "build",
+    generateBundle() {
+      for (const name of TERN_FILES)
+        this.emitFile({
+          type: "asset",
+          fileName: `${TERN}${name}`,
+          source: readFileSync(resolve(root, name)),
+        });
+    },
+  };
+}
+
 /** Writes the list of files that make up the page into the service worker. */
 function shell(): Plugin {
   return {
@@ -57,7 +76,7 @@ function shell(): Plugin {
       const hash = createHash("sha256").update(worker.code);
       const files: string[] = [];
       for (const [name, item] of Object.entries(bundle).sort(([a], [b]) => (a < b ? -1 : 1))) {
-        if (name === "sw.js" || name.endsWith(".map")) continue;
+        if (name === "sw.js" || name.endsWith(".map") || name.startsWith(TERN)) continue;
         files.push(name);
         hash.update(name).update(item.type === "chunk" ? item.code : item.source);
       }
@@ -78,7 +97,7 @@ function shell(): Plugin {
 
 export default defineConfig(({ mode }) => ({
   base: "./",
-  plugins: [...(mode === "fake" ? [] : [engine()]), shell()],
+  plugins: [...(mode === "fake" ? [] : [engine(), tern()]), shell()],
   resolve: mode === "fake" ? { alias: { ternlight: resolve(here, "test/fake-engine.ts") } } : {},
   optimizeDeps: { exclude: ["ternlight"] },
   build: {

@@ -22,6 +22,8 @@ import type {
 
 /** What a test may ask for. */
 export interface Script {
+  /** A first visit: nothing is remembered. */
+  fresh?: boolean;
   /** Milliseconds that loading takes; `forever` stays at 60 %. */
   load?: number | "forever";
   /** The load fails with this code. */

@@ -17,6 +17,18 @@ async function greedy(page: Page): Promise<void> {
   await page.getByRole("button", { name: "Close settings" }).click();
 }
 
+test("Tern is there without being asked for, and answers", async ({ open }) => {
+  const page = await open({ fresh: true });
+  await expect(page.locator(".lamp")).toHaveAttribute("data-state", "ready", PATIENCE);
+  await ask(page, "Hello! Who are you?", PATIENCE);
+  await expect(page.locator(".answered .prose")).toContainText(/\w+ \w+/);
+  await page.screenshot({ path: "test/out/screens/real-tern.png" });
+  await page.getByRole("button", { name: "About this model" }).click();
+  await expect(page.getByText(/of its 3.4 M weights are ternary/)).toBeVisible();
+  await page.setViewportSize({ width: 1280, height: 1500 });
+  await page.screenshot({ path: "test/out/screens/real-tern-about.png" });
+});
+
 test("SmolLM2 is loaded, answers, is pictured and measured, and answers without a network", async ({
   open,
   context,

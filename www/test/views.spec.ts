@@ -61,6 +61,12 @@ test("colours follow the system until chosen, and the choice is kept", async ({ 
   expect(await ground()).toBe(light);
 });
 
+test("on a first visit the small default is loaded without being asked for", async ({ open }) => {
+  const page = await open({ fresh: true });
+  await expect(page.getByRole("button", { name: /Tern \(ready\)/ })).toBeVisible();
+  await expect(page.getByRole("button", { name: "Hello! Who are you?" })).toBeVisible();
+});
+
 test("models: addresses are checked, kept copies are listed and deleted", async ({ open }) => {
   const page = await open({ cached: true });
   await page.getByRole("button", { name: /Choose another/ }).click();

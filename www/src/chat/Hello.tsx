@@ -1,5 +1,6 @@
 /** First sight: what this is, in two lines, and somewhere to begin. */
 
+import { OFFERS } from "../model/catalogue";
 import { model } from "../model/engine";
 import { ask } from "../state/answer";
 import { bytes } from "../text/format";
@@ -14,7 +15,8 @@ const STARTS = [
 ];
 
 export function Hello() {
-  const { state, size } = model.value;
+  const { state, size, source } = model.value;
+  const starts = OFFERS.find((offer) => offer.source === source)?.starts ?? STARTS;
   const costs =
     state === "idle"
       ? ` The model is fetched once${size ? `, ${bytes(size)},` : ""} when you send the first message.`
@@ -29,7 +31,7 @@ export function Hello() {
         {costs}
       </p>
       <ul class="starts">
-        {STARTS.map((start) => (
+        {starts.map((start) => (
           <li key={start}>
             <button type="button" onClick={() => ask(start)}>
               {start}

@@ -1,4 +1,4 @@
-/** The models the page offers by itself. The first is the default; its file lies beside the page, so nothing else is asked. */
+/** The models the page offers by itself. The first is the default; its files lie beside the page, so nothing else is asked. */
 
 export interface Offer {
   /** A URL (relative ones belong to this page) or `hf:owner/repo/file`. */
@@ -8,9 +8,35 @@ export interface Offer {
   /** Bytes of the file; null where it is not pinned. */
   size: number | null;
   sha256?: string;
+  /** For a model folder: its files, so that none has to be searched for. */
+  files?: readonly string[];
+  /** What it can be asked, where the page's usual suggestions are too much for it. */
+  starts?: readonly string[];
 }
 
+/** The trained model of this repository; the build puts it beside the page. */
+export const TERN_FILES = [
+  "config.json",
+  "generation_config.json",
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "model.safetensors",
+] as const;
+
 export const OFFERS: [Offer, ...Offer[]] = [
+  {
+    source: "model/tern/",
+    name: "Tern",
+    note: "Tiny and truly ternary, made for this page: small talk and small stories, often beside the point.",
+    size: 2_970_611,
+    files: TERN_FILES,
+    starts: [
+      "Hello! Who are you?",
+      "Tell me a short story about a bird.",
+      "What sound does a cow make?",
+      "I am a little tired today.",
+    ],
+  },
   {
     source: "model/SmolLM2-135M-Instruct.Q4_1.gguf",
     name: "SmolLM2 135M Instruct",
@@ -30,7 +56,7 @@ export const OFFERS: [Offer, ...Offer[]] = [
 export interface Choice {
   name: string;
   size: number | null;
-  from: { source: string; sha256?: string } | { files: File[] };
+  from: { source: string; sha256?: string; parts?: readonly string[] } | { files: File[] };
 }
 
 /** The last part of an address, without its ending, as a name. */
@@ -57,7 +83,8 @@ export function offered(source: string): Choice {
     (one) => one.source === source || (here && nameOf(one.source) === nameOf(source)),
   );
   if (!offer) return { name: nameOf(source), size: null, from: { source } };
-  const { name, size, sha256 } = offer;
+  const { name, size, sha256, files } = offer;
+  if (files) return { name, size, from: { source: offer.source, parts: files } };
   if (addressOf(source) === addressOf(offer.source))
     return { name, size, from: { ...(sha256 ? { sha256 } : {}), source: offer.source } };
   return { name, size, from: sha256 ? { source, sha256 } : { source } };

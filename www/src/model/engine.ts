@@ -6,7 +6,15 @@
  */
 
 import { signal } from "@preact/signals";
-import { cache, Engine, EngineError, type Message, type ModelInfo, type Progress } from "ternlight";
+import {
+  cache,
+  Engine,
+  EngineError,
+  type Message,
+  type ModelInfo,
+  type ModelSource,
+  type Progress,
+} from "ternlight";
 import { keepEngine, touch } from "../offline/install";
 import type { ReplyFigures, SpokenToken } from "../state/chats";
 import { type Settings, settings } from "../state/settings";
@@ -103,21 +111,18 @@ async function load(wanted: Choice): Promise<void> {
     const { threads, context } = settings.value;
     try {
       await unload();
-      const next = await Engine.load(
-        "files" in wanted.from ? { files: wanted.from.files } : wanted.from.source,
-        {
-          ...("sha256" in wanted.from && wanted.from.sha256 ? { sha256: wanted.from.sha256 } : {}),
-          threads,
-          ...(context > 0 ? { context } : {}),
-          signal: abort.signal,
-          onProgress: (progress) => {
-            if (current()) model.value = { ...model.value, progress };
-          },
-          onWarning: (warning) => {
-            if (current()) notify(`${adviceFor(warning.code).title}. ${adviceFor(warning.code).advice}`);
-          },
+      const next = await Engine.load(origin(wanted.from), {
+        ...("sha256" in wanted.from && wanted.from.sha256 ? { sha256: wanted.from.sha256 } : {}),
+        threads,
+        ...(context > 0 ? { context } : {}),
+        signal: abort.signal,
+        onProgress: (progress) => {
+          if (current()) model.value = { ...model.value, progress };
         },
-      );
+        onWarning: (warning) => {
+          if (current()) notify(`${adviceFor(warning.code).title}. ${adviceFor(warning.code).advice}`);
+        },
+      });
       if (!current()) {
         await next.close();
         return;
@@ -147,6 +152,14 @@ async function load(wanted: Choice): Promise<void> {
       if (loading?.abort === abort) loading = null;
     }
   }
+}
+
+/** What the package is told to load. */
+function origin(from: Choice["from"]): ModelSource {
+  if ("files" in from) return { files: from.files };
+  const { source, parts } = from;
+  if (!parts) return source;
+  return { files: parts.map((name) => ({ name, url: new URL(source + name, document.baseURI) })) };
 }
 
 function remember({ from }: Choice): void {
