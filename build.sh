@@ -80,7 +80,9 @@ npm_folder() {
     local folder=$1
     if [ "$folder/package-lock.json" -nt "$folder/node_modules/.package-lock.json" ]; then
         say "npm packages of $folder/"
-        (cd "$folder" && npm ci --no-audit --no-fund --loglevel=error)
+        # Some registries leave optional packages of other platforms out of the lock, which `ci` refuses.
+        (cd "$folder" && { npm ci --no-audit --no-fund --loglevel=error 2>/dev/null ||
+            npm install --no-save --no-audit --no-fund --loglevel=error; })
         touch "$folder/node_modules/.package-lock.json"
     fi
 }
