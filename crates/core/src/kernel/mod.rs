@@ -20,7 +20,6 @@ pub mod scalar;
 mod tests;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm32;
-mod wide;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
@@ -34,7 +33,6 @@ use crate::{
 pub use buffer::{Buffer, Plain};
 pub use check::{fastest, self_test, time_kernel};
 pub use layout::{Layout, quantise_i8};
-pub use wide::wide;
 
 /// The most columns that any kernel takes: 32-bit sums stay exact up to here.
 pub const MAX_COLS: usize = 1 << 16;

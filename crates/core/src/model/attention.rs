@@ -13,7 +13,7 @@ use super::Spec;
 use crate::{
     Result,
     cache::{F16, F32, Head, I8, KvCache, KvType, PAGE, Stored, TILE},
-    kernel::wide,
+    kernel::vectorised,
     math,
     pool::{self, Pool},
 };
@@ -148,10 +148,10 @@ fn page_partials<'a>(
 
 fn dispatch<S: Stored>(queries: &[Query<'_>], head: Head<'_>, dim: usize, partials: &mut [f32]) {
     match queries {
-        [a] => wide(|| attend::<S, 1>([a], head, dim, partials)),
-        [a, b] => wide(|| attend::<S, 2>([a, b], head, dim, partials)),
-        [a, b, c] => wide(|| attend::<S, 3>([a, b, c], head, dim, partials)),
-        [a, b, c, d] => wide(|| attend::<S, 4>([a, b, c, d], head, dim, partials)),
+        [a] => vectorised(|| attend::<S, 1>([a], head, dim, partials)),
+        [a, b] => vectorised(|| attend::<S, 2>([a, b], head, dim, partials)),
+        [a, b, c] => vectorised(|| attend::<S, 3>([a, b, c], head, dim, partials)),
+        [a, b, c, d] => vectorised(|| attend::<S, 4>([a, b, c, d], head, dim, partials)),
         _ => unreachable!("at most {QUERIES} queries at a time"),
     }
 }
