@@ -338,23 +338,27 @@ fn sizes() {
     }
 }
 
-/// A file below `tests/data`, as its index and bytes.
-fn data(path: &str) -> (crate::container::Index, Vec<u8>) {
-    let path = alloc::format!("{}/../../tests/data/{path}", env!("CARGO_MANIFEST_DIR"));
-    let bytes = std::fs::read(path).unwrap();
-    match crate::container::probe(&bytes).unwrap() {
+/// A file below `tests/data`, as its index and bytes; inside the program, for these tests also run as wasm.
+macro_rules! data {
+    ($path:literal) => {
+        indexed(include_bytes!(concat!("../../../../tests/data/", $path)))
+    };
+}
+
+fn indexed(bytes: &[u8]) -> (crate::container::Index, &[u8]) {
+    match crate::container::probe(bytes).unwrap() {
         crate::container::Probe::Ready(index) => (index, bytes),
         other => panic!("{other:?}"),
     }
 }
 
 /// The bytes of one tensor.
-fn part<'a>((index, bytes): &'a (crate::container::Index, Vec<u8>), name: &str) -> &'a [u8] {
+fn part<'a>((index, bytes): &(crate::container::Index, &'a [u8]), name: &str) -> &'a [u8] {
     let info = index.tensors.iter().find(|t| t.name == name).unwrap();
     &bytes[info.offset as usize..][..info.bytes as usize]
 }
 
-fn floats(file: &(crate::container::Index, Vec<u8>), name: &str) -> Vec<f32> {
+fn floats(file: &(crate::container::Index, &[u8]), name: &str) -> Vec<f32> {
     let values = part(file, name);
     unpacked(Encoding::F32, values, values.len() / 4).floats
 }
@@ -362,7 +366,7 @@ fn floats(file: &(crate::container::Index, Vec<u8>), name: &str) -> Vec<f32> {
 /// Random blocks, decoded by the `gguf` Python package (`tests/data/format/make_ggml_vectors.py`): the same bits.
 #[test]
 fn agrees_with_the_gguf_package() {
-    let file = data("format/ggml_vectors.safetensors");
+    let file = data!("format/ggml_vectors.safetensors");
     let names = file.0.tensors.iter().filter_map(|t| t.name.strip_suffix(".bytes"));
     let names = Vec::from_iter(names);
     assert_eq!(names.len(), 13);
@@ -378,7 +382,7 @@ fn agrees_with_the_gguf_package() {
 #[test]
 fn agrees_with_the_unit_vectors() {
     let (rows, cols) = (64, 128);
-    let file = data("oracle/unit_vectors.safetensors");
+    let file = data!("oracle/unit_vectors.safetensors");
     let codes = Vec::from_iter(part(&file, "w.ternary").iter().map(|b| *b as i8));
     let master = floats(&file, "w.master_f32");
     let mean = mean_abs(master.iter().copied());
