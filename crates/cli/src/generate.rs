@@ -139,7 +139,17 @@ pub fn fresh_seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// Opens the engine with a progress bar; also tells the milliseconds it took.
+/// An engine that was just opened.
+pub struct Opened {
+    /// The engine.
+    pub engine: Engine,
+    /// Milliseconds that loading took.
+    pub load_ms: f64,
+    /// What to call the model.
+    pub title: String,
+}
+
+/// Opens the engine with a progress bar.
 ///
 /// # Errors
 /// Anything that can be wrong with a model.
@@ -148,7 +158,7 @@ pub fn open(
     compute: &ComputeOptions,
     context: &ContextOptions,
     console: &Console,
-) -> Result<(Engine, f64)> {
+) -> Result<Opened> {
     let path = model.locate(console)?;
     let options = EngineOptions {
         kernel: compute.kernel.clone(),
@@ -160,7 +170,15 @@ pub fn open(
     };
     let start = Instant::now();
     let engine = open_path(&path, &options, console)?;
-    Ok((engine, start.elapsed().as_secs_f64() * 1e3))
+    let load_ms = start.elapsed().as_secs_f64() * 1e3;
+    let mut title = engine.info().name;
+    // A folder's weights are all called the same; the folder's name says more.
+    if title.ends_with(".safetensors")
+        && let Some(name) = path.file_name()
+    {
+        title = name.to_string_lossy().into_owned();
+    }
+    Ok(Opened { engine, load_ms, title })
 }
 
 fn open_path(path: &Path, options: &EngineOptions, console: &Console) -> Result<Engine> {

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::{
     Result,
     console::{Console, DIM, STRONG},
-    generate::{self, ContextOptions},
+    generate::{self, ContextOptions, Opened},
     interrupt,
     options::{ComputeOptions, ModelOptions},
 };
@@ -34,7 +34,7 @@ pub struct Embed {
 
 impl Embed {
     pub fn execute(self, console: &Console) -> Result<()> {
-        let (engine, _) = generate::open(&self.model, &self.compute, &self.context, console)?;
+        let Opened { engine, .. } = generate::open(&self.model, &self.compute, &self.context, console)?;
         let mut vectors: Vec<Vec<f32>> = Vec::new();
         for text in &self.texts {
             interrupt::check()?;

@@ -18,7 +18,7 @@ use crate::{
     Result,
     console::{self, ACCENT, Console, STRONG},
     failure::{Failure, USAGE},
-    generate::{self, ContextOptions},
+    generate::{self, ContextOptions, Opened},
     interrupt,
     options::{ComputeOptions, Kv, ModelOptions},
 };
@@ -67,7 +67,7 @@ impl Perplexity {
         let text = String::from_utf8(text)
             .map_err(|_| Failure::kind(ErrorKind::BadData, format!("{}: not UTF-8", self.file.display())))?;
         let setup = ContextOptions { context: self.context, kv: self.kv };
-        let (engine, _) = generate::open(&self.model, &self.compute, &setup, console)?;
+        let Opened { engine, .. } = generate::open(&self.model, &self.compute, &setup, console)?;
         let model = engine.model();
         let tokenizer = engine.tokenizer()?;
         let mut tokens = tokenizer.encode_input(&text, self.special)?;

@@ -10,7 +10,7 @@ use crate::{
     Result,
     console::Console,
     failure::{Failure, USAGE},
-    generate::{self, ContextOptions, SampleArgs},
+    generate::{self, ContextOptions, Opened, SampleArgs},
     machine,
     options::{ComputeOptions, ModelOptions},
 };
@@ -74,7 +74,8 @@ pub struct Run {
 impl Run {
     pub fn execute(self, console: &Console) -> Result<()> {
         let text = self.text()?;
-        let (engine, load_ms) = generate::open(&self.model, &self.compute, &self.context, console)?;
+        let Opened { engine, load_ms, .. } =
+            generate::open(&self.model, &self.compute, &self.context, console)?;
         let options = GenerateOptions {
             top_logprobs: self.logprobs,
             ignore_stop_tokens: self.ignore_stop,

@@ -14,7 +14,7 @@ use crate::{
     Result,
     console::{ACCENT, Console, DIM, STRONG},
     failure::{Failure, IO},
-    generate::{self, Answer, ContextOptions, SampleArgs},
+    generate::{self, Answer, ContextOptions, Opened, SampleArgs},
     interrupt,
     options::{ComputeOptions, ModelOptions},
 };
@@ -45,15 +45,15 @@ pub struct Chat {
 
 impl Chat {
     pub fn execute(self, console: &Console) -> Result<()> {
-        let (engine, load_ms) = generate::open(&self.model, &self.compute, &self.context, console)?;
+        let Opened { engine, load_ms, title } =
+            generate::open(&self.model, &self.compute, &self.context, console)?;
         if engine.chat_template().is_none() {
             let failure = Failure::kind(ErrorKind::Template, "the model has no chat template");
             return Err(failure.hint("ternlight run --raw continues a text instead."));
         }
         let info = engine.info();
         let words = format!(
-            "{STRONG}{}{STRONG:#}{DIM} · {} parameters · {} tokens of context · loaded in {:.1} s · /help",
-            info.name,
+            "{STRONG}{title}{STRONG:#}{DIM} · {} parameters · {} tokens of context · loaded in {:.1} s · /help",
             crate::console::count(info.params),
             engine.context(),
             load_ms / 1e3
