@@ -3,12 +3,15 @@
 //! So the GGUF path (I2_S with its trailing scale, TQ1_0, TQ2_0, splits, short files) is held to the same oracle
 //! as the safetensors path, which `oracle.rs` compares with HF transformers.
 
+use std::sync::Arc;
+
 use ternlight_core::{
     ErrorKind, Result,
     container::{self, Index, Meta, Probe, Value, write},
     format::{self, Encoding, FormRow},
     load::{LoadOptions, Loader},
-    model::{Model, Want},
+    model::{Decoder, DecoderOptions, Model, Want},
+    pool::Serial,
 };
 use ternlight_tests::{bytes, decoder, load_folder, push};
 
@@ -217,4 +220,81 @@ fn scales_that_are_no_numbers_are_refused_by_name() {
         assert!(error.detail.contains(&name), "{error}");
         parts.iter_mut().find(|(spec, _)| spec.name == name).expect("the same").1 = good;
     }
+}
+
+/// Numbers that look random and are always the same.
+fn numbers() -> impl FnMut(usize) -> usize {
+    let mut state = 158u32;
+    move |below| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as usize % below
+    }
+}
+
+/// One to three bytes of `part` replaced by others, mostly by such as lengths and counts have.
+fn mutate(bytes: &mut [u8], next: &mut impl FnMut(usize) -> usize) {
+    for _ in 0..=next(3) {
+        let at = next(bytes.len());
+        bytes[at] = match next(4) {
+            0 => [0, 1, 2, 4, 8, 9, 0x7f, 0x80, 0xff][next(9)],
+            1 => bytes[at].wrapping_add(1),
+            2 => bytes[at] ^ (1 << next(8)),
+            _ => next(256) as u8,
+        };
+    }
+}
+
+/// What loads must run; what does not must say why. The fuzz targets do the same for longer.
+fn check(result: Result<Model>) -> bool {
+    match result {
+        Ok(model) => {
+            let vocab = model.spec.vocab as u32;
+            let ids = [0, vocab - 1];
+            let options = DecoderOptions { context: 4, block: 2, ..DecoderOptions::default() };
+            let decoder = Decoder::new(Arc::new(model), options, Arc::new(Serial));
+            let _ = decoder.and_then(|mut decoder| decoder.forward(&ids, Want::Last).map(<[f32]>::len));
+            true
+        }
+        Err(error) => {
+            assert!(!error.detail.is_empty() && error.detail.len() < 4096, "{error}");
+            false
+        }
+    }
+}
+
+#[test]
+fn a_damaged_gguf_never_panics() {
+    let good = file(&meta(), &Source::open().tensors());
+    let Ok(Probe::Ready(index)) = container::probe(&good) else { panic!("a valid file") };
+    let mut next = numbers();
+    let mut loaded = 0;
+    for _ in 0..1500 {
+        let mut bad = good.clone();
+        mutate(&mut bad[..index.data_start as usize], &mut next);
+        loaded += usize::from(check(load(&bad, 1 + next(100_000))));
+    }
+    // Names of keys that nobody reads, epsilons: some damage is harmless. Not all of it is.
+    assert!((1..1400).contains(&loaded), "{loaded} of 1500 load");
+}
+
+#[test]
+fn a_damaged_checkpoint_never_panics() {
+    let config = bytes(&format!("{FOLDER}/config.json"));
+    let source = Source::open();
+    let mut next = numbers();
+    let mut loaded = 0;
+    for _ in 0..1500 {
+        let (mut config, mut file) = (config.clone(), source.bytes.clone());
+        if next(2) == 0 {
+            mutate(&mut config, &mut next);
+        } else {
+            mutate(&mut file[..source.index.data_start as usize], &mut next);
+        }
+        let Ok(config) = String::from_utf8(config) else { continue };
+        let mut loader = Loader::new(LoadOptions::default());
+        let result =
+            loader.config(&config).and_then(|()| push(&mut loader, "model.safetensors", &file, 50_000));
+        loaded += usize::from(check(result.and_then(|()| loader.finish())));
+    }
+    assert!((1..1400).contains(&loaded), "{loaded} of 1500 load");
 }
