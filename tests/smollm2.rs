@@ -9,11 +9,8 @@ use serde_json::Value;
 use ternlight_core::{kernel, load::Loader, model::Want};
 use ternlight_tests::{argmax, bytes, decoder, model_file, push};
 
-/// What is aimed at: 97 % agreement, and no disagreement at a larger margin than this. Neither is met yet:
-/// 183 of 190 positions (96.3 %) agree, one of the others has a margin of 0.371. Int8 activations per 32
-/// columns leave an error of 0.11 (standard deviation) on a logit; with f32 activations nearly all agree.
-/// Finer activations for the block forms would mend it. Until then the bounds below only guard what is.
-const TARGET: f64 = 0.3;
+/// At least 97 % must agree, and no disagreement may have as large a margin as this: it must be a near tie.
+const MARGIN: f64 = 0.3;
 
 fn ids(value: &Value) -> Vec<u32> {
     value.as_array().expect("ids").iter().map(|id| id.as_u64().expect("an id") as u32).collect()
@@ -27,7 +24,7 @@ fn greedy_ids_agree_with_exact_f32_given_the_same_past() {
     let mut decoder = decoder(loader.finish().expect("a whole model"), 64);
     println!("kernels: {:?}", kernel::isas().collect::<Vec<_>>());
     let reference: Value = serde_json::from_slice(&bytes("smollm2_greedy.json")).expect("JSON");
-    let (mut agreed, mut all, mut wide) = (0, 0, 0);
+    let (mut agreed, mut all) = (0, 0);
     for case in reference["results"].as_array().expect("results") {
         let name = case["name"].as_str().expect("a name");
         let prompt = ids(&case["prompt_ids"]);
@@ -47,12 +44,10 @@ fn greedy_ids_agree_with_exact_f32_given_the_same_past() {
                 let gap = f64::from(logits[got as usize] - logits[want as usize]);
                 let margin = if i <= shared { margins[i].as_f64().expect("a margin") } else { gap };
                 println!("{name}, {i}: {got} is {gap:.3} ahead of {want}; margin {margin:.3}");
-                assert!(margin.max(gap) < 0.5, "{name}: {got} instead of {want} at a margin of {margin}");
-                wide += u32::from(margin.max(gap) >= TARGET);
+                assert!(margin.max(gap) < MARGIN, "{name}: {got} instead of {want} at a margin of {margin}");
             }
         }
         println!("{name}: {agreed} of {all} so far");
     }
-    assert!(wide <= 1, "{wide} disagreements at a margin of {TARGET} or more");
-    assert!(f64::from(agreed) >= 0.96 * f64::from(all), "{agreed} of {all} agree");
+    assert!(f64::from(agreed) >= 0.97 * f64::from(all), "{agreed} of {all} agree");
 }

@@ -25,7 +25,8 @@ const WIDE: bool = cfg!(target_family = "wasm");
 pub enum Input {
     /// 8-bit codes with one scale per token (BitNet b1.58's absmax quantiser).
     Token8,
-    /// 8-bit codes with one scale per 32 columns (as llama.cpp's Q8_1).
+    /// 14-bit codes with one scale per 32 columns, in two planes. (llama.cpp's Q8_1 has the same blocks
+    /// and 8 bits, whose error in SmolLM2's logits changes one greedy token in thirty.)
     Block32,
     /// 14-bit codes with one scale per token, in two 7-bit planes.
     Token14,
@@ -94,11 +95,12 @@ impl Token8 {
     }
 }
 
-/// Codes of [`Input::Block32`].
+/// Codes of [`Input::Block32`]: `q = rint(x · 8191 / amax) = 128 · high + low`.
 #[derive(Clone, Debug, Default)]
 pub struct Block32 {
     stride: usize,
-    codes: Buffer<i8>,
+    high: Buffer<i8>,
+    low: Buffer<i8>,
     wide: Buffer<i16>,
     scales: Buffer<f32>,
     sums16: Buffer<f32>,
@@ -106,17 +108,22 @@ pub struct Block32 {
 }
 
 impl Block32 {
-    /// The codes of token `t`, −127…127 (stride).
-    pub fn codes(&self, t: usize) -> &[i8] {
-        &self.codes[t * self.stride..][..self.stride]
+    /// The upper bits of the codes of token `t`, −64…63 (stride).
+    pub fn high(&self, t: usize) -> &[i8] {
+        &self.high[t * self.stride..][..self.stride]
     }
 
-    /// The same as 16-bit numbers; empty where no kernel wants them.
+    /// The lower seven bits of the codes of token `t`, 0…127 (stride).
+    pub fn low(&self, t: usize) -> &[i8] {
+        &self.low[t * self.stride..][..self.stride]
+    }
+
+    /// The whole codes of token `t`, −8191…8191; empty where no kernel wants them.
     pub fn wide(&self, t: usize) -> &[i16] {
         &self.wide[t * self.stride..][..self.stride]
     }
 
-    /// What the codes of token `t` are to be multiplied by: `amax / 127` (stride / 32).
+    /// What the codes of token `t` are to be multiplied by: `amax / 8191` (stride / 32).
     pub fn scales(&self, t: usize) -> &[f32] {
         let len = self.stride / 32;
         &self.scales[t * len..][..len]
@@ -149,7 +156,9 @@ impl Block32 {
     #[inline(always)]
     fn fill(&mut self, n: usize, cols: usize, x: &[f32]) -> Result<()> {
         self.stride = cols.next_multiple_of(ALIGN);
-        self.codes.resize(n * self.stride)?;
+        self.high.resize(n * self.stride)?;
+        self.low.resize(n * self.stride)?;
+        self.wide.resize(if WIDE { n * self.stride } else { 0 })?;
         self.scales.resize(n * self.stride / 32)?;
         self.sums16.resize(n * self.stride / 16)?;
         self.sums32.resize(n * self.stride / 32)?;
@@ -161,17 +170,25 @@ impl Block32 {
             let blocks = t * self.stride / 32..(t + 1) * self.stride / 32;
             for (i, x) in blocks.zip(whole.iter().chain(padding)) {
                 let amax = amax(x);
-                let inverse = if amax == 0.0 { 0.0 } else { 127.0 / amax };
-                self.scales[i] = amax / 127.0;
-                let codes = &mut self.codes[32 * i..][..32];
-                let sum = quantise8(x, inverse, codes);
-                let half: i32 = codes[..16].iter().map(|&c| i32::from(c)).sum();
-                self.sums32[i] = sum as f32;
-                self.sums16[2 * i] = half as f32;
-                self.sums16[2 * i + 1] = (sum - half) as f32;
+                let inverse = if amax == 0.0 { 0.0 } else { 8191.0 / amax };
+                self.scales[i] = amax / 8191.0;
+                let codes = x.map(|x| round(clamp(x * inverse, 8191.0)));
+                let (high, low) = (&mut self.high[32 * i..][..32], &mut self.low[32 * i..][..32]);
+                for ((code, high), low) in codes.iter().zip(high).zip(low) {
+                    *high = (code >> 7) as i8;
+                    *low = (code & 127) as i8;
+                }
+                if WIDE {
+                    let wide = &mut self.wide[32 * i..][..32];
+                    wide.iter_mut().zip(&codes).for_each(|(wide, &code)| *wide = code as i16);
+                }
+                let halves = [&codes[..16], &codes[16..]].map(|half| half.iter().sum::<i32>());
+                self.sums32[i] = (halves[0] + halves[1]) as f32;
+                self.sums16[2 * i] = halves[0] as f32;
+                self.sums16[2 * i + 1] = halves[1] as f32;
             }
         }
-        widen(&self.codes, &mut self.wide)
+        Ok(())
     }
 }
 
@@ -438,9 +455,10 @@ mod tests {
             for t in 0..2 {
                 assert_eq!(rows.token8().sum(t), 127 * cols as i32);
                 assert!(rows.token8().codes(t)[cols..].iter().all(|&c| c == 0));
-                assert!(rows.block32().codes(t)[cols..].iter().all(|&c| c == 0));
-                assert_eq!(rows.block32().sums16(t).iter().sum::<f32>(), 127.0 * cols as f32);
-                assert_eq!(rows.block32().sums32(t).iter().sum::<f32>(), 127.0 * cols as f32);
+                assert!(rows.block32().high(t)[cols..].iter().all(|&c| c == 0));
+                assert!(rows.block32().low(t)[cols..].iter().all(|&c| c == 0));
+                assert_eq!(rows.block32().sums16(t).iter().sum::<f32>(), 8191.0 * cols as f32);
+                assert_eq!(rows.block32().sums32(t).iter().sum::<f32>(), 8191.0 * cols as f32);
                 assert!(rows.block32().scales(t)[cols.div_ceil(32)..].iter().all(|&s| s == 0.0));
                 assert!(rows.token14().high(t)[cols..].iter().all(|&c| c == 64));
                 assert!(rows.token14().low(t)[cols..].iter().all(|&c| c == 0));
@@ -459,6 +477,21 @@ mod tests {
         for (k, x) in x.iter().enumerate() {
             let u = i32::from(t.high(0)[k]) * 128 + i32::from(t.low(0)[k]);
             assert_eq!(u - 8192, libm::rintf(x * 8191.0) as i32);
+        }
+    }
+
+    #[test]
+    fn blocks_have_fourteen_bits() {
+        let x = Vec::from_iter((0..40).map(|i| (i as f32 - 17.3) * 0.37));
+        let mut rows = Rows::new();
+        rows.set(1, 40).copy_from_slice(&x);
+        rows.prepare(Input::Block32).unwrap();
+        let blocks = rows.block32();
+        for (k, x) in x.iter().enumerate() {
+            let q = i32::from(blocks.high(0)[k]) * 128 + i32::from(blocks.low(0)[k]);
+            assert!((0..=127).contains(&blocks.low(0)[k]));
+            assert!((q as f32 * blocks.scales(0)[k / 32] - x).abs() <= 0.51 * blocks.scales(0)[k / 32]);
+            assert!(!WIDE || i32::from(blocks.wide(0)[k]) == q);
         }
     }
 

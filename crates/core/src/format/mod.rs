@@ -56,11 +56,11 @@ pub enum Encoding {
 pub enum Form {
     /// Codes −1, 0, +1 and one f32 scale per row; activations: one int8 scale per token ([`crate::act`]).
     Ternary,
-    /// Codes −1…2, one scale per 64 columns; activations int8 per 32 columns.
+    /// Codes −1…2, one scale per 64 columns; activations of 14 bits per 32 columns.
     Q2,
-    /// Codes 0…15, scale and min per 32 columns; activations int8 per 32 columns.
+    /// Codes 0…15, scale and min per 32 columns; activations of 14 bits per 32 columns.
     Q4,
-    /// Codes −128…127, scale and min per 32 columns; activations int8 per 32 columns.
+    /// Codes −128…127, scale and min per 32 columns; activations of 14 bits per 32 columns.
     Q8,
     /// As `Q8`, with scale and min per 16 columns (Q2_K, Q3_K, Q6_K).
     Q8x16,

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `R` | rows of a panel: 32-bit lanes |
 //! | `SLOT` | bits in which a code meets an activation: 8 or 16 (see `layout`) |
+//! | `PLANES` | in how many planes the activations of blocks come: 2 of 8 bits, or 1 of 16 |
 //! | `TOKENS`, `BYTE_TOKENS`, `FLOAT_TOKENS` | tokens that share one decoding |
 //! | `CHAINS` | sums of a row of bytes that do not wait for each other (1, 2 or 4) |
 //! | `load_u(&[u8]) -> I`, `load_f(&[u8]) -> F` | `4 R` bytes |
@@ -19,7 +20,8 @@
 //! | `field(I, bits, f) -> I` | the `f`-th code of every slot |
 //! | `dot_field(sum, codes, x, bits) -> I` | `sum + codes · x` of `field`s |
 //! | `finish(sum, bits) -> I` | 32-bit lanes from such sums over 32 columns |
-//! | `bias(bits) -> f32` | what `field` had added to each code |
+//! | `join(high, low) -> I` | `128 · high + low`, 32-bit lanes |
+//! | `bias(bits) -> i32`, `less(I, i32) -> I` | what `field` had added to each code; each 32-bit lane less a number |
 //! | `byte(I, f) -> I`, `dot_byte(sum, w, x) -> I` | the same for signed bytes × 7-bit activations, 32-bit sums |
 //! | `zero zero_f mul add to_float store_i store_f` | as they say |
 //! | `prefetch(*const u8)` | a hint |
@@ -48,9 +50,9 @@ macro_rules! for_tiles {
 pub(crate) use for_tiles;
 
 /// Expands to `fn block<B>` and `fn i8` of `(&Panels, &Rows, &mut Tile)`. The arguments: their
-/// visibility, what gives a token's activations, attributes.
+/// visibility, what gives the planes of a token's activations (blocks'; bytes'), attributes.
 macro_rules! code_kernels {
-    ($vis:vis, $x:path as $X:ty, $high:path, $low:path as $P:ty, $(#[$attr:meta])*) => {
+    ($vis:vis, [$($x:path),+] as $X:ty, $high:path, $low:path as $P:ty, $(#[$attr:meta])*) => {
         $(#[$attr])*
         $vis fn block<B: Block>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
             $crate::kernel::lanes::for_tiles!(block_tile::<B>, TOKENS, panels, rows, tile);
@@ -68,7 +70,7 @@ macro_rules! code_kernels {
             let width = B::BLOCK.min(32);
             let vectors = width * B::BITS / 32;
             let acts = rows.block32();
-            let x: [&[$X]; T] = $crate::kernel::gather(acts, t, $x);
+            let x: [[&[$X]; T]; PLANES] = [$($crate::kernel::gather(acts, t, $x)),+];
             let dx: [&[f32]; T] = $crate::kernel::gather(acts, t, Block32::scales);
             let sums: [&[f32]; T] = match width {
                 16 => $crate::kernel::gather(acts, t, Block32::sums16),
@@ -84,15 +86,20 @@ macro_rules! code_kernels {
                 let (scales, words) = span.split_at(B::scale_bytes(R));
                 for b in 0..B::SPAN / width {
                     let first = s * B::SPAN + b * width;
-                    let x: [&[$X]; T] = $crate::kernel::windows(&x, first, width);
-                    let mut sum = [zero(); T];
+                    let mut window = x;
+                    for p in 0..PLANES {
+                        window[p] = $crate::kernel::windows(&x[p], first, width);
+                    }
+                    let mut sum = [[zero(); T]; PLANES];
                     for g in 0..vectors {
                         let codes = load_u(&words[(b * vectors + g) * 4 * R..][..4 * R]);
                         for f in 0..SLOT / B::BITS {
                             let codes = field(codes, B::BITS, f);
-                            for i in 0..T {
-                                let x = splat(&x[i][g * (32 / B::BITS) + f * (32 / SLOT)..]);
-                                sum[i] = dot_field(sum[i], codes, x, B::BITS);
+                            for p in 0..PLANES {
+                                for i in 0..T {
+                                    let x = splat(&window[p][i][g * (32 / B::BITS) + f * (32 / SLOT)..]);
+                                    sum[p][i] = dot_field(sum[p][i], codes, x, B::BITS);
+                                }
                             }
                         }
                     }
@@ -101,12 +108,14 @@ macro_rules! code_kernels {
                     for i in 0..T {
                         let qsum = sums[i][first / width];
                         let dx = splat_f(dx[i][first / 32]);
-                        let mut isum = to_float(finish(sum[i], B::BITS));
-                        // Integers below 2^24: exact.
-                        if bias(B::BITS) != 0.0 {
-                            isum = add(isum, splat_f(-bias(B::BITS) * qsum));
+                        let mut isum = finish(sum[0][i], B::BITS);
+                        if PLANES == 2 {
+                            isum = join(isum, finish(sum[PLANES - 1][i], B::BITS));
                         }
-                        acc[i] = add(acc[i], mul(mul(d, dx), isum));
+                        if bias(B::BITS) != 0 {
+                            isum = less(isum, bias(B::BITS) * qsum as i32);
+                        }
+                        acc[i] = add(acc[i], mul(mul(d, dx), to_float(isum)));
                         if B::MINS {
                             let m = load_f(&scales[(at + 1) * 4 * R..][..4 * R]);
                             acc[i] = add(acc[i], mul(mul(m, dx), splat_f(qsum)));

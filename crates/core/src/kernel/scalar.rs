@@ -47,19 +47,19 @@ fn ternary(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
 }
 
 /// Sub-blocks of `min(BLOCK, 32)` columns in ascending order, one f32 accumulator:
-/// `acc += (d · dx) · Σ code · q`, then, for forms with mins, `acc += (m · dx) · Σ q`.
+/// `acc += (d · dx) · f32(Σ code · q)`, then, for forms with mins, `acc += (m · dx) · Σ q`.
 fn block<B: Block>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
     let width = B::BLOCK.min(32);
     let x = rows.block32();
     for r in 0..panels.rows {
         for t in 0..rows.n() {
-            let (codes, scales, sums) = (x.codes(t), x.scales(t), x.sums(width, t));
+            let (high, low, scales, sums) = (x.high(t), x.low(t), x.scales(t), x.sums(width, t));
             let mut acc = 0.0_f32;
             for (s, span) in panels.panel(r).chunks_exact(B::span_bytes(1)).enumerate() {
                 for k in (0..B::SPAN).step_by(width) {
                     let first = s * B::SPAN + k;
-                    let product =
-                        |j| layout::word_code::<B, 1, 8>(span, 0, k + j) * i32::from(codes[first + j]);
+                    let q = |k: usize| i32::from(high[k]) * 128 + i32::from(low[k]);
+                    let product = |j| layout::word_code::<B, 1, 8>(span, 0, k + j) * q(first + j);
                     let isum: i32 = (0..width).map(product).sum();
                     let (d, m) = layout::word_scale::<B, 1>(span, 0, k);
                     let dx = scales[first / 32];

@@ -132,8 +132,8 @@ fn naive(form: Form, weights: &[FormRow], x: &Rows) -> Vec<f32> {
                     let mut acc = 0.0_f32;
                     for (b, x) in x.chunks(32).enumerate() {
                         let amax = amax(x);
-                        let dx = amax / 127.0;
-                        let inverse = if amax == 0.0 { 0.0 } else { 127.0 / amax };
+                        let dx = amax / 8191.0;
+                        let inverse = if amax == 0.0 { 0.0 } else { 8191.0 / amax };
                         let q: Vec<i32> = x.iter().map(|x| libm::rint((x * inverse).into()) as i32).collect();
                         for (c, q) in q.chunks(block.min(32)).enumerate() {
                             let first = b * 32 + c * block.min(32);

@@ -8,9 +8,9 @@
 use core::arch::{aarch64::*, asm};
 
 use super::neon::{
-    COLS, GROUP, I8_BYTES, Ints, Q2_WORDS, Q4_WORDS, Q8_WORDS, Q8X16_WORDS, R, SLOT, TERNARY, Words, add,
-    bias, byte, codes, field, fold_lanes as fold, load_f, load_u, load_x, masks, mul, prefetch, splat,
-    splat_7, splat_f, store_f, store_ints as store_i, to_float, zero_f,
+    COLS, GROUP, I8_BYTES, Ints, PLANES, Q2_WORDS, Q4_WORDS, Q8_WORDS, Q8X16_WORDS, R, SLOT, TERNARY, Words,
+    add, bias, byte, codes, field, fold_lanes as fold, join, less, load_f, load_u, load_x, masks, mul,
+    prefetch, splat, splat_7, splat_f, store_f, store_ints as store_i, to_float, zero_f,
 };
 use crate::{
     act::{Block32, Rows, Token8, Token14},
@@ -59,7 +59,7 @@ const BYTE_TOKENS: usize = 2;
 const CHAINS: usize = 2;
 
 field_kernel!(, Token8::codes as i8, #[target_feature(enable = "neon,dotprod")]);
-code_kernels!(, Block32::codes as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "neon,dotprod")]);
+code_kernels!(, [Block32::high, Block32::low] as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "neon,dotprod")]);
 
 /// `sum + a · b`, four products a lane.
 #[inline]

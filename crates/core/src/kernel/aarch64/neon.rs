@@ -81,13 +81,14 @@ pub(super) const GROUP: usize = 32;
 pub(super) const R: usize = 8;
 pub(super) const SLOT: usize = 8;
 const RUN: usize = 64;
+pub(super) const PLANES: usize = 2;
 const TOKENS: usize = 2;
 const BYTE_TOKENS: usize = 2;
 const FLOAT_TOKENS: usize = 2;
 const CHAINS: usize = 1;
 
 field_kernel!(, Token8::codes as i8, #[target_feature(enable = "neon")]);
-code_kernels!(, Block32::codes as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "neon")]);
+code_kernels!(, [Block32::high, Block32::low] as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "neon")]);
 float_kernels!(#[target_feature(enable = "neon")]);
 
 /// Stable Rust has no prefetch here.
@@ -223,8 +224,20 @@ pub(super) fn byte(v: Words, _: usize) -> Words {
     v
 }
 
-pub(super) const fn bias(bits: usize) -> f32 {
-    if bits == 2 { 1.0 } else { 0.0 }
+pub(super) const fn bias(bits: usize) -> i32 {
+    if bits == 2 { 1 } else { 0 }
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn join(high: Ints, low: Ints) -> Ints {
+    Ints(vaddq_s32(vshlq_n_s32::<7>(high.0), low.0), vaddq_s32(vshlq_n_s32::<7>(high.1), low.1))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn less(v: Ints, x: i32) -> Ints {
+    Ints(vsubq_s32(v.0, vdupq_n_s32(x)), vsubq_s32(v.1, vdupq_n_s32(x)))
 }
 
 #[inline]

@@ -18,8 +18,8 @@
 use core::arch::wasm32::*;
 
 use super::simd128::{
-    R, Wide, add, add_i, bias, fold_lanes, load, load_f, load_u, mul, opaque, prefetch, splat_f, store_f,
-    store_i, to_float, zero, zero_f,
+    R, Wide, add, add_i, bias, fold_lanes, join, less, load, load_f, load_u, mul, opaque, prefetch, splat_f,
+    store_f, store_i, to_float, zero, zero_f,
 };
 use crate::{
     act::{Block32, Rows, Token8, Token14},
@@ -66,6 +66,7 @@ type I = v128;
 const COLS: usize = 16;
 const GROUP: usize = 32;
 const SLOT: usize = 8;
+const PLANES: usize = 2;
 const TOKENS: usize = 2;
 const BYTE_TOKENS: usize = 2;
 const CHAINS: usize = 2;
@@ -77,7 +78,7 @@ mod long {
     const RUN: usize = usize::MAX;
 
     field_kernel!(pub(super), Token8::codes as i8, #[target_feature(enable = "relaxed-simd")]);
-    code_kernels!(pub(super), Block32::codes as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "relaxed-simd")]);
+    code_kernels!(pub(super), [Block32::high, Block32::low] as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "relaxed-simd")]);
 
     #[inline]
     #[target_feature(enable = "relaxed-simd")]
@@ -124,7 +125,7 @@ mod short {
     const RUN: usize = 16;
 
     field_kernel!(pub(super), Token8::codes as i8, #[target_feature(enable = "relaxed-simd")]);
-    code_kernels!(pub(super), Block32::codes as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "relaxed-simd")]);
+    code_kernels!(pub(super), [Block32::high, Block32::low] as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "relaxed-simd")]);
 
     #[inline]
     #[target_feature(enable = "relaxed-simd")]

@@ -8,7 +8,8 @@
 //! With masks of growing width the ternary sums are `a`, `a + 4b`, `a + 4b + 16c`, `a + 4b + 16c + 64d`
 //! for rows 0–3 and, after one shift, for rows 4–7; differences give the rows.
 //!
-//! Overflow: all sums have 32 bits and are bounded by 170 · 127 · 65536 < 2^31.
+//! Overflow: all sums have 32 bits; the ternary ones are bounded by 170 · 127 · 65536 < 2^31, those of a
+//! block by 32 · 127 · 8191.
 
 use core::arch::wasm32::*;
 
@@ -66,12 +67,13 @@ const COLS: usize = 8;
 const GROUP: usize = 16;
 const RUN: usize = usize::MAX;
 const SLOT: usize = 16;
+const PLANES: usize = 1;
 const TOKENS: usize = 2;
 const BYTE_TOKENS: usize = 2;
 const CHAINS: usize = 2;
 
 field_kernel!(, Token8::wide as i16, #[target_feature(enable = "simd128")]);
-code_kernels!(, Block32::wide as i16, Token14::wide_high, Token14::wide_low as i16, #[target_feature(enable = "simd128")]);
+code_kernels!(, [Block32::wide] as i16, Token14::wide_high, Token14::wide_low as i16, #[target_feature(enable = "simd128")]);
 float_kernels!(#[target_feature(enable = "simd128")]);
 
 #[inline]
@@ -288,8 +290,20 @@ fn finish(sum: Wide, _: usize) -> Wide {
     sum
 }
 
-pub(super) const fn bias(bits: usize) -> f32 {
-    if bits == 2 { 1.0 } else { 0.0 }
+pub(super) const fn bias(bits: usize) -> i32 {
+    if bits == 2 { 1 } else { 0 }
+}
+
+#[inline]
+#[target_feature(enable = "simd128")]
+pub(super) fn join(high: Wide, low: Wide) -> Wide {
+    add_i(Wide(i32x4_shl(high.0, 7), i32x4_shl(high.1, 7)), low)
+}
+
+#[inline]
+#[target_feature(enable = "simd128")]
+pub(super) fn less(v: Wide, x: i32) -> Wide {
+    Wide(i32x4_sub(v.0, i32x4_splat(x)), i32x4_sub(v.1, i32x4_splat(x)))
 }
 
 /// Signed bytes as 16-bit lanes.

@@ -66,6 +66,7 @@ pub(super) const COLS: usize = 32;
 pub(super) const GROUP: usize = 64;
 pub(super) const R: usize = 8;
 pub(super) const SLOT: usize = 8;
+pub(super) const PLANES: usize = 2;
 const TOKENS: usize = 2;
 const RUN: usize = 16;
 const BYTE_TOKENS: usize = 4;
@@ -73,7 +74,7 @@ const FLOAT_TOKENS: usize = 2;
 pub(super) const CHAINS: usize = 4;
 
 field_kernel!(, Token8::codes as i8, #[target_feature(enable = "avx2")]);
-code_kernels!(, Block32::codes as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "avx2,f16c")]);
+code_kernels!(, [Block32::high, Block32::low] as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "avx2,f16c")]);
 float_kernels!(#[target_feature(enable = "avx2,f16c")]);
 
 #[inline]
@@ -265,8 +266,20 @@ fn finish(sum: I, bits: usize) -> I {
     if bits == 8 { sum } else { _mm256_madd_epi16(sum, _mm256_set1_epi16(1)) }
 }
 
-const fn bias(bits: usize) -> f32 {
-    if bits == 2 { 1.0 } else { 0.0 }
+const fn bias(bits: usize) -> i32 {
+    if bits == 2 { 1 } else { 0 }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn join(high: I, low: I) -> I {
+    _mm256_add_epi32(_mm256_slli_epi32::<7>(high), low)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn less(v: I, x: i32) -> I {
+    _mm256_sub_epi32(v, _mm256_set1_epi32(x))
 }
 
 #[inline]

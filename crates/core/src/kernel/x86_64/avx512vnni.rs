@@ -64,6 +64,7 @@ type F = __m512;
 const COLS: usize = 64;
 const GROUP: usize = 128;
 const R: usize = 16;
+const PLANES: usize = 2;
 const TOKENS: usize = 6;
 const RUN: usize = usize::MAX;
 const BYTE_TOKENS: usize = 4;
@@ -71,7 +72,7 @@ const FLOAT_TOKENS: usize = 4;
 const CHAINS: usize = 4;
 
 field_kernel!(, Token8::codes as i8, #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]);
-code_kernels!(, Block32::codes as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]);
+code_kernels!(, [Block32::high, Block32::low] as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]);
 float_kernels!(#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]);
 
 #[inline]
@@ -242,6 +243,18 @@ fn dot_field(sum: I, codes: I, x: I, _: usize) -> I {
 #[target_feature(enable = "avx512f")]
 fn finish(sum: I, _: usize) -> I {
     sum
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn join(high: I, low: I) -> I {
+    _mm512_add_epi32(_mm512_slli_epi32::<7>(high), low)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn less(v: I, x: i32) -> I {
+    _mm512_sub_epi32(v, _mm512_set1_epi32(x))
 }
 
 #[inline]

@@ -12,9 +12,9 @@ use core::arch::x86_64::*;
 
 use super::{
     avx2::{
-        CHAINS, COLS, GROUP, I8_BYTES, Q2_WORDS, Q4_WORDS, Q8_WORDS, Q8X16_WORDS, R, SLOT, TERNARY, add,
-        byte, fold_lanes, load_f, load_u, load_x, mul, prefetch, splat, splat_7, splat_f, store_f, store_i,
-        to_float, zero, zero as start, zero_f,
+        CHAINS, COLS, GROUP, I8_BYTES, PLANES, Q2_WORDS, Q4_WORDS, Q8_WORDS, Q8X16_WORDS, R, SLOT, TERNARY,
+        add, byte, fold_lanes, join, less, load_f, load_u, load_x, mul, prefetch, splat, splat_7, splat_f,
+        store_f, store_i, to_float, zero, zero as start, zero_f,
     },
     has,
 };
@@ -53,7 +53,7 @@ const RUN: usize = usize::MAX;
 const BYTE_TOKENS: usize = 4;
 
 field_kernel!(, Token8::codes as i8, #[target_feature(enable = "avx2,avxvnni")]);
-code_kernels!(, Block32::codes as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "avx2,f16c,avxvnni")]);
+code_kernels!(, [Block32::high, Block32::low] as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "avx2,f16c,avxvnni")]);
 
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -110,11 +110,11 @@ fn finish(sum: I, _: usize) -> I {
     sum
 }
 
-pub(super) const fn bias(bits: usize) -> f32 {
+pub(super) const fn bias(bits: usize) -> i32 {
     match bits {
-        2 => 1.0,
-        8 => 128.0,
-        _ => 0.0,
+        2 => 1,
+        8 => 128,
+        _ => 0,
     }
 }
 
