@@ -19,25 +19,7 @@ from tokenizers import Tokenizer
 
 import sample
 import tokenizer as tk
-
-PROMPTS = [
-    "Hello, is anybody in there?", "hey, what's your name, little one?", "Good morning! How did you sleep?",
-    "Who made you and why?", "Are you a real bird?", "What are you able to do for me?", "Do you like chocolate ice cream?",
-    "I had a bad day at work.", "I just got a new puppy!", "I am so tired today.", "Tell me something funny.",
-    "I think you are very clever.", "You are wrong!", "Have you heard of a robot called Wobbly?", "Can you dance for me?", "Would you be my wife, dear Tern?",
-    "What is the meaning of my life?", "Thank you so much, you were great.", "Good night, sleep tight.", "I must leave now, bye!",
-    "Early is the opposite of what?", "opposite of rich?", "What color does a ripe tomato have?", "What sound do cows make?",
-    "How many legs does a spider have, do you know?", "which city is the capital of beautiful italy?", "Which city is Japan's capital?",
-    "What is 2 plus 2?", "How much is 9 minus 4?", "What comes after Friday?", "March: which month is right before it?",
-    "Could you count up to six for me?", "Give me the names of three fruits.", "What is a volcano, please?",
-    "What do I use a hammer for?", "Why do people sleep at night?", "Is a whale really bigger than a little mouse?",
-    "My name is Katrin. What is my name?", "What will the weather be like tomorrow?", "Write me a Python program.",
-    "Please tell me a story about a penguin.", "Could you tell a story about a dragon and a princess?",
-    "Tell a bedtime story with a hedgehog in it.", "A short story about a golden key, please!", "I'd love a story about a lonely robot.",
-    "Continue this story: One day, a small duck named Dot found a door in the middle of the pond.",
-    "Continue: Once upon a time there was a baker who could not sleep.", "Finish my story: The wind was loud and Tim was afraid.",
-    "Is love a good thing, in your opinion?", "zzz grmpf",
-]
+from prompts import PROMPTS
 
 
 @torch.no_grad()
@@ -127,7 +109,7 @@ def main():
     held = json.loads((a.data / "heldout.json").read_text())
     if a.train:
         import numpy as np
-        flat = np.load(a.train)["tokens"].tobytes()
+        flat = b"".join(v.tobytes() for k, v in np.load(a.train).items() if k.startswith("tokens."))
         known = [p for p in PROMPTS if np.array([tk.USER, *tok.encode(p, add_special_tokens=False).ids, tk.END],
                                                 np.uint16).tobytes() in flat]
         if known:

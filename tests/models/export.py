@@ -25,6 +25,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import tokenizer as tk
 from model import ModelConfig, ternarise
 
+# As GGUF spells it: a Hugging Face config has no field for the licence, and ternlight reads the GGUF key in either.
+LICENSE = "Apache-2.0 OR MIT"
 GOLDEN = ["Hello!", "Who are you?", "What is the opposite of hot?", "Tell me a story about a fox.", "What is 3 + 4?"]
 
 
@@ -39,11 +41,12 @@ def hf_config(mc: ModelConfig, mode: str | None) -> dict:
         "architectures": ["BitNetForCausalLM"], "model_type": "bitnet", "vocab_size": mc.vocab_size,
         "hidden_size": mc.hidden_size, "intermediate_size": mc.intermediate_size,
         "num_hidden_layers": mc.num_hidden_layers, "num_attention_heads": mc.num_attention_heads,
-        "num_key_value_heads": mc.num_key_value_heads, "hidden_act": "relu2",
+        "num_key_value_heads": mc.num_key_value_heads, "hidden_act": mc.hidden_act,
         "max_position_embeddings": mc.max_position_embeddings, "rms_norm_eps": mc.rms_norm_eps,
         "rope_theta": mc.rope_theta, "tie_word_embeddings": True, "attention_bias": False, "attention_dropout": 0.0,
         "initializer_range": mc.initializer_range, "bos_token_id": tk.BOS, "eos_token_id": tk.END,
         "pad_token_id": tk.PAD, "use_cache": True, "torch_dtype": "bfloat16",
+        "general.license": LICENSE,
     }
     if mode:
         c["quantization_config"] = {"quant_method": "bitnet", "linear_class": "autobitlinear",

@@ -28,6 +28,7 @@ class ModelConfig:
     rms_norm_eps: float = 1e-5
     rope_theta: float = 10000.0
     initializer_range: float = 0.02
+    hidden_act: str = "relu2"  # or "silu", for students of a LLaMA
     quant: str = "ternary"  # "ternary" or "none"
 
     @property
@@ -113,7 +114,11 @@ class Attention(nn.Module):
         v = v.repeat_interleave(self.h // self.kv, dim=1)
         if torch.is_autocast_enabled(x.device.type):
             q, k, v = q.bfloat16(), k.bfloat16(), v.bfloat16()
-        o = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        if mask is not None and x.device.type == "cpu":  # at these lengths quicker than the fused kernel's backward pass
+            scores = (q @ k.transpose(-1, -2)).float() * self.d ** -0.5
+            o = scores.masked_fill(~mask, float("-inf")).softmax(-1).to(v.dtype) @ v
+        else:
+            o = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         return self.o_proj(self.attn_sub_norm(o.transpose(1, 2).reshape(b, t, -1)))
 
 
@@ -125,9 +130,12 @@ class Mlp(nn.Module):
         self.up_proj = BitLinear(h, f, cfg)
         self.down_proj = BitLinear(f, h, cfg)
         self.ffn_sub_norm = RMSNorm(f, cfg.rms_norm_eps)
+        self.silu = cfg.hidden_act == "silu"
 
     def forward(self, x):
-        return self.down_proj(self.ffn_sub_norm(F.relu(self.gate_proj(x)).square() * self.up_proj(x)))
+        gate = self.gate_proj(x)
+        gate = F.silu(gate) if self.silu else F.relu(gate).square()
+        return self.down_proj(self.ffn_sub_norm(gate * self.up_proj(x)))
 
 
 class Layer(nn.Module):

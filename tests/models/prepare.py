@@ -1,9 +1,9 @@
 """Corpus and generated dialogues -> tokenizer, packed training windows, held-out documents.
 
-    python prepare.py --corpus DIR --out DIR [--tokenizer-from DIR] [--scale 1.0] [--book-share 0.4]
+    python prepare.py --corpus DIR --out DIR [--tokenizer-from DIR] [--scale 1.0] [--book-share 0.08]
 
-Writes train.npz (tokens u16, counts u8, docs u8; each [windows, context+1]) and heldout.json. Documents never
-straddle windows: each goes whole into the first window with room (first fit over a short list of open windows).
+Writes train.npz (tokens u16, counts u8, docs u8; each [windows, length+1], for windows of half the context, where most
+documents fit, and of the whole) and heldout.json. Documents never straddle windows: each goes whole into the first window with room (first fit over a short list of open windows).
 A document is held out by a hash of its text, so the split does not depend on order or on the random seed.
 """
 
@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 
 import mixture
 import tokenizer as tk
+from prompts import PROMPTS
 
 
 def held_out(key: str) -> bool:
@@ -65,7 +66,7 @@ def main():
     ap.add_argument("--seed", type=int, default=1)
     a = ap.parse_args()
     rng = random.Random(a.seed)
-    train, held = mixture.build(a.corpus, rng, a.scale, a.book_share, held_out)
+    train, held = mixture.build(a.corpus, rng, a.scale, a.book_share, held_out, PROMPTS)
     a.out.mkdir(parents=True, exist_ok=True)
     if a.tokenizer_from:
         tok = Tokenizer.from_file(str(a.tokenizer_from / "tokenizer.json"))
@@ -79,14 +80,19 @@ def main():
     for d, (t, c) in zip(train, encoded):
         size[d["part"]] += len(t)
         seen[d["part"]] += sum(c)
-    tokens, counts, docs = pack(encoded, a.context + 1)
+    arrays, fill = {}, {}
+    for length in (a.context // 2, a.context):
+        fits = [e for e in encoded if (len(e[0]) > a.context // 2 + 1) == (length == a.context) and len(e[0]) <= length + 1]
+        tokens, counts, docs = pack(fits, length + 1)
+        arrays |= {f"tokens.{length}": tokens, f"counts.{length}": counts, f"docs.{length}": docs}
+        fill[length] = f"{len(tokens)} of {length}, fill {(docs != 255).mean():.3f}"
     part = a.out / "train.part.npz"
-    np.savez(part, tokens=tokens, counts=counts, docs=docs)
+    np.savez(part, **arrays)
     part.rename(a.out / "train.npz")
     (a.out / "heldout.json").write_text(json.dumps(held))
     for p, n in size.most_common():
         print(f"{p:14} {n:>9} tokens {seen[p]:>9} in the loss")
-    print(f"windows {len(tokens)}, fill {(docs != 255).mean():.3f}, held out {len(held)} documents")
+    print(f"windows {fill}, held out {len(held)} documents")
 
 
 if __name__ == "__main__":

@@ -23,24 +23,35 @@ from model import Decoder, ModelConfig
 
 
 class Windows:
-    """Endless shuffled batches; reloads when the file changes."""
+    """Endless shuffled batches; reloads when the file changes.
+
+    Windows come in several lengths, because attention over short documents in long windows is wasted work. A batch
+    holds windows of one length, drawn in proportion to the tokens of each, and always the same number of tokens.
+    """
 
     def __init__(self, path: Path, seed: int):
         self.path, self.rng, self.stamp = path, np.random.default_rng(seed), None
 
-    def batch(self, n: int, context: int):
+    def load(self):
+        with np.load(self.path) as z:
+            self.parts = {int(k.removeprefix("tokens.")): {f: z[f"{f}.{k.removeprefix('tokens.')}"] for f in ("tokens", "counts", "docs")}
+                          for k in z.files if k.startswith("tokens.")}
+        size = np.array([p["tokens"].size for p in self.parts.values()], float)
+        self.share, self.queue = size / size.sum(), {n: [] for n in self.parts}
+
+    def batch(self, tokens: int):
         stamp = self.path.stat().st_mtime_ns
         if stamp != self.stamp:
-            z = np.load(self.path)
-            self.tokens, self.counts, self.docs = z["tokens"], z["counts"], z["docs"]
-            self.stamp, self.order, self.at = stamp, self.rng.permutation(len(self.tokens)), 0
-        if self.at + n > len(self.order):
-            self.order, self.at = self.rng.permutation(len(self.tokens)), 0
-        i = self.order[self.at:self.at + n]
-        self.at += n
-        t = torch.from_numpy(self.tokens[i].astype(np.int64))
-        y = torch.where(torch.from_numpy(self.counts[i][:, 1:] > 0), t[:, 1:], -100)
-        d = torch.from_numpy(self.docs[i][:, :-1].astype(np.int64))
+            self.load()
+            self.stamp = stamp
+        context = int(self.rng.choice(list(self.parts), p=self.share))
+        part, queue = self.parts[context], self.queue[context]
+        while len(queue) < tokens // context:
+            queue.extend(self.rng.permutation(len(part["tokens"])))
+        i = [queue.pop() for _ in range(tokens // context)]
+        t = torch.from_numpy(part["tokens"][i].astype(np.int64))
+        y = torch.where(torch.from_numpy(part["counts"][i][:, 1:] > 0), t[:, 1:], -100)
+        d = torch.from_numpy(part["docs"][i][:, :-1].astype(np.int64))
         return t[:, :-1], y, d
 
 
@@ -99,7 +110,7 @@ def main():
             logits = net.logits(net(x, d))
         return F.cross_entropy(logits.flatten(0, 1).float(), y.flatten(), ignore_index=-100)
 
-    fn = loss_fn if a.eager else torch.compile(loss_fn)
+    fn = loss_fn if a.eager else torch.compile(loss_fn, dynamic=False)  # one graph per window length
     start = last_save = last_log = time.time()
     losses, told = [], tokens
     log = (a.run / "loss.csv").open("a", buffering=1)
@@ -115,7 +126,7 @@ def main():
         lr, wd = learning_rate(cfg, progress, step)
         opt.param_groups[0].update(lr=lr, weight_decay=wd)
         opt.param_groups[1].update(lr=lr)
-        x, y, d = (t.to(a.device) for t in data.batch(cfg["batch"], mc.max_position_embeddings))
+        x, y, d = (t.to(a.device) for t in data.batch(cfg["batch"] * mc.max_position_embeddings))
         loss = fn(x, y, d)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(params, 1.0)
