@@ -228,4 +228,3 @@ export async function withPeak<T>(
     await session.detach();
   }
 }
-

@@ -20,7 +20,9 @@ const MODEL =
 const DATA = new URL("tests/data/", ROOT);
 /** Why the tests with it are left out: only where the environment says that it cannot be had. */
 const skip =
-  existsSync(MODEL) || process.env["TERNLIGHT_WITHOUT_SMOLLM2"] === undefined ? false : "SmolLM2 is not there";
+  existsSync(MODEL) || process.env["TERNLIGHT_WITHOUT_SMOLLM2"] === undefined
+    ? false
+    : "SmolLM2 is not there";
 /** A model that loads at once: two layers, random ternary weights, no tokenizer. */
 const TINY = "oracle/tiny_a_packed";
 
