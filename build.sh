@@ -161,8 +161,8 @@ opt_features() {
     esac
 }
 
-wasm_flavour() {
-    local flavour=$1 target=$CARGO_TARGET_DIR/wasm-$1 out=web/generated/$1
+wasm_compile() {
+    local flavour=$1 target=$CARGO_TARGET_DIR/wasm-$1
     say "wasm: $flavour"
     (
         rust_flags "$flavour"
@@ -170,9 +170,15 @@ wasm_flavour() {
         cargo build --quiet --release --locked -p ternlight-wasm --target wasm32-unknown-unknown \
             --target-dir "$target" "${BUILD_STD[@]}"
     )
+}
+
+# From the compiler's module to web/generated.
+wasm_finish() {
+    local flavour=$1 out=web/generated/$1
+    local module=$CARGO_TARGET_DIR/wasm-$1/wasm32-unknown-unknown/release/ternlight_wasm.wasm
+    [[ "$out/ternlight_bg.wasm" -nt "$module" && "$out/ternlight_bg.wasm" -nt build.sh ]] && return
     rm -rf "$out.new"
-    wasm-bindgen --target web --out-dir "$out.new" --out-name ternlight \
-        "$target/wasm32-unknown-unknown/release/ternlight_wasm.wasm"
+    wasm-bindgen --target web --out-dir "$out.new" --out-name ternlight "$module"
     # shellcheck disable=SC2046
     wasm-opt -O3 "${OPT_FEATURES[@]}" $(opt_features "$flavour") \
         "$out.new/ternlight_bg.wasm" -o "$out.new/ternlight_bg.wasm"
@@ -183,14 +189,14 @@ wasm_flavour() {
         const wasm = require("node:fs").readFileSync(process.argv[1]);
         const options = { params: { [constants.BROTLI_PARAM_QUALITY]: 9, [constants.BROTLI_PARAM_SIZE_HINT]: wasm.length } };
         const kb = (bytes) => (bytes / 1000).toFixed(0) + " KB";
-        console.log(`    ${kb(wasm.length)}, ${kb(brotliCompressSync(wasm, options).length)} as brotli`);
-    ' "$out/ternlight_bg.wasm"
+        console.log(`    ${process.argv[2]}: ${kb(wasm.length)}, ${kb(brotliCompressSync(wasm, options).length)} as brotli`);
+    ' "$out/ternlight_bg.wasm" "$flavour"
 }
 
 # wasm [FLAVOUR...]
 # shellcheck disable=SC2120
 cmd_wasm() {
-    local flavour flavours=("$@")
+    local flavour flavours=("$@") job jobs=()
     [ ${#flavours[@]} -gt 0 ] || flavours=("${FLAVOURS[@]}")
     setup_build
     mkdir -p web/generated
@@ -201,8 +207,12 @@ cmd_wasm() {
             rm -rf web/generated/threads
             continue
         fi
-        wasm_flavour "$flavour"
+        wasm_compile "$flavour"
+        # wasm-opt takes long and one thread: beside the compiler's work on the next flavour.
+        wasm_finish "$flavour" &
+        jobs+=($!)
     done
+    for job in "${jobs[@]}"; do wait "$job"; done
 }
 
 # ---- the npm package and the page -------------------------------------------------
