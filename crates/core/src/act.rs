@@ -304,7 +304,10 @@ impl Rows {
         if self.is_ready(input) {
             return Ok(());
         }
-        vectorised(|| self.fill(input))?;
+        vectorised(
+            #[inline(always)]
+            || self.fill(input),
+        )?;
         self.ready[input as usize] = true;
         Ok(())
     }
@@ -377,7 +380,7 @@ impl Rows {
 
 /// The largest magnitude; NaN if any value is. (As integers, because that vectorises.)
 #[inline(always)]
-fn amax(x: &[f32]) -> f32 {
+pub(crate) fn amax(x: &[f32]) -> f32 {
     f32::from_bits(x.iter().map(|x| (x.to_bits() & 0x7FFF_FFFF) as i32).fold(0, i32::max) as u32)
 }
 
@@ -391,7 +394,7 @@ fn clamp(x: f32, limit: f32) -> f32 {
 /// To the nearest integer, ties to even, for |x| < 2^21: the sum with 1.5 · 2^23 has an ulp of 1, and
 /// its low mantissa bits are the integer.
 #[inline(always)]
-fn round(x: f32) -> i32 {
+pub(crate) fn round(x: f32) -> i32 {
     const MAGIC: f32 = 12_582_912.0;
     (x + MAGIC).to_bits() as i32 - MAGIC.to_bits() as i32
 }

@@ -135,6 +135,9 @@ pub fn select(form: Form, choice: &str) -> Result<&'static Kernel> {
 
 /// Calls `f`, compiled for the widest vectors of this CPU that the compiler may use on its own: what is
 /// inlined into `f` gets them. The bits are the same, since nothing is reordered or contracted.
+///
+/// `f` must be written `#[inline(always)] || …`: it is called from two places (with wide vectors and
+/// without), so the compiler would else make one function of it, without.
 #[inline(always)]
 pub fn vectorised<R>(f: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]

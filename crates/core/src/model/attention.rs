@@ -148,10 +148,22 @@ fn page_partials<'a>(
 
 fn dispatch<S: Stored>(queries: &[Query<'_>], head: Head<'_>, dim: usize, partials: &mut [f32]) {
     match queries {
-        [a] => vectorised(|| attend::<S, 1>([a], head, dim, partials)),
-        [a, b] => vectorised(|| attend::<S, 2>([a, b], head, dim, partials)),
-        [a, b, c] => vectorised(|| attend::<S, 3>([a, b, c], head, dim, partials)),
-        [a, b, c, d] => vectorised(|| attend::<S, 4>([a, b, c, d], head, dim, partials)),
+        [a] => vectorised(
+            #[inline(always)]
+            || attend::<S, 1>([a], head, dim, partials),
+        ),
+        [a, b] => vectorised(
+            #[inline(always)]
+            || attend::<S, 2>([a, b], head, dim, partials),
+        ),
+        [a, b, c] => vectorised(
+            #[inline(always)]
+            || attend::<S, 3>([a, b, c], head, dim, partials),
+        ),
+        [a, b, c, d] => vectorised(
+            #[inline(always)]
+            || attend::<S, 4>([a, b, c, d], head, dim, partials),
+        ),
         _ => unreachable!("at most {QUERIES} queries at a time"),
     }
 }
