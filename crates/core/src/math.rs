@@ -195,6 +195,14 @@ pub fn bf16_to_f32(b: u16) -> f32 {
     f32::from_bits((b as u32) << 16)
 }
 
+/// f32 → bfloat16, rounding to nearest even; NaN stays NaN.
+#[inline(always)]
+pub fn f32_to_bf16(x: f32) -> u16 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    (if x.is_nan() { bits >> 16 | 0x40 } else { rounded }) as u16
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,6 +223,29 @@ mod tests {
             worst = worst.max(((exp(x) as f64 - want) / want).abs());
         }
         assert!(worst < 3e-7, "relative error {worst:e}");
+    }
+
+    /// Every half, and what lies next to it and to the middle between it and its neighbour.
+    #[test]
+    fn half_floats_are_those_of_the_half_crate() {
+        let same = |got: f32, want: f32| got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan());
+        for h in 0..=u16::MAX {
+            let (f, b) = (half::f16::from_bits(h), half::bf16::from_bits(h));
+            assert!(same(f16_to_f32(h), f.to_f32()), "{h:#x}");
+            assert!(same(bf16_to_f32(h), b.to_f32()), "{h:#x}");
+            for bits in
+                [f16_to_f32(h).to_bits(), f16_to_f32(h).to_bits() + 0x1000, u32::from(h) << 16 | 0x8000]
+            {
+                for x in [bits.wrapping_sub(1), bits, bits.wrapping_add(1)].map(f32::from_bits) {
+                    if x.is_nan() {
+                        assert!(f16_to_f32(f32_to_f16(x)).is_nan() && bf16_to_f32(f32_to_bf16(x)).is_nan());
+                    } else {
+                        assert_eq!(f32_to_f16(x), half::f16::from_f32(x).to_bits(), "{x:e}");
+                        assert_eq!(f32_to_bf16(x), half::bf16::from_f32(x).to_bits(), "{x:e}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -3,18 +3,22 @@
 //! Invariant: `data` is in the layout of `kernel`, so packed bytes can never meet a foreign kernel.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::{
     Result,
     act::{Input, Rows},
     bail,
     format::{Form, FormRow},
-    kernel::{Buffer, Kernel, MAX_COLS, Panels},
+    kernel::{Buffer, Kernel, Layout, MAX_COLS, Panels},
     pool::{self, Pool},
 };
 
 /// Work below this many multiply-adds is not worth a task of its own.
 const TASK: usize = 1 << 16;
+
+/// As [`TASK`], for weights to be packed.
+const FILL_TASK: usize = 1 << 18;
 
 /// A matrix (rows, cols) of packed weights.
 #[derive(Clone, Debug)]
@@ -36,6 +40,17 @@ impl Matrix {
     /// `out-of-memory`; `shape` for a matrix without rows or columns; `too-large` for more than
     /// [`MAX_COLS`] columns or more bytes than can be addressed.
     pub fn new(kernel: &'static Kernel, rows: usize, cols: usize) -> Result<Self> {
+        let mut matrix = Self::to_fill(kernel, rows, cols, true)?;
+        matrix.data.resize(matrix.all_bytes())?;
+        Ok(matrix)
+    }
+
+    /// A matrix whose rows all come with [`Matrix::fill`] before it is used, the first ones first: memory is
+    /// touched as they come. With `reserve` it is set aside now; without, rows that never come take none.
+    ///
+    /// # Errors
+    /// As [`Matrix::new`].
+    pub fn to_fill(kernel: &'static Kernel, rows: usize, cols: usize, reserve: bool) -> Result<Self> {
         if rows == 0 || cols == 0 {
             bail!(Shape, "a matrix of {rows} × {cols}");
         }
@@ -49,13 +64,20 @@ impl Matrix {
             bail!(TooLarge, "a matrix of {rows} × {cols}");
         };
         let mut data = Buffer::new();
-        data.resize(bytes)?;
+        if reserve {
+            data.reserve(bytes)?;
+        }
         let mut scales = Vec::new();
         if matches!(layout.form, Form::Ternary | Form::I8) {
             scales.try_reserve_exact(rows)?;
             scales.resize(rows, 0.0);
         }
         Ok(Self { rows, cols, padded, panel_bytes, kernel, data, scales })
+    }
+
+    /// Bytes of all panels.
+    fn all_bytes(&self) -> usize {
+        self.rows.div_ceil(self.kernel.layout.panel) * self.panel_bytes
     }
 
     /// Packs row `r`; any order, any number of times. `row` has the shape of the matrix's form (see
@@ -71,7 +93,56 @@ impl Matrix {
         }
         let layout = self.kernel.layout;
         let panel = &mut self.data[r / layout.panel * self.panel_bytes..][..self.panel_bytes];
-        (layout.pack)(row, r % layout.panel, panel);
+        (layout.pack)(core::slice::from_ref(row), r % layout.panel, panel);
+    }
+
+    /// Packs the rows of `range`: `source(r, row)` supplies row `r`, as [`Matrix::set_row`] wants it, in an
+    /// emptied `row`. Whole panels are packed at once and shared among the threads of `pool`, which
+    /// changes no bit; so this is the fast way to fill a matrix.
+    ///
+    /// # Errors
+    /// The first one, in the order of rows, that `source` gives; what the range holds then is unspecified.
+    /// `out-of-memory` where it was not reserved.
+    ///
+    /// # Panics
+    /// If there are no such rows or one has another width.
+    pub fn fill(
+        &mut self,
+        range: Range<usize>,
+        pool: &dyn Pool,
+        source: &(dyn Fn(usize, &mut FormRow) -> Result<()> + Sync),
+    ) -> Result<()> {
+        assert!(range.start <= range.end && range.end <= self.rows);
+        let layout = self.kernel.layout;
+        let panels = range.start / layout.panel..range.end.div_ceil(layout.panel);
+        let work = range.len() * self.cols;
+        // More tasks than threads, so that a thread that is held up does not hold up all.
+        let tasks = if pool.width() == 1 { 1 } else { (work / FILL_TASK).clamp(1, 4 * pool.width()) };
+        let each = panels.len().div_ceil(tasks).max(1);
+        let mut done = Vec::new();
+        done.resize_with(panels.len().div_ceil(each), || Ok(Vec::new()));
+        let end = panels.end * self.panel_bytes;
+        if self.data.len() < end {
+            // Twice as much each time, where it was not reserved: else it would be moved for every chunk.
+            let more = if self.data.is_reserved(end) { end } else { end.max(2 * self.data.len()) };
+            self.data.resize(more.min(self.all_bytes()))?;
+        }
+        let data = &mut self.data[panels.start * self.panel_bytes..end];
+        let (cols, panel_bytes) = (self.cols, self.panel_bytes);
+        pool::chunks_with(pool, data, each * panel_bytes, &mut done, &|task, data, done| {
+            let first = (panels.start + task * each) * layout.panel;
+            done[0] = pack(layout, cols, first, &range, data, panel_bytes, source);
+        });
+        let mut r = range.start;
+        for scales in done {
+            for scale in scales? {
+                if let (Some(to), Some(scale)) = (self.scales.get_mut(r), scale) {
+                    *to = scale;
+                }
+                r += 1;
+            }
+        }
+        Ok(())
     }
 
     /// Sets the scale of row `r` alone (its codes may come before or after).
@@ -162,4 +233,32 @@ impl Matrix {
     pub fn bytes(&self) -> usize {
         self.data.len() + self.scales.len() * 4
     }
+}
+
+/// Packs those rows of `range` that lie in `data`, which holds whole panels from row `first` on; gives
+/// the scale of each.
+fn pack(
+    layout: &Layout,
+    cols: usize,
+    first: usize,
+    range: &Range<usize>,
+    data: &mut [u8],
+    panel_bytes: usize,
+    source: &(dyn Fn(usize, &mut FormRow) -> Result<()> + Sync),
+) -> Result<Vec<Option<f32>>> {
+    let mut rows = Vec::new();
+    rows.resize_with(layout.panel, FormRow::default);
+    let mut scales = Vec::new();
+    for (first, panel) in (first..).step_by(layout.panel).zip(data.chunks_exact_mut(panel_bytes)) {
+        let lanes = first.max(range.start)..(first + layout.panel).min(range.end);
+        let rows = &mut rows[..lanes.len()];
+        for (r, row) in lanes.clone().zip(&mut *rows) {
+            row.clear();
+            source(r, row)?;
+            assert_eq!(row.codes.len().max(row.floats.len()), cols);
+            scales.push(row.scales.first().copied());
+        }
+        (layout.pack)(rows, lanes.start - first, panel);
+    }
+    Ok(scales)
 }

@@ -39,7 +39,7 @@ const TEXTS: [&str; 5] = [
 /// Builds an [`Engine`] from files pushed in chunks. See the module.
 pub struct EngineLoader {
     options: EngineOptions,
-    pool: Option<Arc<dyn Pool>>,
+    pool: Arc<dyn Pool>,
     loader: Loader,
     open: Option<Open>,
     texts: BTreeMap<&'static str, String>,
@@ -57,7 +57,9 @@ impl EngineLoader {
     /// A loader for `options`; without a `pool` the engine makes its own (natively) or computes on the
     /// caller's thread (in wasm).
     pub fn new(options: EngineOptions, pool: Option<Arc<dyn Pool>>) -> Self {
+        let pool = pool.unwrap_or_else(|| own_pool(options.threads));
         let loader = Loader::new(LoadOptions { kernel: options.kernel.clone(), head: options.head });
+        let loader = loader.with_pool(pool.clone());
         Self { options, pool, loader, open: None, texts: BTreeMap::new(), weights_name: None, bytes: 0 }
     }
 
@@ -173,11 +175,10 @@ impl EngineLoader {
         for key in ["tokens", "scores", "token_type", "merges"] {
             model.meta.0.remove(&format!("tokenizer.ggml.{key}"));
         }
-        let pool = self.pool.unwrap_or_else(|| own_pool(self.options.threads));
         Ok(Engine {
             inner: Arc::new(Inner {
                 model: Arc::new(model),
-                pool,
+                pool: self.pool,
                 options: self.options,
                 tokenizer,
                 template,

@@ -15,6 +15,7 @@ use ternlight_core::{
     kernel,
     load::{LoadOptions, Loader},
     model::{Decoder, DecoderOptions, Model, Want},
+    pool::Pool,
 };
 
 use super::synth::{Random, Shape, items};
@@ -122,20 +123,20 @@ impl Bench {
     }
 
     fn model(self, console: &Console) -> Result<()> {
+        let pool = self.compute.pool();
         let start = Instant::now();
         let (name, model) = match self.synthetic {
-            Some(shape) => self.synthetic(shape, console)?,
+            Some(shape) => self.synthetic(shape, pool.clone(), console)?,
             None => {
                 let path = self.model.locate(console)?;
                 let options =
                     LoadOptions { kernel: self.compute.kernel.clone(), head: self.compute.head.into() };
-                (path.display().to_string(), model_file::load(&path, options, console)?)
+                (path.display().to_string(), model_file::load(&path, options, pool.clone(), console)?)
             }
         };
         let load_ms = start.elapsed().as_secs_f64() * 1e3;
         let model = Arc::new(model);
         let threads = machine::threads(self.compute.threads);
-        let pool = self.compute.pool();
         let context = (self.prompt + self.generate) as usize + 1;
         let options = DecoderOptions { context, kv: self.kv.into(), ..DecoderOptions::default() };
         let mut decoder = Decoder::new(model.clone(), options, pool)?;
@@ -206,12 +207,12 @@ impl Bench {
     }
 
     /// A model that exists only in memory.
-    fn synthetic(&self, shape: Shape, console: &Console) -> Result<(String, Model)> {
+    fn synthetic(&self, shape: Shape, pool: Arc<dyn Pool>, console: &Console) -> Result<(String, Model)> {
         let config = shape.config();
         let format = Format::I2S;
         let items = items(&config, ternlight_core::format::Encoding::F16);
         let options = LoadOptions { kernel: self.compute.kernel.clone(), head: self.compute.head.into() };
-        let mut loader = Loader::new(options);
+        let mut loader = Loader::new(options).with_pool(pool);
         loader.begin_file("synthetic", None)?;
         let mut into = IntoLoader { loader, failure: None };
         let made =

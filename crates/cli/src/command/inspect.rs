@@ -2,7 +2,7 @@
 //!
 //! Invariant: reads headers only, unless `--weights` asks for the codes to be counted.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use clap::Args;
 use serde::Serialize;
@@ -19,6 +19,7 @@ use ternlight_core::{
         role::{Field, Role, role},
     },
 };
+use ternlight_engine::Threads;
 
 use crate::{
     Result,
@@ -178,7 +179,7 @@ impl Inspect {
             false => None,
             true => {
                 let options = LoadOptions { kernel: self.kernel.clone(), head: Head::Native };
-                let model = model_file::load(&path, options, console)?;
+                let model = model_file::load(&path, options, Arc::new(Threads::new(0)), console)?;
                 let of = |t: &ternlight_core::model::TensorSummary| {
                     let [negative, zero, positive] = t.trits?;
                     Some(Trits { name: t.name.clone(), negative, zero, positive })

@@ -58,16 +58,16 @@ pub struct Logits {
 impl Logits {
     pub fn execute(self, console: &Console) -> Result<()> {
         let path = self.model.locate(console)?;
-        let head = self.compute.head.into();
-        let model =
-            model_file::load(&path, LoadOptions { kernel: self.compute.kernel.clone(), head }, console)?;
+        let options = LoadOptions { kernel: self.compute.kernel.clone(), head: self.compute.head.into() };
+        let pool = self.compute.pool();
+        let model = model_file::load(&path, options, pool.clone(), console)?;
         let (vocab, n) = (model.spec.vocab, self.tokens.len());
         if let Some(bad) = self.tokens.iter().find(|token| **token as usize >= vocab) {
             let text = format!("token {bad} is outside the vocabulary of {vocab}");
             return Err(Failure::new(USAGE, text));
         }
         let options = DecoderOptions { context: n, kv: self.kv.into(), ..DecoderOptions::default() };
-        let mut decoder = Decoder::new(Arc::new(model), options, self.compute.pool())?;
+        let mut decoder = Decoder::new(Arc::new(model), options, pool)?;
         let spec = TensorSpec {
             name: "logits".to_owned(),
             shape: vec![n as u64, vocab as u64],

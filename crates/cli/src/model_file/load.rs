@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use ternlight_core::{
@@ -11,6 +12,7 @@ use ternlight_core::{
     container::{self, Index, Meta, Probe},
     load::{LoadOptions, Loader},
     model::Model,
+    pool::Pool,
 };
 
 use crate::{Result, console::Console, failure::Failure, interrupt};
@@ -104,12 +106,12 @@ fn config_text(folder: &Path) -> Result<String> {
     fs::read_to_string(&path).map_err(|e| Failure::io(&path, &e))
 }
 
-/// Loads the model at `path`.
+/// Loads the model at `path` with the threads of `pool`.
 ///
 /// # Errors
 /// Anything that can be wrong with a file; `cancelled`.
-pub fn load(path: &Path, options: LoadOptions, console: &Console) -> Result<Model> {
-    let mut loader = Loader::new(options);
+pub fn load(path: &Path, options: LoadOptions, pool: Arc<dyn Pool>, console: &Console) -> Result<Model> {
+    let mut loader = Loader::new(options).with_pool(pool);
     let files = files(path)?;
     if path.is_dir() {
         loader.config(&config_text(path)?)?;

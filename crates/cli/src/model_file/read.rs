@@ -3,7 +3,7 @@
 //! Going through the loader means that a converted file holds exactly the codes and scales that would
 //! have been run. Invariant: a matrix that is not ternary with one scale is refused, never approximated.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use ternlight_core::{
     ErrorKind,
@@ -16,6 +16,7 @@ use ternlight_core::{
         role::{Linear, Norm},
     },
 };
+use ternlight_engine::Threads;
 
 use super::{Activation, Config, Format, Item, Rows, Tensor, Vocabulary, describe::sampling_keys, load};
 use crate::{Result, console::Console, failure::Failure};
@@ -69,7 +70,7 @@ impl Source {
         format: Format,
         console: &Console,
     ) -> Result<(Self, Config, Option<Vocabulary>)> {
-        let model = load(path, LoadOptions::default(), console)?;
+        let model = load(path, LoadOptions::default(), Arc::new(Threads::new(0)), console)?;
         let spec = &model.spec;
         if spec.qk_norm || spec.rope.scaling != RopeScaling::None || spec.rope.dims != spec.head_dim {
             return Err(unsupported(format!(

@@ -5,19 +5,21 @@
 
 use alloc::vec::Vec;
 
-use half::{bf16, f16};
-
 use super::FormRow;
-use crate::{Result, bail};
+use crate::{
+    Result, bail,
+    kernel::vectorised,
+    math::{f16_to_f32, f32_to_bf16, f32_to_f16},
+};
 
 /// Appends `values` as F16.
 pub fn pack_f16(values: &[f32], out: &mut Vec<u8>) {
-    out.extend(values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()));
+    out.extend(values.iter().flat_map(|v| f32_to_f16(*v).to_le_bytes()));
 }
 
 /// Appends `values` as BF16.
 pub fn pack_bf16(values: &[f32], out: &mut Vec<u8>) {
-    out.extend(values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()));
+    out.extend(values.iter().flat_map(|v| f32_to_bf16(*v).to_le_bytes()));
 }
 
 /// Appends `values` as F32.
@@ -27,7 +29,7 @@ pub fn pack_f32(values: &[f32], out: &mut Vec<u8>) {
 
 /// A half-precision scale of a block at `bytes[at..at + 2]`.
 pub(super) fn scale(bytes: &[u8], at: usize) -> Result<f32> {
-    let value = f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32();
+    let value = f16_to_f32(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
     if !value.is_finite() {
         bail!(BadData, "a block has the scale {value}");
     }
@@ -35,17 +37,25 @@ pub(super) fn scale(bytes: &[u8], at: usize) -> Result<f32> {
 }
 
 /// One float row; `read` makes a value of `N` bytes.
+#[inline(always)]
 pub(super) fn unpack<const N: usize>(
     bytes: &[u8],
-    read: fn([u8; N]) -> f32,
+    read: impl Fn([u8; N]) -> f32,
     out: &mut FormRow,
 ) -> Result<()> {
     let (values, _) = bytes.as_chunks::<N>();
-    out.floats.extend(values.iter().map(|value| read(*value)));
-    match out.floats.iter().position(|v| !v.is_finite()) {
-        None => Ok(()),
-        Some(at) => bail!(BadData, "column {at} has the value {}", out.floats[at]),
+    // All are looked at before the culprit is sought: that vectorises.
+    let finite = vectorised(
+        #[inline(always)]
+        || {
+            out.floats.extend(values.iter().map(|value| read(*value)));
+            out.floats.iter().fold(true, |all, v| all & v.is_finite())
+        },
+    );
+    if !finite && let Some(at) = out.floats.iter().position(|v| !v.is_finite()) {
+        bail!(BadData, "column {at} has the value {}", out.floats[at]);
     }
+    Ok(())
 }
 
 /// mean |w| of a whole weight matrix: the scale of master weights that are ternarised at load (HF

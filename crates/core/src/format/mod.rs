@@ -5,7 +5,10 @@
 
 use alloc::vec::Vec;
 
-use crate::{Result, bail};
+use crate::{
+    Result, bail,
+    math::{bf16_to_f32, f16_to_f32},
+};
 
 mod float;
 mod ggml;
@@ -295,8 +298,8 @@ pub fn unpack(encoding: Encoding, bytes: &[u8], cols: usize, out: &mut FormRow) 
     out.clear();
     match encoding {
         Encoding::F32 => float::unpack(bytes, f32::from_le_bytes, out),
-        Encoding::F16 => float::unpack(bytes, |b| half::f16::from_le_bytes(b).to_f32(), out),
-        Encoding::BF16 => float::unpack(bytes, |b| half::bf16::from_le_bytes(b).to_f32(), out),
+        Encoding::F16 => float::unpack(bytes, |b| f16_to_f32(u16::from_le_bytes(b)), out),
+        Encoding::BF16 => float::unpack(bytes, |b| bf16_to_f32(u16::from_le_bytes(b)), out),
         Encoding::Q4_0 => blocks(encoding, bytes, cols, ggml::q4_0, out),
         Encoding::Q4_1 => blocks(encoding, bytes, cols, ggml::q4_1, out),
         Encoding::Q5_0 => blocks(encoding, bytes, cols, ggml::q5_0, out),

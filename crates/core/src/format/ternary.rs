@@ -6,38 +6,54 @@
 use alloc::vec::Vec;
 
 use super::{Encoding, FormRow, check_len, float};
-use crate::{Result, bail};
+use crate::{
+    Result, bail,
+    kernel::vectorised,
+    math::{f16_to_f32, f32_to_f16},
+};
 
 /// Bytes after the data of an I2_S tensor: the scale and padding.
 pub const I2_S_TAIL: usize = 32;
 
-/// A 2-bit code as weight; 3 is marked and caught by [`check_codes`].
+/// A 2-bit code 3 as weight.
 const UNUSED: i8 = 2;
 
+#[inline(always)]
 fn check_codes(codes: &[i8]) -> Result<()> {
-    match codes.iter().position(|c| *c == UNUSED) {
-        None => Ok(()),
-        Some(at) => bail!(BadData, "column {at} has the unused ternary code 3"),
+    // All are looked at before the culprit is sought: that vectorises.
+    if codes.iter().fold(true, |all, code| all & (*code != UNUSED)) {
+        return Ok(());
     }
+    let at = codes.iter().position(|code| *code == UNUSED).unwrap_or(codes.len());
+    bail!(BadData, "column {at} has the unused ternary code 3")
 }
 
-/// `out[g · stride + m] = bits 2g of bytes[m]`, minus one, for four groups; the first group is in the lowest bits
+/// `out[g · N + m] = bits 2g of bytes[m]`, minus one, for four groups; the first group is in the lowest bits
 /// (`HIGH` false) or the highest.
-fn planes<const HIGH: bool>(bytes: &[u8], out: &mut [i8]) {
-    for (group, codes) in out.chunks_exact_mut(bytes.len()).enumerate() {
+#[inline(always)]
+fn planes<const HIGH: bool, const N: usize>(bytes: &[u8; N], out: &mut [i8]) {
+    for (group, codes) in out.as_chunks_mut::<N>().0.iter_mut().enumerate() {
         let shift = 2 * if HIGH { 3 - group } else { group };
-        for (code, byte) in codes.iter_mut().zip(bytes) {
-            *code = (byte >> shift & 3) as i8 - 1;
+        // Not written in place, because `codes` and `bytes` might then overlap for all the compiler knows.
+        let mut plane = [0; N];
+        for m in 0..N {
+            plane[m] = (bytes[m] >> shift & 3) as i8 - 1;
         }
+        *codes = plane;
     }
 }
 
 /// TQ2_0 block, 66 bytes: two halves of 32 bytes × 4 groups of 32 weights, lowest bits first; f16 scale.
 pub(super) fn tq2_0(block: &[u8], codes: &mut [i8]) -> Result<f32> {
-    for (bytes, codes) in block[..64].chunks_exact(32).zip(codes.chunks_exact_mut(128)) {
-        planes::<false>(bytes, codes);
-    }
-    check_codes(codes)?;
+    vectorised(
+        #[inline(always)]
+        || {
+            for (bytes, codes) in block[..64].as_chunks::<32>().0.iter().zip(codes.chunks_exact_mut(128)) {
+                planes::<false, 32>(bytes, codes);
+            }
+            check_codes(codes)
+        },
+    )?;
     float::scale(block, 64)
 }
 
@@ -75,10 +91,15 @@ fn tq1_0_split(codes: &mut [i8]) -> [&mut [i8]; 3] {
 
 /// I2_S row: groups of 128 weights in 32 bytes, highest bits first. No scale: the tensor has one, in its tail.
 pub(super) fn i2_s(bytes: &[u8], codes: &mut [i8]) -> Result<()> {
-    for (bytes, codes) in bytes.chunks_exact(32).zip(codes.chunks_exact_mut(128)) {
-        planes::<true>(bytes, codes);
-    }
-    check_codes(codes)
+    vectorised(
+        #[inline(always)]
+        || {
+            for (bytes, codes) in bytes.as_chunks::<32>().0.iter().zip(codes.chunks_exact_mut(128)) {
+                planes::<true, 32>(bytes, codes);
+            }
+            check_codes(codes)
+        },
+    )
 }
 
 /// The scale (a multiplier) of an I2_S tensor from the bytes after its data.
@@ -106,8 +127,13 @@ pub fn unpack_hf(bytes: &[u8], cols: usize, quarter: usize, out: &mut FormRow) -
         bail!(BadOption, "a byte holds the quarters 0 to 3 of the rows, not {quarter}");
     }
     out.clear();
-    out.codes.extend(bytes.iter().map(|byte| (byte >> (2 * quarter) & 3) as i8 - 1));
-    check_codes(&out.codes)
+    vectorised(
+        #[inline(always)]
+        || {
+            out.codes.extend(bytes.iter().map(|byte| (byte >> (2 * quarter) & 3) as i8 - 1));
+            check_codes(&out.codes)
+        },
+    )
 }
 
 /// Q1_0 block, 18 bytes: f16 scale, then one bit per weight, lowest first; set is +1, clear −1.
@@ -122,8 +148,8 @@ pub(super) fn q1_0(block: &[u8], codes: &mut [i8]) -> Result<f32> {
 
 /// Q2_0 block, 18 or 34 bytes: f16 scale, then four codes per byte in order, lowest bits first; −1…2.
 pub(super) fn q2_0(block: &[u8], codes: &mut [i8]) -> Result<f32> {
-    for (byte, codes) in block[2..].iter().zip(codes.chunks_exact_mut(4)) {
-        planes::<false>(core::slice::from_ref(byte), codes);
+    for (byte, codes) in block[2..].as_chunks::<1>().0.iter().zip(codes.chunks_exact_mut(4)) {
+        planes::<false, 1>(byte, codes);
     }
     float::scale(block, 0)
 }
@@ -137,8 +163,8 @@ pub(super) fn q2_0(block: &[u8], codes: &mut [i8]) -> Result<f32> {
 pub fn pack_row(encoding: Encoding, codes: &[i8], scale: f32, out: &mut Vec<u8>) -> Result<()> {
     encoding.row_bytes(codes.len() as u64)?;
     check_trits(codes)?;
-    let half = half::f16::from_f32(scale);
-    if encoding != Encoding::I2_S && !half.is_finite() {
+    let half = f32_to_f16(scale);
+    if encoding != Encoding::I2_S && !f16_to_f32(half).is_finite() {
         bail!(BadData, "the scale {scale} has no f16");
     }
     match encoding {
@@ -167,7 +193,7 @@ pub fn pack_row(encoding: Encoding, codes: &[i8], scale: f32, out: &mut Vec<u8>)
     Ok(())
 }
 
-fn block_scale(block: &[i8], half: half::f16) -> [u8; 2] {
+fn block_scale(block: &[i8], half: u16) -> [u8; 2] {
     if block.iter().all(|code| *code == 0) { [0; 2] } else { half.to_le_bytes() }
 }
 

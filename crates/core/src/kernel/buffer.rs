@@ -45,6 +45,20 @@ impl<T: Plain> Buffer<T> {
         Self { lines: Vec::new(), len: 0, kind: PhantomData }
     }
 
+    /// Takes memory for `len` elements from the allocator, and does not touch it yet.
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub fn reserve(&mut self, len: usize) -> Result<()> {
+        let lines = len.saturating_mul(size_of::<T>()).div_ceil(64);
+        Ok(self.lines.try_reserve_exact(lines.saturating_sub(self.lines.len()))?)
+    }
+
+    /// Whether `len` elements fit into the memory it has.
+    pub fn is_reserved(&self, len: usize) -> bool {
+        len.saturating_mul(size_of::<T>()).div_ceil(64) <= self.lines.capacity()
+    }
+
     /// Sets the length. New elements are zero or left over from before; memory is never given back.
     ///
     /// # Errors

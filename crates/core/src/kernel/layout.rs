@@ -25,10 +25,12 @@
 //! Invariant: `unpack(pack(row)) == row`, and packing a lane changes no other lane. Codes of padding
 //! columns meet activations of 0 (for `I8`, they are 0).
 
-use alloc::vec::Vec;
-
 use super::vectorised;
-use crate::format::{Form, FormRow};
+use crate::{
+    act::{amax, round},
+    format::{Form, FormRow},
+    math::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16},
+};
 
 /// A byte layout of packed weights.
 pub struct Layout {
@@ -42,8 +44,9 @@ pub struct Layout {
     pub step: usize,
     /// Bytes of a panel with so many (padded) columns.
     pub panel_bytes: fn(usize) -> usize,
-    /// Writes a row into its lane of a panel.
-    pub pack: fn(&FormRow, usize, &mut [u8]),
+    /// Writes rows into as many lanes of a panel, from a lane on. A whole panel at once is several times
+    /// faster than its rows one by one.
+    pub pack: fn(&[FormRow], usize, &mut [u8]),
     /// Reads a lane of a panel as values, without the row scale of `Ternary` and `I8`. The length of
     /// the slice says how many columns.
     pub unpack: fn(&[u8], usize, &mut [f32]),
@@ -81,25 +84,55 @@ const fn field_bytes(lane: usize, v: usize, paired: bool) -> (usize, usize) {
     if paired { (lane / 4, 2) } else { (lane / 4 * v, 1) }
 }
 
-fn pack_fields<const V: usize, const PAIRED: bool>(row: &FormRow, lane: usize, panel: &mut [u8]) {
-    let (first, step) = field_bytes(lane, V, PAIRED);
-    let shift = lane % 4 * 2;
-    let put = |byte: &mut u8, code: i8| *byte = *byte & !(3 << shift) | ((code + 1) as u8) << shift;
-    vectorised(|| {
-        let (whole, rest) = row.codes.as_chunks::<V>();
-        let mut groups = panel.chunks_exact_mut(2 * V);
-        for (codes, group) in whole.iter().zip(&mut groups) {
-            if PAIRED {
-                (0..V).for_each(|k| put(&mut group[first + 2 * k], codes[k]));
-            } else if let Some(bytes) = group[first..].first_chunk_mut::<V>() {
-                (0..V).for_each(|k| put(&mut bytes[k], codes[k]));
+fn pack_fields<const V: usize, const PAIRED: bool>(rows: &[FormRow], lane: usize, panel: &mut [u8]) {
+    vectorised(
+        #[inline(always)]
+        || match rows.as_array::<8>() {
+            Some(rows) => pack_field_panel::<V, PAIRED>(rows, panel),
+            None => (lane..).zip(rows).for_each(|(lane, row)| pack_field_lane::<V, PAIRED>(row, lane, panel)),
+        },
+    );
+}
+
+/// Each byte is written once, whole.
+#[inline(always)]
+fn pack_field_panel<const V: usize, const PAIRED: bool>(rows: &[FormRow; 8], panel: &mut [u8]) {
+    let field = |code: i8, f: usize| ((code + 1) as u8) << (2 * f);
+    for (g, group) in panel.chunks_exact_mut(2 * V).enumerate() {
+        for half in 0..2 {
+            let codes = |f: usize| rows[4 * half + f].codes.get(g * V..).unwrap_or(&[]);
+            let (a, b, c, d) = (codes(0), codes(1), codes(2), codes(3));
+            let (first, step) = field_bytes(4 * half, V, PAIRED);
+            // A loop of known length, written out, becomes a few vector instructions.
+            let mut bytes = [0; V];
+            if let (Some(a), Some(b), Some(c), Some(d)) =
+                (a.first_chunk::<V>(), b.first_chunk::<V>(), c.first_chunk::<V>(), d.first_chunk::<V>())
+            {
+                for k in 0..V {
+                    bytes[k] = field(a[k], 0) | field(b[k], 1) | field(c[k], 2) | field(d[k], 3);
+                }
+            } else {
+                for k in 0..a.len().min(V) {
+                    bytes[k] = field(a[k], 0) | field(b[k], 1) | field(c[k], 2) | field(d[k], 3);
+                }
+            }
+            for k in 0..V {
+                group[first + step * k] = bytes[k];
             }
         }
-        if let Some(group) = groups.next() {
-            let bytes = group[first..].iter_mut().step_by(step);
-            bytes.zip(rest).for_each(|(byte, &code)| put(byte, code));
+    }
+}
+
+/// Leaves the panel's other lanes alone.
+#[inline(always)]
+fn pack_field_lane<const V: usize, const PAIRED: bool>(row: &FormRow, lane: usize, panel: &mut [u8]) {
+    let (first, step) = field_bytes(lane, V, PAIRED);
+    let shift = lane % 4 * 2;
+    for (codes, group) in row.codes.chunks(V).zip(panel.chunks_exact_mut(2 * V)) {
+        for (byte, &code) in group[first..].iter_mut().step_by(step).zip(codes) {
+            *byte = *byte & !(3 << shift) | ((code + 1) as u8) << shift;
         }
-    });
+    }
 }
 
 fn unpack_fields<const V: usize, const PAIRED: bool>(panel: &[u8], lane: usize, out: &mut [f32]) {
@@ -180,7 +213,11 @@ const fn bit(c: usize, bits: usize, slot: usize) -> usize {
     slot * (c % slots) + bits * (c / slots)
 }
 
-fn pack_words<B: Block, const R: usize, const SLOT: usize>(row: &FormRow, lane: usize, panel: &mut [u8]) {
+fn pack_words<B: Block, const R: usize, const SLOT: usize>(rows: &[FormRow], lane: usize, panel: &mut [u8]) {
+    (lane..).zip(rows).for_each(|(lane, row)| pack_word_lane::<B, R, SLOT>(row, lane, panel));
+}
+
+fn pack_word_lane<B: Block, const R: usize, const SLOT: usize>(row: &FormRow, lane: usize, panel: &mut [u8]) {
     let per_span = B::SPAN / B::BLOCK;
     let mins = |i: usize| row.mins.get(i).copied().unwrap_or(0.0);
     let spans = row.codes.chunks(B::SPAN).zip(panel.chunks_exact_mut(B::span_bytes(R)));
@@ -259,16 +296,29 @@ pub const fn bytes<const R: usize, const SLOT: usize>(name: &'static str) -> Lay
     }
 }
 
-fn pack_bytes<const R: usize, const SLOT: usize>(row: &FormRow, lane: usize, panel: &mut [u8]) {
+fn pack_bytes<const R: usize, const SLOT: usize>(rows: &[FormRow], lane: usize, panel: &mut [u8]) {
     let (sums, words) = panel.split_at_mut(4 * R);
-    let sum: i32 = row.codes.iter().map(|&c| i32::from(c)).sum();
-    sums[4 * lane..][..4].copy_from_slice(&sum.to_le_bytes());
-    for (codes, words) in row.codes.chunks(4).zip(words.chunks_exact_mut(4 * R)) {
+    for (row, sum) in rows.iter().zip(sums[4 * lane..].as_chunks_mut::<4>().0) {
+        *sum = row.codes.iter().map(|&c| i32::from(c)).sum::<i32>().to_le_bytes();
+    }
+    let word = |codes: &[i8]| {
         let mut word = [0; 4];
         for (c, &code) in codes.iter().enumerate() {
             word[bit(c, 8, SLOT) / 8] = code as u8;
         }
-        words[4 * lane..][..4].copy_from_slice(&word);
+        word
+    };
+    // Words of a column side by side: the panel is written front to back.
+    let lanes: [_; R] =
+        core::array::from_fn(|i| rows.get(i).map_or(&[][..], |row| &row.codes).as_chunks::<4>());
+    let lanes = &lanes[..rows.len()];
+    let whole = lanes.first().map_or(0, |(codes, _)| codes.len());
+    let mut columns = words.chunks_exact_mut(4 * R).map(|words| &mut words.as_chunks_mut::<4>().0[lane..]);
+    for (c, words) in columns.by_ref().take(whole).enumerate() {
+        words.iter_mut().zip(lanes).for_each(|(to, (codes, _))| *to = word(&codes[c]));
+    }
+    if let Some(words) = columns.next() {
+        words.iter_mut().zip(lanes).for_each(|(to, (_, rest))| *to = word(rest));
     }
 }
 
@@ -311,30 +361,33 @@ pub struct F32;
 impl Float for F16 {
     const FORM: Form = Form::F16;
     const BYTES: usize = 2;
+    #[inline(always)]
     fn put(value: f32, out: &mut [u8]) {
-        out.copy_from_slice(&half::f16::from_f32(value).to_le_bytes());
+        out.copy_from_slice(&f32_to_f16(value).to_le_bytes());
     }
     #[inline]
     fn get(bytes: &[u8]) -> f32 {
-        half::f16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
+        f16_to_f32(u16::from_le_bytes([bytes[0], bytes[1]]))
     }
 }
 
 impl Float for BF16 {
     const FORM: Form = Form::BF16;
     const BYTES: usize = 2;
+    #[inline(always)]
     fn put(value: f32, out: &mut [u8]) {
-        out.copy_from_slice(&half::bf16::from_f32(value).to_le_bytes());
+        out.copy_from_slice(&f32_to_bf16(value).to_le_bytes());
     }
     #[inline]
     fn get(bytes: &[u8]) -> f32 {
-        half::bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
+        bf16_to_f32(u16::from_le_bytes([bytes[0], bytes[1]]))
     }
 }
 
 impl Float for F32 {
     const FORM: Form = Form::F32;
     const BYTES: usize = 4;
+    #[inline(always)]
     fn put(value: f32, out: &mut [u8]) {
         out.copy_from_slice(&value.to_le_bytes());
     }
@@ -352,17 +405,49 @@ pub const fn floats<T: Float, const R: usize>(name: &'static str) -> Layout {
         panel: R,
         step: 4,
         panel_bytes: |cols| cols * R * T::BYTES,
-        pack: |row, lane, panel| {
-            for (&value, column) in row.floats.iter().zip(panel.chunks_exact_mut(R * T::BYTES)) {
-                T::put(value, &mut column[lane * T::BYTES..][..T::BYTES]);
-            }
-        },
+        pack: pack_floats::<T, R>,
         unpack: |panel, lane, out| {
             for (out, column) in out.iter_mut().zip(panel.chunks_exact(R * T::BYTES)) {
                 *out = T::get(&column[lane * T::BYTES..]);
             }
         },
     }
+}
+
+fn pack_floats<T: Float, const R: usize>(rows: &[FormRow], lane: usize, panel: &mut [u8]) {
+    vectorised(
+        #[inline(always)]
+        || {
+            let mut columns = panel.chunks_exact_mut(R * T::BYTES);
+            let mut packed = 0;
+            if let Some(rows) = rows.as_array::<R>() {
+                // Blocks of 8 columns are turned first, so that each column is converted as a vector.
+                let mut turned = [[0.0; R]; 8];
+                while rows[0].floats.len() - packed >= 8 {
+                    for (r, row) in rows.iter().enumerate() {
+                        if let Some(values) = row.floats[packed..].first_chunk::<8>() {
+                            for c in 0..8 {
+                                turned[c][r] = values[c];
+                            }
+                        }
+                    }
+                    for values in &turned {
+                        if let Some(column) = columns.next() {
+                            for (to, &value) in column.chunks_exact_mut(T::BYTES).zip(values) {
+                                T::put(value, to);
+                            }
+                        }
+                    }
+                    packed += 8;
+                }
+            }
+            for (k, column) in (packed..).zip(columns) {
+                for (row, to) in rows.iter().zip(column[lane * T::BYTES..].chunks_exact_mut(T::BYTES)) {
+                    row.floats.get(k).into_iter().for_each(|&value| T::put(value, to));
+                }
+            }
+        },
+    );
 }
 
 // ---- bits -----------------------------------------------------------------------------------------
@@ -380,15 +465,15 @@ fn put_f32(bytes: &mut [u8], i: usize, value: f32) {
 /// Quantises a row of floats to [`Form::I8`]: `scale = amax / 127`, `code = rint(value / scale)` (ties
 /// to even; all codes 0 for a row of zeros).
 pub fn quantise_i8(values: &[f32], row: &mut FormRow) {
-    let amax = values.iter().fold(0.0_f32, |a, v| a.max(v.abs()));
-    let scale = amax / 127.0;
-    let code = |v: &f32| {
-        if scale == 0.0 { 0 } else { libm::rintf(v / scale).clamp(-127.0, 127.0) as i8 }
-    };
-    row.codes.clear();
-    row.codes.extend(values.iter().map(code));
-    row.scales.clear();
-    row.scales.push(scale);
-    row.mins = Vec::new();
-    row.floats.clear();
+    row.clear();
+    vectorised(
+        #[inline(always)]
+        || {
+            let scale = amax(values) / 127.0;
+            // Quotients exceed 127 only where the scale is subnormal.
+            let code = |v: &f32| if scale == 0.0 { 0 } else { round(v / scale).clamp(-127, 127) as i8 };
+            row.codes.extend(values.iter().map(code));
+            row.scales.push(scale);
+        },
+    );
 }

@@ -282,6 +282,67 @@ fn rows_come_back() {
 }
 
 #[test]
+fn filled_rows_are_those_set_one_by_one() {
+    for kernel in available() {
+        let (form, panel) = (kernel.layout.form, kernel.layout.panel);
+        for cols in [1, 33, 64, 2 * kernel.layout.step + 9] {
+            let rows = 4 * panel + 3;
+            let w = weights(form, rows, cols, Codes::Random);
+            let mut set = Matrix::new(kernel, rows, cols).unwrap();
+            (0..rows).for_each(|r| set.set_row(r, &w[r]));
+            let source = |r: usize, row: &mut FormRow| {
+                row.clone_from(&w[r]);
+                Ok(())
+            };
+            // Not yet there, or dirty; in parts that cut panels, or whole; on any number of threads.
+            let mut fresh = Matrix::to_fill(kernel, rows, cols, false).unwrap();
+            let mut dirty = Matrix::new(kernel, rows, cols).unwrap();
+            (0..rows).for_each(|r| dirty.set_row(r, &w[rows - 1 - r]));
+            for cuts in [vec![0, rows], vec![0, 1, panel, 2 * panel + 1, rows]] {
+                for (matrix, width) in [(&mut fresh, 1), (&mut dirty, 3)] {
+                    cuts.windows(2)
+                        .for_each(|c| matrix.fill(c[0]..c[1], &Backwards(width), &source).unwrap());
+                    let (mut a, mut b) = (vec![0.0; cols], vec![0.0; cols]);
+                    for r in 0..rows {
+                        set.row(r, &mut a);
+                        matrix.row(r, &mut b);
+                        assert_same_bits(&b, &a, &format!("{kernel:?} row {r}, cut at {cuts:?}"));
+                    }
+                }
+            }
+            let failing = |r: usize, row: &mut FormRow| match r {
+                5.. => crate::bail!(BadData, "row {r}"),
+                _ => source(r, row),
+            };
+            assert_eq!(dirty.fill(0..rows, &Backwards(4), &failing).unwrap_err().detail, "row 5");
+        }
+    }
+}
+
+/// Large enough to be split over threads, whole panels and remainders.
+#[test]
+fn filling_with_threads_changes_nothing() {
+    let kernel = select(Form::Ternary, "auto").unwrap();
+    let (rows, cols) = (1001, 1100);
+    let w = weights(Form::Ternary, 7, cols, Codes::Random);
+    let fill = |pool: &dyn Pool| {
+        let mut matrix = Matrix::to_fill(kernel, rows, cols, true).unwrap();
+        let source = |r: usize, row: &mut FormRow| {
+            row.clone_from(&w[r * r % 7]);
+            Ok(())
+        };
+        matrix.fill(0..rows, pool, &source).unwrap();
+        let mut x = activations(2, cols, Values::Random);
+        x.prepare(matrix.input()).unwrap();
+        let mut y = vec![0.0; 2 * rows];
+        matrix.mul(&x, &mut y, &Serial);
+        y
+    };
+    let want = fill(&Serial);
+    (2..5).for_each(|width| assert_same_bits(&fill(&Backwards(width)), &want, &format!("{width} threads")));
+}
+
+#[test]
 fn kernels_are_found() {
     for form in FORMS {
         let best = select(form, "auto").unwrap();

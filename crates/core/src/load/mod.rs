@@ -1,17 +1,20 @@
 //! Bytes in chunks of any size → a [`Model`].
 //!
 //! The caller announces each file ([`Loader::begin_file`]) and pushes its bytes in order as they arrive;
-//! whole rows go straight into kernel layout. Peak memory is the packed model plus one row; the exception
-//! are latent weights that must be ternarised (their mean needs the whole matrix first): one matrix more.
+//! whole panels of rows go straight into kernel layout. Peak memory is the packed model plus one panel; the
+//! exception are latent weights that must be ternarised (their mean needs the whole matrix first): one matrix
+//! more.
 //!
-//! Invariant: the model does not depend on how the bytes were cut. Nothing in a file is believed before
-//! it was checked against the [`Spec`]: shapes, lengths, scales.
+//! Invariant: the model does not depend on how the bytes were cut, nor on the number of threads. Nothing in
+//! a file is believed before it was checked against the [`Spec`]: shapes, lengths, scales. Memory is only
+//! taken for bytes that have come, or that the file is known to be long enough for.
 
 mod sink;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     string::{String, ToString},
+    sync::Arc,
     vec::Vec,
 };
 
@@ -25,6 +28,7 @@ use crate::{
         Layer, Model, Projection, RopeScaling, Spec, TensorSummary, arch,
         role::{Field, Linear, Norm, Role, role},
     },
+    pool::{Pool, Serial},
 };
 
 /// The form of an embedding or head that the file stores as floats.
@@ -55,6 +59,7 @@ impl Default for LoadOptions {
 /// Builds a [`Model`] from bytes as they arrive. See the module.
 pub struct Loader {
     options: LoadOptions,
+    pool: Arc<dyn Pool>,
     meta: Meta,
     spec: Option<Spec>,
     file: Option<File>,
@@ -100,6 +105,7 @@ impl Loader {
     pub fn new(options: LoadOptions) -> Self {
         Self {
             options,
+            pool: Arc::new(Serial),
             meta: Meta::default(),
             spec: None,
             file: None,
@@ -109,6 +115,11 @@ impl Loader {
             pushed: 0,
             broken: false,
         }
+    }
+
+    /// The same, packing with the threads of `pool`. The model does not depend on them.
+    pub fn with_pool(self, pool: Arc<dyn Pool>) -> Self {
+        Self { pool, ..self }
     }
 
     /// Takes an HF `config.json`; must come before the first safetensors file.
@@ -295,6 +306,7 @@ impl Loader {
     }
 
     fn feed_data(&mut self, file: &mut File, mut bytes: &[u8]) -> Result<()> {
+        let len_known = file.len.is_some();
         let Stage::Data { container, tensors, current, own_norms, .. } = &mut file.stage else {
             unreachable!("only called once the header is complete");
         };
@@ -304,19 +316,19 @@ impl Loader {
                     file.position += bytes.len() as u64;
                     return Ok(());
                 };
-                let (role, sink) = self.sink(*container, &info, own_norms)?;
+                let (role, sink) = self.sink(*container, &info, own_norms, len_known)?;
                 *current = Some((info, role, sink));
             }
             let Some((info, _, sink)) = current else { unreachable!("just set") };
             let (skip, rest) = split_at(bytes, info.offset.saturating_sub(file.position));
             file.position += skip.len() as u64;
             let (part, rest) = split_at(rest, info.offset + info.bytes - file.position);
-            sink.push(part).map_err(|e| located(e, &info.name))?;
+            sink.push(part, &*self.pool).map_err(|e| located(e, &info.name))?;
             file.position += part.len() as u64;
             bytes = rest;
             if file.position == info.offset + info.bytes
                 && let Some((info, role, sink)) = current.take()
-                && let Some(loaded) = sink.finish().map_err(|e| located(e, &info.name))?
+                && let Some(loaded) = sink.finish(&*self.pool).map_err(|e| located(e, &info.name))?
                 && self.parts.insert(role, loaded).is_some()
             {
                 bail!(BadHeader, "'{}' comes twice", info.name);
@@ -331,6 +343,7 @@ impl Loader {
         container: Container,
         info: &TensorInfo,
         own_norms: &BTreeSet<(usize, Linear)>,
+        len_known: bool,
     ) -> Result<(Role, Sink)> {
         let Some(spec) = &self.spec else { bail!(MissingKey, "no metadata before '{}'", info.name) };
         let skip = (Role::RopeDivisors, Sink::Skip);
@@ -354,7 +367,7 @@ impl Loader {
             Expected::Matrix(rows, cols) => {
                 let own_norm =
                     matches!(role, Role::Linear(layer, linear, _) if own_norms.contains(&(layer, linear)));
-                Sink::matrix(info, role, rows, cols, spec, own_norm, &self.options)?
+                Sink::matrix(info, role, rows, cols, spec, own_norm, &self.options, len_known)?
             }
         };
         Ok((role, sink))

@@ -4,16 +4,22 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use super::{Head, LoadOptions};
 use crate::{
     Result, bail,
     container::TensorInfo,
     format::{self, Encoding, Form, FormRow},
-    kernel::{self, layout::quantise_i8},
+    kernel::{self, quantise_i8, vectorised},
     matrix::Matrix,
     model::{Spec, Weights, role::Role},
+    pool::Pool,
 };
+
+/// The most bytes of an HF packed matrix in a file of unknown length: its first byte holds rows from all
+/// four quarters, so memory cannot grow as it comes. (The largest of a 70B model has 59 MB.)
+const MAX_UNPROVEN: u64 = 64 << 20;
 
 /// A tensor that has arrived whole.
 pub(super) enum Loaded {
@@ -26,16 +32,32 @@ pub(super) enum Loaded {
 /// How many weights were −1, 0 and +1.
 pub(super) type Trits = [u64; 3];
 
-fn count(trits: &mut Trits, codes: &[i8]) {
-    let (mut sum, mut nonzero) = (0, 0);
-    for &code in codes {
-        sum += i32::from(code);
-        nonzero += u32::from(code != 0);
+/// [`Trits`] of rows that several threads pack.
+#[derive(Default)]
+struct Tally([AtomicU64; 3]);
+
+impl Tally {
+    fn count(&self, codes: &[i8]) {
+        let (sum, nonzero) = vectorised(
+            #[inline(always)]
+            || {
+                // Runs short enough for sums of 8 bits, of which vectors hold the most.
+                codes.chunks(64).fold((0, 0), |(sum, nonzero), codes| {
+                    let run =
+                        codes.iter().fold((0i8, 0u8), |(s, n), &c| (s.wrapping_add(c), n + u8::from(c != 0)));
+                    (sum + i64::from(run.0), nonzero + u64::from(run.1))
+                })
+            },
+        );
+        let plus = (nonzero as i64 + sum) as u64 / 2;
+        for (total, n) in self.0.iter().zip([nonzero - plus, codes.len() as u64 - nonzero, plus]) {
+            total.fetch_add(n, Relaxed);
+        }
     }
-    let plus = (i64::from(nonzero) + i64::from(sum)) as u64 / 2;
-    trits[0] += u64::from(nonzero) - plus;
-    trits[1] += codes.len() as u64 - u64::from(nonzero);
-    trits[2] += plus;
+
+    fn trits(self) -> Trits {
+        self.0.map(AtomicU64::into_inner)
+    }
 }
 
 /// Takes a tensor's bytes in order.
@@ -60,10 +82,9 @@ pub(super) struct Rows {
     /// Stored rows: a quarter of the outputs for HF's packed ternary.
     stored: usize,
     next: usize,
-    /// The beginning of a row (or of the tail) that a chunk cut.
+    /// The beginning of a panel (or of the tail) that a chunk cut.
     partial: Vec<u8>,
-    row: FormRow,
-    trits: Trits,
+    tally: Tally,
 }
 
 fn is_float(encoding: Encoding) -> bool {
@@ -88,7 +109,8 @@ impl Sink {
         Ok(Self::Vector { encoding, len, bytes })
     }
 
-    /// For a matrix of `rows` × `cols`, stored in `info`'s shape and encoding.
+    /// For a matrix of `rows` × `cols`, stored in `info`'s shape and encoding. `len_known`: the file was found
+    /// to be long enough for it; if not, it may take no more memory than its bytes justify when they come.
     pub(super) fn matrix(
         info: &TensorInfo,
         role: Role,
@@ -97,6 +119,7 @@ impl Sink {
         spec: &Spec,
         own_norm: bool,
         options: &LoadOptions,
+        len_known: bool,
     ) -> Result<Self> {
         let encoding = info.encoding;
         let packed = encoding == Encoding::U8;
@@ -122,11 +145,17 @@ impl Sink {
             Form::F32 | Form::F16 | Form::BF16 if !linear && options.head == Head::Int8 => Form::I8,
             form => form,
         };
-        let matrix = Matrix::new(kernel::select(form, &options.kernel)?, rows, cols)?;
+        if packed && !len_known && info.bytes > MAX_UNPROVEN {
+            bail!(TooLarge, "'{}' has {} bytes in a file of unknown length", info.name, info.bytes);
+        }
+        let matrix =
+            Matrix::to_fill(kernel::select(form, &options.kernel)?, rows, cols, len_known && !online)?;
         let name = info.name.to_string();
         if online {
             let mut bytes = Vec::new();
-            bytes.try_reserve_exact(to_usize(info.bytes)?)?;
+            if len_known {
+                bytes.try_reserve_exact(to_usize(info.bytes)?)?;
+            }
             return Ok(Self::Online { name, encoding, matrix, bytes });
         }
         let row_bytes = to_usize(encoding.row_bytes(cols as u64)?)?;
@@ -139,26 +168,25 @@ impl Sink {
             stored,
             next: 0,
             partial: Vec::new(),
-            row: FormRow::default(),
-            trits: Trits::default(),
+            tally: Tally::default(),
         }))
     }
 
     /// Takes the next bytes; never more than the tensor has.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(super) fn push(&mut self, bytes: &[u8], pool: &dyn Pool) -> Result<()> {
         match self {
             Self::Skip => {}
             Self::Vector { bytes: all, .. } | Self::Online { bytes: all, .. } => {
                 all.try_reserve(bytes.len())?;
                 all.extend_from_slice(bytes);
             }
-            Self::Rows(rows) => rows.push(bytes)?,
+            Self::Rows(rows) => rows.push(bytes, pool)?,
         }
         Ok(())
     }
 
     /// The tensor is whole.
-    pub(super) fn finish(self) -> Result<Option<Loaded>> {
+    pub(super) fn finish(self, pool: &dyn Pool) -> Result<Option<Loaded>> {
         Ok(match self {
             Self::Skip => None,
             Self::Vector { encoding, len, bytes } => {
@@ -168,7 +196,7 @@ impl Sink {
             }
             Self::Rows(rows) => Some(rows.finish()?),
             Self::Online { name, encoding, mut matrix, bytes } => {
-                let trits = ternarise(&mut matrix, encoding, &bytes)?;
+                let trits = ternarise(&mut matrix, encoding, &bytes, pool)?;
                 Some(Loaded::Matrix { name, encoding, matrix, packed: false, trits })
             }
         })
@@ -176,95 +204,106 @@ impl Sink {
 }
 
 impl Rows {
-    fn push(&mut self, mut bytes: &[u8]) -> Result<()> {
-        while !bytes.is_empty() {
-            if self.next == self.stored {
-                // The tail after the last row (i2_s keeps its scale there).
-                self.partial.extend_from_slice(bytes);
-                return Ok(());
-            }
-            if self.partial.is_empty() && bytes.len() >= self.row_bytes {
-                let (row, rest) = bytes.split_at(self.row_bytes);
-                self.pack(row)?;
+    /// Packs the panels that are whole now, and keeps the rest.
+    fn push(&mut self, mut bytes: &[u8], pool: &dyn Pool) -> Result<()> {
+        while !bytes.is_empty() && self.next < self.stored {
+            let panel = self.matrix.kernel().layout.panel;
+            let left = self.stored - self.next;
+            let to_boundary = left.min(panel - self.next % panel);
+            let need = to_boundary * self.row_bytes;
+            if self.partial.is_empty() && bytes.len() >= need {
+                let whole = left.min(bytes.len() / self.row_bytes);
+                let beyond = if whole == left { 0 } else { (self.next + whole) % panel };
+                let (rows, rest) = bytes.split_at((whole - beyond) * self.row_bytes);
+                self.pack(rows, pool)?;
                 bytes = rest;
             } else {
-                let (part, rest) = bytes.split_at(bytes.len().min(self.row_bytes - self.partial.len()));
+                let (part, rest) = bytes.split_at(bytes.len().min(need - self.partial.len()));
                 self.partial.extend_from_slice(part);
                 bytes = rest;
-                if self.partial.len() == self.row_bytes {
-                    let row = core::mem::take(&mut self.partial);
-                    self.pack(&row)?;
-                    self.partial = row;
+                if self.partial.len() == need {
+                    let rows = core::mem::take(&mut self.partial);
+                    self.pack(&rows, pool)?;
+                    self.partial = rows;
                     self.partial.clear();
                 }
             }
         }
+        // The tail after the last row (i2_s keeps its scale there).
+        self.partial.extend_from_slice(bytes);
         Ok(())
     }
 
-    /// Packs one stored row.
-    fn pack(&mut self, bytes: &[u8]) -> Result<()> {
-        let cols = self.matrix.cols();
-        let r = self.next;
-        self.next += 1;
-        if self.encoding == Encoding::U8 {
-            for quarter in 0..4 {
-                format::unpack_hf(bytes, cols, quarter, &mut self.row)?;
-                self.row.scales.clear();
-                self.row.scales.push(1.0);
-                count(&mut self.trits, &self.row.codes);
-                self.matrix.set_row(r + quarter * self.stored, &self.row);
+    /// Packs stored rows, the next ones.
+    fn pack(&mut self, bytes: &[u8], pool: &dyn Pool) -> Result<()> {
+        let Self { encoding, ref mut matrix, row_bytes, stored, next, ref tally, .. } = *self;
+        let (cols, form) = (matrix.cols(), matrix.form());
+        let rows = next..next + bytes.len() / row_bytes;
+        let stored_row = |r: usize| &bytes[(r - next) * row_bytes..][..row_bytes];
+        if encoding == Encoding::U8 {
+            for (quarter, offset) in (0..4).map(|quarter| (quarter, quarter * stored)) {
+                matrix.fill(rows.start + offset..rows.end + offset, pool, &|r, row| {
+                    format::unpack_hf(stored_row(r - offset), cols, quarter, row)?;
+                    row.scales.push(1.0);
+                    tally.count(&row.codes);
+                    Ok(())
+                })?;
             }
+            self.next = rows.end;
             return Ok(());
         }
-        format::unpack(self.encoding, bytes, cols, &mut self.row)?;
-        match self.matrix.form() {
-            Form::Ternary if self.encoding == Encoding::I2_S => {
-                self.row.scales.clear();
-                self.row.scales.push(1.0);
-            }
-            Form::Ternary => {
-                if let Some(scale) = uniform_scale(&self.row, cols) {
-                    self.row.scales.clear();
-                    self.row.scales.push(scale);
-                } else {
-                    self.reblock(r)?;
-                    spread_scales(&mut self.row, cols);
+        // The first row with several scales.
+        let uneven = AtomicUsize::new(usize::MAX);
+        matrix.fill(rows.clone(), pool, &|r, row| {
+            format::unpack(encoding, stored_row(r), cols, row)?;
+            match form {
+                Form::Ternary if encoding == Encoding::I2_S => row.scales.push(1.0),
+                Form::Ternary => {
+                    let scale = uniform_scale(row, cols);
+                    if scale.is_none() {
+                        uneven.fetch_min(r, Relaxed);
+                    }
+                    row.scales.clear();
+                    row.scales.extend(scale);
                 }
+                Form::I8 => {
+                    let values = core::mem::take(&mut row.floats);
+                    quantise_i8(&values, row);
+                    row.floats = values;
+                }
+                Form::Q2 if matches!(encoding, Encoding::TQ1_0 | Encoding::TQ2_0) => spread_scales(row, cols),
+                _ => {}
             }
-            Form::I8 => {
-                let values = core::mem::take(&mut self.row.floats);
-                quantise_i8(&values, &mut self.row);
-                self.row.floats = values;
+            if form == Form::Ternary {
+                tally.count(&row.codes);
             }
-            Form::Q2 if matches!(self.encoding, Encoding::TQ1_0 | Encoding::TQ2_0) => {
-                spread_scales(&mut self.row, cols)
+            Ok(())
+        })?;
+        match uneven.into_inner() {
+            usize::MAX => self.next = rows.end,
+            r => {
+                self.reblock(r, pool)?;
+                self.next = r;
+                self.pack(&bytes[(r - rows.start) * row_bytes..], pool)?;
             }
-            _ => {}
         }
-        if self.matrix.form() == Form::Ternary {
-            count(&mut self.trits, &self.row.codes);
-        }
-        self.matrix.set_row(r, &self.row);
         Ok(())
     }
 
     /// A row has several scales, so this is no BitNet matrix: rows `0..r` move to the form with a
     /// scale per block, and the rest follows them.
-    fn reblock(&mut self, r: usize) -> Result<()> {
+    fn reblock(&mut self, r: usize, pool: &dyn Pool) -> Result<()> {
         let (rows, cols) = (self.matrix.rows(), self.matrix.cols());
         let mut blocked = Matrix::new(kernel::select(Form::Q2, &self.kernel)?, rows, cols)?;
-        let (mut row, mut values) = (FormRow::default(), alloc::vec![0.0; cols]);
-        for i in 0..r {
+        blocked.fill(0..r, pool, &|i, row| {
+            let mut values = alloc::vec![0.0; cols];
             self.matrix.row(i, &mut values);
             let scale = values.iter().fold(0.0f32, |m, x| if x.abs() > m { x.abs() } else { m });
-            row.codes.clear();
             row.codes.extend(values.iter().map(|&x| if x == 0.0 { 0 } else { x.signum() as i8 }));
-            row.scales.clear();
             row.scales.push(scale);
-            spread_scales(&mut row, cols);
-            blocked.set_row(i, &row);
-        }
+            spread_scales(row, cols);
+            Ok(())
+        })?;
         self.matrix = blocked;
         Ok(())
     }
@@ -280,7 +319,7 @@ impl Rows {
             encoding: self.encoding,
             matrix: self.matrix,
             packed,
-            trits: self.trits,
+            trits: self.tally.trits(),
         })
     }
 }
@@ -312,7 +351,7 @@ fn spread_scales(row: &mut FormRow, cols: usize) {
 
 /// Latent weights → ternary: absmean (arXiv 2402.17764), or the file's own step if its values already
 /// are −v, 0, +v (absmean of those would shrink v by the share of zeros).
-fn ternarise(matrix: &mut Matrix, encoding: Encoding, bytes: &[u8]) -> Result<Trits> {
+fn ternarise(matrix: &mut Matrix, encoding: Encoding, bytes: &[u8], pool: &dyn Pool) -> Result<Trits> {
     let cols = matrix.cols();
     let row_bytes = to_usize(encoding.row_bytes(cols as u64)?)?;
     let mut row = FormRow::default();
@@ -340,17 +379,16 @@ fn ternarise(matrix: &mut Matrix, encoding: Encoding, bytes: &[u8]) -> Result<Tr
             (inverse, 1.0 / inverse)
         }
     };
-    let mut codes = FormRow::default();
-    let mut trits = Trits::default();
-    for (r, stored) in bytes.chunks_exact(row_bytes).enumerate() {
-        format::unpack(encoding, stored, cols, &mut row)?;
-        format::ternarise(&row.floats, inverse, &mut codes);
-        codes.scales.clear();
+    let tally = Tally::default();
+    matrix.fill(0..matrix.rows(), pool, &|r, codes| {
+        let mut row = FormRow::default();
+        format::unpack(encoding, &bytes[r * row_bytes..], cols, &mut row)?;
+        format::ternarise(&row.floats, inverse, codes);
         codes.scales.push(scale);
-        count(&mut trits, &codes.codes);
-        matrix.set_row(r, &codes);
-    }
-    Ok(trits)
+        tally.count(&codes.codes);
+        Ok(())
+    })?;
+    Ok(tally.trits())
 }
 
 #[cfg(test)]
