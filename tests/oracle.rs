@@ -3,7 +3,13 @@
 //! See `data/oracle/README.md` for what the models are and how wrong looks.
 
 use safetensors::SafeTensors;
-use ternlight_core::kernel;
+use ternlight_core::{
+    act::{Input, Rows},
+    format::{Form, FormRow},
+    kernel,
+    matrix::Matrix,
+    pool::Serial,
+};
 use ternlight_tests::{argmax, bytes, decoder, difference, floats, load_folder, tokens};
 
 /// |Δlogit| beyond which a position must be explained by a flipped int8 code.
@@ -81,4 +87,62 @@ fn qwen3_with_a_norm_per_projection_gives_the_pooled_embedding() {
         let (_, max) = difference(&pooled(&got), &floats(&reference, &format!("embedding.{seq}")));
         assert!(max <= 1e-4, "{seq}: pooled {max:e}");
     }
+}
+
+/// The quantiser and the product of a ternary layer, on every kernel. (`a48.*` of the file is a quantiser that
+/// no model here has.)
+#[test]
+fn unit_vectors_of_the_ternary_layer() {
+    let file = bytes("oracle/unit_vectors.safetensors");
+    let file = SafeTensors::deserialize(&file).expect("a valid file");
+    let codes = |name: &str| {
+        let tensor = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
+        Vec::from_iter(tensor.data().iter().map(|&byte| byte as i8))
+    };
+    let bits = |x: f32| x.to_bits();
+    let (tokens, rows, cols) = (7, 64, 128);
+
+    let mut x = Rows::new();
+    x.set(tokens, cols).copy_from_slice(&floats(&file, "act.x"));
+    x.prepare(Input::Token8).expect("memory for seven rows");
+    let (scales, q) = (floats(&file, "act.scale"), codes("act.q"));
+    let dequantised = floats(&file, "act.dequant");
+    for t in 0..tokens {
+        let (codes, scale) = (&x.token8().codes(t)[..cols], x.token8().scale(t));
+        assert_eq!(bits(scale), bits(scales[t]), "scale of row {t}");
+        assert_eq!(codes, &q[t * cols..][..cols], "codes of row {t}");
+        for (k, &code) in codes.iter().enumerate() {
+            // Equal and not the same bits: integers have one zero.
+            assert_eq!(f32::from(code) / scale, dequantised[t * cols + k], "({t}, {k})");
+        }
+    }
+
+    let (weights, mean) = (codes("w.ternary"), floats(&file, "w.mean_abs")[0]);
+    let sums = tensor_i32(&file, "gemm.acc_i32");
+    let product = floats(&file, "gemm.y_f32_multiply");
+    for kernel in kernel::available().filter(|kernel| kernel.layout.form == Form::Ternary) {
+        let mut matrix = Matrix::new(kernel, rows, cols).expect("memory for a small matrix");
+        for (r, codes) in weights.chunks_exact(cols).enumerate() {
+            let row = FormRow { codes: codes.to_vec(), scales: vec![mean], ..FormRow::default() };
+            matrix.set_row(r, &row);
+        }
+        let mut y = vec![f32::NAN; tokens * rows];
+        matrix.mul(&x, &mut y, &Serial);
+        for (i, &y) in y.iter().enumerate() {
+            let want = sums[i] as f32 / scales[i / rows] * mean;
+            assert_eq!(bits(y), bits(want), "{kernel:?}: element {i}");
+            // The file's were computed in f64 and rounded once, ours twice.
+            assert!(
+                (y - product[i]).abs() <= 2.0 * f32::EPSILON * product[i].abs(),
+                "{y} and {}",
+                product[i]
+            );
+        }
+    }
+}
+
+fn tensor_i32(file: &SafeTensors<'_>, name: &str) -> Vec<i32> {
+    let tensor = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert_eq!(tensor.dtype(), safetensors::Dtype::I32, "{name}");
+    tensor.data().as_chunks::<4>().0.iter().map(|b| i32::from_le_bytes(*b)).collect()
 }

@@ -106,9 +106,17 @@ pub struct Error {
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
 impl Error {
-    /// An error of `kind` about `detail`.
+    /// The most bytes of a detail. It may quote a file, and a file may be hostile.
+    pub const MAX_DETAIL: usize = 1000;
+
+    /// An error of `kind` about `detail`; what is beyond [`Error::MAX_DETAIL`] is cut.
     pub fn new(kind: ErrorKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into() }
+        let mut detail = detail.into();
+        if detail.len() > Self::MAX_DETAIL {
+            detail.truncate(detail.floor_char_boundary(Self::MAX_DETAIL - '…'.len_utf8()));
+            detail.push('…');
+        }
+        Self { kind, detail }
     }
 }
 
@@ -126,10 +134,28 @@ impl From<alloc::collections::TryReserveError> for Error {
     }
 }
 
+/// The beginning of a name that a file gives, short enough to leave room for what is wrong with it.
+pub fn short(name: &str) -> &str {
+    &name[..name.floor_char_boundary(100)]
+}
+
 /// Returns early with an [`Error`]: `bail!(Shape, "{name}: want {a}, got {b}")`.
 #[macro_export]
 macro_rules! bail {
     ($kind:ident, $($arg:tt)*) => {
         return Err($crate::Error::new($crate::ErrorKind::$kind, alloc::format!($($arg)*)))
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn details_are_bounded() {
+        let error = Error::new(ErrorKind::Shape, "ä".repeat(100_000));
+        assert!(error.detail.len() <= Error::MAX_DETAIL && error.detail.ends_with("ä…"));
+        assert_eq!(short(&"ä".repeat(1000)), "ä".repeat(50));
+        assert_eq!(Error::new(ErrorKind::Shape, short("name")).detail, "name");
+    }
 }

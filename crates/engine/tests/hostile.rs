@@ -204,6 +204,22 @@ fn meta(tokens: &[&str], types: &[i64], scores: &[f32]) -> Vec<(&'static str, Va
     ]
 }
 
+/// How a long SentencePiece token may be split takes time with the square of its length.
+#[test]
+fn pieces_of_sentence_piece_have_a_limit() {
+    let build = |len: usize| {
+        let long = "a".repeat(len);
+        let tokens = ["<unk>", "<s>", "</s>", "a", "aa", &long];
+        let pairs = meta(&tokens, &[2, 3, 3, 1, 1, 1], &[0.0, 0.0, 0.0, -1.0, -2.0, -3.0]);
+        Tokenizer::from_meta(&Meta(pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()))
+    };
+    let tokenizer = build(256).unwrap();
+    // As with llama.cpp: pairs are joined first, and no merge leads on from them.
+    assert_eq!(tokenizer.encode("aaaa", false).unwrap().iter().filter(|&&t| t == 4).count(), 2);
+    let error = build(257).unwrap_err();
+    assert!(error.kind == ErrorKind::Tokenizer && error.detail.contains("longer than 256"), "{error}");
+}
+
 #[test]
 fn gguf_metadata_that_lies() {
     let tokens = ["<unk>", "<s>", "</s>", "▁", "a", "b", "ab", "▁ab", ""];

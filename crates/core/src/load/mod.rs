@@ -21,8 +21,8 @@ use alloc::{
 use self::sink::{Loaded, Sink};
 use crate::{
     ErrorKind, Result, bail,
-    container::{self, Container, Index, Meta, Probe, TensorInfo, Value},
-    error::Error,
+    container::{self, Container, Index, Meta, Probe, TensorInfo},
+    error::{Error, short},
     format::Form,
     model::{
         Layer, Model, Projection, RopeScaling, Spec, TensorSummary, arch,
@@ -251,14 +251,10 @@ impl Loader {
 
     /// A header is complete: settle the spec, and what each tensor will be.
     fn start(&mut self, index: Index) -> Result<Stage> {
-        let split = |key: &str| match index.meta.0.get(key) {
-            Some(&Value::Int(n)) => Some(n),
-            _ => None,
-        };
         match index.container {
             Container::Gguf => {
-                if let Some(count) = split("split.count").filter(|&count| count > 1) {
-                    let number = split("split.no").unwrap_or(0);
+                if let Some(count) = index.meta.opt_int("split.count")?.filter(|&count| count > 1) {
+                    let number = index.meta.opt_int("split.no")?.unwrap_or(0);
                     if number != self.files as i64 {
                         bail!(BadHeader, "part {} of {count} came as number {}", number + 1, self.files + 1);
                     }
@@ -367,7 +363,7 @@ impl Loader {
             Expected::Matrix(rows, cols) => {
                 let own_norm =
                     matches!(role, Role::Linear(layer, linear, _) if own_norms.contains(&(layer, linear)));
-                Sink::matrix(info, role, rows, cols, spec, own_norm, &self.options, len_known)?
+                Sink::matrix(info, role, [rows, cols], spec, own_norm, &self.options, len_known)?
             }
         };
         Ok((role, sink))
@@ -408,6 +404,7 @@ impl Loader {
                 bail!(BadData, "rope_freqs.weight holds a zero or no number");
             }
             spec.rope.scaling = RopeScaling::Divisors(divisors.into());
+            spec.rope.check()?;
         }
         spec.tied = Some(head.is_none());
         spec.vocab = embedding.rows();
@@ -446,11 +443,12 @@ fn expected(spec: &Spec, role: Role) -> Expected {
 }
 
 /// Adds where an error happened, once.
-fn located(mut error: Error, place: &str) -> Error {
-    if !error.detail.contains(place) {
-        error.detail = alloc::format!("{place}: {}", error.detail);
+fn located(error: Error, place: &str) -> Error {
+    let place = short(place);
+    if error.detail.contains(place) {
+        return error;
     }
-    error
+    Error::new(error.kind, alloc::format!("{place}: {}", error.detail))
 }
 
 /// The first `n` bytes (or all), and the rest.

@@ -114,8 +114,7 @@ impl Sink {
     pub(super) fn matrix(
         info: &TensorInfo,
         role: Role,
-        rows: usize,
-        cols: usize,
+        [rows, cols]: [usize; 2],
         spec: &Spec,
         own_norm: bool,
         options: &LoadOptions,

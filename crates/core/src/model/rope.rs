@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, vec::Vec};
 use core::f64::consts::PI;
 
-use crate::Result;
+use crate::{Result, bail};
 
 /// Which elements of a head form a rotated pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +100,18 @@ impl Rope {
                 (frequencies.collect(), attention.unwrap_or(temperature))
             }
         }
+    }
+
+    /// Refuses parameters that make a frequency infinite or no number: every position would be one.
+    ///
+    /// # Errors
+    /// `bad-header`.
+    pub fn check(&self) -> Result<()> {
+        let (frequencies, factor) = self.frequencies();
+        if !factor.is_finite() || frequencies.iter().any(|f| !f.is_finite()) {
+            bail!(BadHeader, "the rope parameters give frequencies that are not finite");
+        }
+        Ok(())
     }
 
     /// Rotates the heads of `x` in place to the `i`-th position of `table`.

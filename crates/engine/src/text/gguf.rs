@@ -24,6 +24,10 @@ const USER_DEFINED: i64 = 4;
 const UNUSED: i64 = 5;
 const BYTE: i64 = 6;
 
+/// Bytes of a SentencePiece piece. Its trainer's limit is 16 characters unless told otherwise, and runs of
+/// spaces have some 90 bytes; the search for ways to split a piece takes time with the square of its length.
+const MAX_PIECE: usize = 256;
+
 /// Tokens whose names leave no doubt that they steer, whatever a file says.
 const STEERING: &[&str] = &[
     "<|im_start|>",
@@ -172,6 +176,9 @@ fn sentence_piece(
     for (id, token) in tokens.iter().enumerate() {
         if kind(id) != NORMAL {
             continue;
+        }
+        if token.len() > MAX_PIECE {
+            return Err(bad(format!("the piece {} is longer than {MAX_PIECE} bytes", short(token))));
         }
         if scores[id].is_nan() {
             return Err(bad(format!("the score of the token {} is not a number", short(token))));

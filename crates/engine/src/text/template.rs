@@ -2,7 +2,10 @@
 //!
 //! The same environment as there (`trim_blocks`, `lstrip_blocks`, loop controls, `raise_exception`,
 //! `strftime_now`, a `tojson` that does not escape for HTML, the methods of Python's strings and
-//! dictionaries), except that a template runs on a limited amount of fuel.
+//! dictionaries), except that a template runs on a limited amount of fuel and its text has a limit.
+//! What lies between is not limited: a template that keeps doubling a variable takes memory until there
+//! is none (natively the process ends, in a browser the worker, which the next load replaces), because
+//! minijinja counts instructions and not bytes. A template is to be trusted as far as that.
 //!
 //! What a message says must not steer the model. Rendering joins messages and template into one text,
 //! and that text must be tokenised as one (merges cross the borders), so the spelling of a control token
@@ -27,6 +30,8 @@ use ternlight_core::{Error, ErrorKind, Result};
 const FUEL: u64 = 20_000_000;
 /// Templates are a few kilobytes; a megabyte is not one.
 const MAX_SOURCE: usize = 1 << 20;
+/// Bytes a rendering may have: some million tokens, more than any context holds.
+const MAX_TEXT: usize = 16 << 20;
 
 /// The template of BitNet b1.58 2B4T, for files of that model that lack it: the capitalised role, the
 /// content, end of turn.
@@ -121,8 +126,36 @@ impl Template {
         }
         let template = env.template_from_str(&source).map_err(jinja)?;
         let context = vars.iter().map(|(key, value)| (key.as_str(), to_jinja(value)));
-        let marked = template.render(Jinja::from_pairs(context)).map_err(jinja)?;
+        let mut out = Bounded::default();
+        let result = template.render_captured_to(Jinja::from_pairs(context), &mut out);
+        if out.full {
+            return Err(failed(&format!("it makes more than {MAX_TEXT} bytes of text")));
+        }
+        result.map_err(jinja)?;
+        let marked = String::from_utf8(out.bytes).map_err(|e| failed(&e.to_string()))?;
         Ok(take_marks(&marked, mark))
+    }
+}
+
+/// Takes up to [`MAX_TEXT`] bytes.
+#[derive(Default)]
+struct Bounded {
+    bytes: Vec<u8>,
+    full: bool,
+}
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.full |= self.bytes.len() + bytes.len() > MAX_TEXT;
+        if self.full {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

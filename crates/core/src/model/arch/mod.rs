@@ -7,12 +7,16 @@ mod bitnet;
 mod llama;
 mod qwen;
 
-use alloc::{string::ToString, vec::Vec};
+use alloc::{
+    string::{String, ToString},
+    vec::Vec,
+};
 
 use super::{Activation, Rope, RopeScaling, RopeStyle, Spec, Step, Weights};
 use crate::{
     Result, bail,
-    container::{Container, Meta, Value},
+    container::{Container, Meta},
+    error::short,
 };
 
 /// A family of models that one function can describe.
@@ -38,7 +42,7 @@ pub fn spec(container: Container, meta: &Meta) -> Result<Spec> {
     let keys = Keys::new(container, meta)?;
     let Some(arch) = ARCHES.iter().find(|arch| arch.names.contains(&keys.arch)) else {
         let known: Vec<&str> = ARCHES.iter().flat_map(|arch| arch.names).copied().collect();
-        bail!(UnsupportedArch, "architecture '{}' is not one of: {}", keys.arch, known.join(", "));
+        bail!(UnsupportedArch, "architecture '{}' is not one of: {}", short(keys.arch), known.join(", "));
     };
     let spec = (arch.spec)(&keys, keys.common()?)?;
     check(&spec)?;
@@ -77,7 +81,12 @@ fn check(spec: &Spec) -> Result<()> {
     if !sound {
         bail!(BadHeader, "norm epsilon {eps} or rope theta {theta}");
     }
-    Ok(())
+    if let RopeScaling::Llama3 { low, high, .. } = spec.rope.scaling
+        && high <= low
+    {
+        bail!(BadHeader, "rope scaling: the frequency factors {low} and {high} leave no ramp");
+    }
+    spec.rope.check()
 }
 
 /// Typed look-ups in the metadata of either container.
@@ -93,26 +102,15 @@ impl<'a> Keys<'a> {
             Container::Gguf => "general.architecture",
             Container::Safetensors => "model_type",
         };
-        match meta.0.get(key) {
-            Some(Value::Str(arch)) => Ok(Self { container, meta, arch }),
-            Some(_) => bail!(MissingKey, "'{key}' is not a text"),
-            None => bail!(MissingKey, "'{key}' is missing"),
-        }
+        Ok(Self { container, meta, arch: meta.str(key)? })
     }
 
     fn is_gguf(&self) -> bool {
         self.container == Container::Gguf
     }
 
-    /// The value under `gguf` (after the architecture's prefix) or `hf`.
-    fn get(&self, gguf: &str, hf: &str) -> Option<&'a Value> {
-        match self.container {
-            Container::Gguf => self.meta.0.get(&alloc::format!("{}.{gguf}", self.arch)),
-            Container::Safetensors => self.meta.0.get(hf),
-        }
-    }
-
-    fn name(&self, gguf: &str, hf: &str) -> alloc::string::String {
+    /// The key `gguf` (after the architecture's prefix) or `hf`; none where this container has none.
+    fn key(&self, gguf: &str, hf: &str) -> String {
         match self.container {
             Container::Gguf => alloc::format!("{}.{gguf}", self.arch),
             Container::Safetensors => hf.to_string(),
@@ -120,44 +118,23 @@ impl<'a> Keys<'a> {
     }
 
     fn usize(&self, gguf: &str, hf: &str) -> Result<Option<usize>> {
-        match self.get(gguf, hf) {
-            None => Ok(None),
-            Some(&Value::Int(n)) => match usize::try_from(n) {
-                Ok(n) => Ok(Some(n)),
-                Err(_) => bail!(BadHeader, "'{}' is {n}", self.name(gguf, hf)),
-            },
-            Some(_) => bail!(BadHeader, "'{}' is not an integer", self.name(gguf, hf)),
-        }
+        self.meta.opt_usize(&self.key(gguf, hf))
     }
 
     fn need(&self, gguf: &str, hf: &str) -> Result<usize> {
-        match self.usize(gguf, hf)? {
-            Some(n) => Ok(n),
-            None => bail!(MissingKey, "'{}' is missing", self.name(gguf, hf)),
-        }
+        self.meta.usize(&self.key(gguf, hf))
     }
 
     fn float(&self, gguf: &str, hf: &str) -> Result<Option<f32>> {
-        match self.get(gguf, hf) {
-            None => Ok(None),
-            Some(&Value::Float(x)) => Ok(Some(x as f32)),
-            Some(&Value::Int(n)) => Ok(Some(n as f32)),
-            Some(_) => bail!(BadHeader, "'{}' is not a number", self.name(gguf, hf)),
-        }
+        Ok(self.meta.opt_float(&self.key(gguf, hf))?.map(|x| x as f32))
     }
 
     fn text(&self, gguf: &str, hf: &str) -> Option<&'a str> {
-        match self.get(gguf, hf) {
-            Some(Value::Str(text)) => Some(text),
-            _ => None,
-        }
+        self.meta.opt_str(&self.key(gguf, hf)).ok().flatten()
     }
 
     fn flag(&self, hf: &str) -> Option<bool> {
-        match self.meta.0.get(hf) {
-            Some(&Value::Bool(flag)) => Some(flag),
-            _ => None,
-        }
+        self.meta.opt_bool(hf).ok().flatten()
     }
 
     /// What every family reads alike: dimensions, ε, RoPE, and plain LLaMA for the rest.
@@ -211,10 +188,7 @@ impl<'a> Keys<'a> {
         if self.is_gguf() {
             return Ok(Weights::Plain);
         }
-        let text = |key| match self.meta.0.get(key) {
-            Some(Value::Str(text)) => Some(text.as_str()),
-            _ => None,
-        };
+        let text = |key| self.text("\0", key);
         match text("quantization_config.quant_method") {
             None => Ok(Weights::Plain),
             Some("bitnet") => match (
@@ -250,52 +224,108 @@ impl<'a> Keys<'a> {
 
     fn rope_scaling(&self) -> Result<RopeScaling> {
         // HF: `rope_scaling.*`, newer files `rope_parameters.*`.
-        let field = |name: &str| {
-            let old = alloc::format!("rope_scaling.{name}");
-            let new = alloc::format!("rope_parameters.{name}");
-            self.meta.0.get(&old).or_else(|| self.meta.0.get(&new))
+        let key = |gguf: &str, hf: &str| {
+            let old = alloc::format!("rope_scaling.{hf}");
+            let new = alloc::format!("rope_parameters.{hf}");
+            if self.is_gguf() || self.meta.has(&old) { self.key(gguf, &old) } else { new }
         };
-        let number = |gguf: &str, hf: &str| -> Option<f32> {
-            let value = if self.is_gguf() { self.get(gguf, "\0") } else { field(hf) };
-            match value {
-                Some(&Value::Float(x)) => Some(x as f32),
-                Some(&Value::Int(n)) => Some(n as f32),
-                _ => None,
+        // No factor, length or number of turns means anything unless it is positive.
+        let number = |gguf: &str, hf: &str| {
+            let key = key(gguf, hf);
+            match self.meta.opt_float(&key)?.map(|x| x as f32) {
+                Some(x) if !(x > 0.0 && x.is_finite()) => bail!(BadHeader, "'{}' is {x}", short(&key)),
+                x => Ok(x),
             }
         };
-        let kind = if self.is_gguf() {
-            self.text("rope.scaling.type", "\0")
-        } else {
-            match field("rope_type").or_else(|| field("type")) {
-                Some(Value::Str(kind)) => Some(kind.as_str()),
-                _ => None,
-            }
+        let need = |gguf: &str, hf: &str| match number(gguf, hf)? {
+            Some(x) => Ok(x),
+            None => bail!(MissingKey, "rope scaling: '{}' is missing", short(&key(gguf, hf))),
         };
-        let need = |value: Option<f32>, name: &str| match value {
-            Some(x) if x > 0.0 && x.is_finite() => Ok(x),
-            Some(x) => bail!(BadHeader, "rope scaling: {name} is {x}"),
-            None => bail!(MissingKey, "rope scaling: {name} is missing"),
+        let kind = match self.text("rope.scaling.type", "\0") {
+            None if !self.is_gguf() => ["rope_type", "type"]
+                .iter()
+                .find_map(|name| self.meta.opt_str(&key("\0", name)).ok().flatten()),
+            kind => kind,
         };
-        let original = || number("rope.scaling.original_context_length", "original_max_position_embeddings");
+        let factor = || need("rope.scaling.factor", "factor");
+        let original = || need("rope.scaling.original_context_length", "original_max_position_embeddings");
         match kind {
             None | Some("none" | "default") => Ok(RopeScaling::None),
-            Some("linear") => {
-                Ok(RopeScaling::Linear(need(number("rope.scaling.factor", "factor"), "factor")?))
-            }
+            Some("linear") => Ok(RopeScaling::Linear(factor()?)),
             Some("llama3") => Ok(RopeScaling::Llama3 {
-                factor: need(number("rope.scaling.factor", "factor"), "factor")?,
-                low: need(number("rope.scaling.low_freq_factor", "low_freq_factor"), "low_freq_factor")?,
-                high: need(number("rope.scaling.high_freq_factor", "high_freq_factor"), "high_freq_factor")?,
-                original: need(original(), "original context")?,
+                factor: factor()?,
+                low: need("rope.scaling.low_freq_factor", "low_freq_factor")?,
+                high: need("rope.scaling.high_freq_factor", "high_freq_factor")?,
+                original: original()?,
             }),
             Some("yarn") => Ok(RopeScaling::Yarn {
-                factor: need(number("rope.scaling.factor", "factor"), "factor")?,
-                original: need(original(), "original context")?,
-                beta_fast: number("rope.scaling.yarn_beta_fast", "beta_fast").unwrap_or(32.0),
-                beta_slow: number("rope.scaling.yarn_beta_slow", "beta_slow").unwrap_or(1.0),
-                attention: number("rope.scaling.attn_factor", "attention_factor"),
+                factor: factor()?,
+                original: original()?,
+                beta_fast: number("rope.scaling.yarn_beta_fast", "beta_fast")?.unwrap_or(32.0),
+                beta_slow: number("rope.scaling.yarn_beta_slow", "beta_slow")?.unwrap_or(1.0),
+                attention: number("rope.scaling.attn_factor", "attention_factor")?,
             }),
-            Some(other) => bail!(UnsupportedArch, "rope scaling '{other}'"),
+            Some(other) => bail!(UnsupportedArch, "rope scaling '{}'", short(other)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::Value;
+
+    fn config(more: &str) -> Result<Spec> {
+        let json = alloc::format!(
+            r#"{{"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
+                "intermediate_size": 64, "max_position_embeddings": 128 {more}}}"#
+        );
+        spec(Container::Safetensors, &crate::container::config(&json)?)
+    }
+
+    #[test]
+    fn rope_scaling_must_make_sense() {
+        let yarn = |more: &str| {
+            config(&alloc::format!(
+                r#", "rope_scaling": {{"rope_type": "yarn", "factor": 4.0,
+                    "original_max_position_embeddings": 32 {more}}}"#
+            ))
+        };
+        assert!(matches!(
+            yarn("").unwrap().rope.scaling,
+            RopeScaling::Yarn { beta_fast: 32.0, beta_slow: 1.0, attention: None, .. }
+        ));
+        for bad in ["-1", "0", "1e39", "-1e-3"] {
+            for name in ["beta_fast", "beta_slow", "attention_factor", "factor"] {
+                let more = alloc::format!(r#", "{name}": {bad}"#);
+                let result = match name {
+                    "factor" => {
+                        config(&alloc::format!(r#", "rope_parameters": {{"type": "linear" {more}}}"#))
+                    }
+                    _ => yarn(&more),
+                };
+                let error = result.expect_err(name);
+                assert!(error.kind == crate::ErrorKind::BadHeader && error.detail.contains(name), "{error}");
+            }
+        }
+        // Both bounds alike: no ramp lies between them.
+        let llama3 = |low: f32, high: f32| {
+            config(&alloc::format!(
+                r#", "rope_scaling": {{"rope_type": "llama3", "factor": 8, "low_freq_factor": {low},
+                    "high_freq_factor": {high}, "original_max_position_embeddings": 32}}"#
+            ))
+        };
+        assert!(llama3(1.0, 4.0).is_ok());
+        assert_eq!(llama3(4.0, 4.0).unwrap_err().kind, crate::ErrorKind::BadHeader);
+        // A quotient beyond f32.
+        let tiny = config(r#", "rope_scaling": {"type": "linear", "factor": 1e-40}"#);
+        assert_eq!(tiny.unwrap_err().kind, crate::ErrorKind::BadHeader);
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_a_long_name() {
+        let meta = Meta::from([("model_type", Value::Str("x".repeat(1 << 20)))]);
+        let error = spec(Container::Safetensors, &meta).unwrap_err();
+        assert!(error.detail.len() < 300 && error.detail.contains("qwen3"), "{error}");
     }
 }

@@ -186,6 +186,24 @@ fn endless_templates_run_out_of_fuel() {
 }
 
 #[test]
+fn a_rendering_has_a_limit() {
+    let message = Message::new("user", "x".repeat(1 << 20));
+    let many = "{% for i in range(N) %}{{ messages[0].content }}{% endfor %}";
+    let render = |n: &str| {
+        template(&many.replace('N', n)).render(
+            std::slice::from_ref(&message),
+            &ChatOptions::default(),
+            &[],
+            None,
+        )
+    };
+    assert_eq!(render("16").unwrap().text.len(), MAX_TEXT);
+    let error = render("17").unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Template);
+    assert!(error.detail.contains("more than 16777216 bytes"), "{error}");
+}
+
+#[test]
 fn broken_templates_say_where() {
     let error = template("a\n{% if %}").render(&[], &ChatOptions::default(), &[], None).unwrap_err();
     assert!(error.detail.contains("line 2"), "{error}");
