@@ -88,11 +88,19 @@ pub struct ComputeOptions {
     pub threads: usize,
 
     /// Embedding and output head in memory
-    #[arg(long, value_enum, default_value = "native")]
+    #[arg(long, value_enum, default_value = "auto")]
     pub head: HeadChoice,
 }
 
 impl ComputeOptions {
+    /// For commands that are about a model's exact numbers: the head as in the file, unless asked otherwise.
+    pub fn exact(mut self) -> Self {
+        if self.head == HeadChoice::Auto {
+            self.head = HeadChoice::Native;
+        }
+        self
+    }
+
     /// The threads.
     pub fn pool(&self) -> Arc<dyn Pool> {
         match machine::threads(self.threads) {
@@ -126,17 +134,23 @@ impl From<Kv> for KvType {
 /// How a float embedding or head is stored in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum HeadChoice {
+    /// Int8 where it is large; `logits` and `perplexity` take it as in the file
+    Auto,
     /// As in the file
     Native,
     /// Int8 rows: half the bytes of f16, and faster
     Int8,
+    /// As in the file for the 64 best tokens of each step, screened by int8 rows: faster, more memory
+    Exact,
 }
 
 impl From<HeadChoice> for Head {
     fn from(head: HeadChoice) -> Self {
         match head {
+            HeadChoice::Auto => Self::Auto,
             HeadChoice::Native => Self::Native,
             HeadChoice::Int8 => Self::Int8,
+            HeadChoice::Exact => Self::Exact,
         }
     }
 }

@@ -204,6 +204,24 @@ impl Matrix {
         });
     }
 
+    /// As [`Matrix::mul`] with one token, for the rows of panel `p` alone.
+    ///
+    /// # Panics
+    /// As there, or if `p` has another number of rows than `y`.
+    pub fn mul_panel(&self, p: usize, x: &Rows, y: &mut [f32]) {
+        assert!(x.cols() == self.cols && x.n() == 1);
+        let first = p * self.kernel.layout.panel;
+        let panels = Panels {
+            data: &self.data[p * self.panel_bytes..][..self.panel_bytes],
+            scales: self.scales.get(first..first + y.len()).unwrap_or(&[]),
+            cols: self.padded,
+            rows: y.len(),
+            panel_bytes: self.panel_bytes,
+        };
+        let width = y.len();
+        self.kernel.mul(&panels, x, &mut pool::Tile::whole(y, width));
+    }
+
     /// How many rows.
     pub fn rows(&self) -> usize {
         self.rows

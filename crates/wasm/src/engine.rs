@@ -215,10 +215,11 @@ fn engine_options(options: &EngineOptions) -> Result<engine::EngineOptions, Erro
         out.kv = KvType::from_name(kv).ok_or_else(|| bad_option(format!("kv {kv:?}: not f32, f16 or i8")))?;
     }
     out.head = match options.head.as_deref() {
-        None => out.head,
+        None | Some("auto") => Head::Auto,
         Some("native") => Head::Native,
         Some("int8") => Head::Int8,
-        Some(head) => return Err(bad_option(format!("head {head:?}: not native or int8"))),
+        Some("exact") => Head::Exact,
+        Some(head) => return Err(bad_option(format!("head {head:?}: not auto, native, int8 or exact"))),
     };
     Ok(out)
 }

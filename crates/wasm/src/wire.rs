@@ -54,8 +54,10 @@ wire! {
         context / "context": u32 => "number",
         /// How keys and values of past tokens are stored. Default: `"f16"`.
         kv / "kv": String => "\"f32\" | \"f16\" | \"i8\"",
-        /// How the output head is stored: as in the file, or as 8-bit rows (default where it is wider than that).
-        head / "head": String => "\"native\" | \"int8\"",
+        /// How a float embedding and output head are stored: as in the file, or as 8-bit rows with 14-bit
+        /// activations. `exact` is as in the file for the 64 best tokens of each step, and faster than
+        /// `native`. Default: `auto`, 8-bit rows from 16.8 million weights on.
+        head / "head": String => "\"auto\" | \"native\" | \"int8\" | \"exact\"",
         /// Prompt tokens computed at once; an abort is honoured within one block.
         block / "block": u32 => "number",
     }

@@ -111,8 +111,8 @@ struct Share {
 struct Memory {
     /// Packed matrices.
     weights: u64,
-    /// With the embedding or head as int8 rows.
-    weights_int8_head: u64,
+    /// With the embedding or head as in the file.
+    weights_native_head: u64,
     kv_per_token: u64,
     context: usize,
     /// Weights and a full f16 cache.
@@ -178,7 +178,7 @@ impl Inspect {
         let trits = match self.weights {
             false => None,
             true => {
-                let options = LoadOptions { kernel: self.kernel.clone(), head: Head::Native };
+                let options = LoadOptions { kernel: self.kernel.clone(), head: Head::Auto };
                 let model = model_file::load(&path, options, Arc::new(Threads::new(0)), console)?;
                 let of = |t: &ternlight_core::model::TensorSummary| {
                     let [negative, zero, positive] = t.trits?;
@@ -260,7 +260,7 @@ impl Inspect {
         tensors: &mut dyn Iterator<Item = &TensorInfo>,
         context: usize,
     ) -> Result<(Memory, BTreeMap<&'static str, String>)> {
-        let (mut native, mut int8) = (0, 0);
+        let (mut weights, mut native) = (0, 0);
         let mut kernels = BTreeMap::new();
         for tensor in tensors {
             let Some(role) = role(container, &tensor.name) else { continue };
@@ -283,17 +283,14 @@ impl Inspect {
                 [rows, cols] => (rows as usize, cols as usize),
                 _ => continue,
             };
-            native += self.packed(form, rows, cols, &mut kernels)?;
-            let form = if wide && float { Form::I8 } else { form };
-            int8 += if form == Form::I8 { self.packed(form, rows, cols, &mut BTreeMap::new())? } else { 0 };
-            if form != Form::I8 {
-                int8 += self.packed(form, rows, cols, &mut kernels)?;
-            }
+            native += self.packed(form, rows, cols, &mut BTreeMap::new())?;
+            let int8 = wide && float && Head::Auto.is_int8(rows, cols);
+            weights += self.packed(if int8 { Form::I8 } else { form }, rows, cols, &mut kernels)?;
         }
         let rows = 2 * spec.steps.len() as u64 * spec.kv_heads as u64;
         let kv_per_token = rows * KvType::F16.row_bytes(spec.head_dim) as u64;
-        let total = native + kv_per_token * context as u64;
-        let memory = Memory { weights: native, weights_int8_head: int8, kv_per_token, context, total };
+        let total = weights + kv_per_token * context as u64;
+        let memory = Memory { weights, weights_native_head: native, kv_per_token, context, total };
         Ok((memory, kernels))
     }
 
@@ -369,9 +366,9 @@ impl Inspect {
         line(
             "memory",
             format!(
-                "{} of packed weights ({} with --head int8)",
+                "{} of packed weights ({} with --head native)",
                 console::bytes(m.weights),
-                console::bytes(m.weights_int8_head)
+                console::bytes(m.weights_native_head)
             ),
         );
         line("", format!("{} of cache per token (f16)", console::bytes(m.kv_per_token)));

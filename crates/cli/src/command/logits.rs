@@ -58,8 +58,9 @@ pub struct Logits {
 impl Logits {
     pub fn execute(self, console: &Console) -> Result<()> {
         let path = self.model.locate(console)?;
-        let options = LoadOptions { kernel: self.compute.kernel.clone(), head: self.compute.head.into() };
-        let pool = self.compute.pool();
+        let compute = self.compute.exact();
+        let options = LoadOptions { kernel: compute.kernel.clone(), head: compute.head.into() };
+        let pool = compute.pool();
         let model = model_file::load(&path, options, pool.clone(), console)?;
         let (vocab, n) = (model.spec.vocab, self.tokens.len());
         if let Some(bad) = self.tokens.iter().find(|token| **token as usize >= vocab) {

@@ -67,7 +67,8 @@ impl Perplexity {
         let text = String::from_utf8(text)
             .map_err(|_| Failure::kind(ErrorKind::BadData, format!("{}: not UTF-8", self.file.display())))?;
         let setup = ContextOptions { context: self.context, kv: self.kv };
-        let Opened { engine, .. } = generate::open(&self.model, &self.compute, &setup, console)?;
+        let compute = self.compute.clone().exact();
+        let Opened { engine, .. } = generate::open(&self.model, &compute, &setup, console)?;
         let model = engine.model();
         let tokenizer = engine.tokenizer()?;
         let mut tokens = tokenizer.encode_input(&text, self.special)?;
@@ -88,7 +89,7 @@ impl Perplexity {
             return Err(Failure::new(USAGE, "--stride is larger than --context: tokens would be skipped"));
         }
         let options = DecoderOptions { context: window, kv: self.kv.into(), ..DecoderOptions::default() };
-        let mut decoder = Decoder::new(model.clone(), options, self.compute.pool())?;
+        let mut decoder = Decoder::new(model.clone(), options, compute.pool())?;
         let vocab = model.spec.vocab;
         let bar = console.count_bar("scoring", tokens.len() as u64);
         let (mut nats, mut scored, mut done) = (0.0f64, 0usize, 1);

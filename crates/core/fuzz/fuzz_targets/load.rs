@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
             return;
         }
     }
-    let head = if choices & 1 == 0 { Head::Native } else { Head::Int8 };
+    let head = if choices & 1 == 0 { Head::Auto } else { Head::Int8 };
     let len = (choices & 2 == 0).then_some(file.len() as u64);
     let whole = load(file, head, len, |_| usize::MAX);
     let mut state = u32::from(*seed);

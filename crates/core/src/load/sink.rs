@@ -6,7 +6,7 @@ use alloc::{
 };
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use super::{Head, LoadOptions};
+use super::LoadOptions;
 use crate::{
     Result, bail,
     container::TensorInfo,
@@ -141,7 +141,7 @@ impl Sink {
         let online = linear && is_float(encoding) && (spec.weights == Weights::Online || own_norm);
         let form = match encoding.form() {
             _ if online => Form::Ternary,
-            Form::F32 | Form::F16 | Form::BF16 if !linear && options.head == Head::Int8 => Form::I8,
+            Form::F32 | Form::F16 | Form::BF16 if !linear && options.head.is_int8(rows, cols) => Form::I8,
             form => form,
         };
         if packed && !len_known && info.bytes > MAX_UNPROVEN {

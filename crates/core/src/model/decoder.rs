@@ -39,7 +39,7 @@ impl Default for DecoderOptions {
 pub enum Want {
     /// None: only fill the cache.
     Nothing,
-    /// Those of the last token.
+    /// Those of the last token. With a screened head ([`Screen`](super::Screen)) all but the best are approximate.
     Last,
     /// Those of every token.
     All,
@@ -183,8 +183,16 @@ impl Decoder {
             let normed = self.rows.set(n, hidden);
             norm_rows(x, &model.final_norm, model.spec.norm_eps, normed);
             let at = if want == Want::All { (done - n) * vocab } else { 0 };
-            self.rows.prepare(model.head().input())?;
-            model.head().mul(&self.rows, &mut self.out[at..at + n * vocab], &*self.pool);
+            let out = &mut self.out[at..at + n * vocab];
+            match &model.screen {
+                Some(screen) if want == Want::Last => {
+                    screen.mul(model.head(), &mut self.rows, out, &*self.pool)?;
+                }
+                _ => {
+                    self.rows.prepare(model.head().input())?;
+                    model.head().mul(&self.rows, out, &*self.pool);
+                }
+            }
         }
         Ok(&self.out)
     }

@@ -9,11 +9,13 @@ mod attention;
 mod decoder;
 pub mod role;
 mod rope;
+mod screen;
 
 use alloc::{string::String, vec::Vec};
 
 pub use decoder::{Decoder, DecoderOptions, Want};
 pub use rope::{Rope, RopeScaling, RopeStyle};
+pub use screen::{EXACT, Screen};
 
 use crate::{
     container::Meta,
@@ -164,6 +166,8 @@ pub struct Model {
     pub embedding: Matrix,
     /// `(vocab, hidden)`; `None` when the embedding serves as head.
     pub head: Option<Matrix>,
+    /// The int8 copy that screens the head, where an exact one was asked for.
+    pub screen: Option<Screen>,
     /// Gain of the last RMSNorm.
     pub final_norm: Vec<f32>,
     /// The blocks.
@@ -180,13 +184,14 @@ impl Model {
 
     /// Bytes of all packed matrices.
     pub fn packed_bytes(&self) -> usize {
-        self.tensors.iter().map(|t| t.bytes).sum()
+        self.tensors.iter().map(|t| t.bytes).sum::<usize>() + self.screen.as_ref().map_or(0, Screen::bytes)
     }
 
     /// Bytes that are read to decode one token (every matrix but the embedding rows that are not looked up).
     pub fn bytes_per_token(&self) -> usize {
-        let unread = if self.head.is_some() { self.embedding.bytes() } else { 0 };
-        self.packed_bytes() - unread
+        let looked_up = if self.head.is_some() { self.embedding.bytes() } else { 0 };
+        let screened = if self.screen.is_some() { self.head().bytes() } else { 0 };
+        self.packed_bytes() - looked_up - screened
     }
 
     /// Weights in matrices.
