@@ -6,10 +6,10 @@ use safetensors::SafeTensors;
 use ternlight_core::{
     ErrorKind,
     cache::KvType,
-    model::{Decoder, DecoderOptions, Want},
+    model::{Decoder, DecoderOptions, EXACT, Screen, Want},
     pool::Serial,
 };
-use ternlight_tests::{bytes, decoder, load_folder, tokens};
+use ternlight_tests::{argmax, bytes, decoder, load_folder, tokens};
 
 fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
@@ -112,4 +112,25 @@ fn tokens_outside_the_vocabulary_and_beyond_the_context_are_errors() {
     let long = vec![1; 257];
     assert_eq!(decoder.forward(&long, Want::Last).expect_err("too long").kind, ErrorKind::ContextFull);
     assert_eq!(decoder.position(), 0, "nothing was computed");
+}
+
+#[test]
+fn a_screened_head_gives_the_same_best_logits() {
+    let load = || load_folder("oracle/tiny_a_packed", "auto", 1 << 20).expect("a valid model");
+    let mut screened = load();
+    screened.screen = Some(Screen::new(screened.head(), "auto").expect("memory"));
+    let (mut alone, mut screened) = (decoder(load(), 64), decoder(screened, 64));
+    let mut token = 1;
+    for _ in 0..24 {
+        let want = alone.forward(&[token], Want::Last).expect("logits");
+        let got = screened.forward(&[token], Want::Last).expect("logits");
+        let best = |logits: &[f32]| {
+            let mut order: Vec<_> = logits.iter().copied().enumerate().collect();
+            order.sort_by(|a, b| b.1.total_cmp(&a.1));
+            order.truncate(EXACT);
+            order
+        };
+        assert_eq!(best(got), best(want));
+        token = argmax(want) as u32;
+    }
 }
