@@ -289,7 +289,7 @@ cmd_demo() {
 
 # ---- tests ------------------------------------------------------------------------
 
-STAGES=(lint rust wasm arm web www)
+STAGES=(lint rust count wasm arm web www)
 
 test_lint() {
     cargo fmt --all --check
@@ -307,6 +307,13 @@ test_lint() {
 test_rust() {
     cargo test --quiet --locked --workspace
     cargo test --quiet --locked -p ternlight-core --no-default-features
+}
+
+# Instructions of the kernels' loops, against those known.
+test_count() {
+    debian valgrind
+    cargo build --quiet --release --locked -p ternlight-core --example product
+    node tests/instructions.mjs "$CARGO_TARGET_DIR/release/examples/product"
 }
 
 # The core's own tests as wasm: the simd128 kernels under Node.js, the relaxed ones in
@@ -423,7 +430,7 @@ cmd_help() {
 ternlight: ternary language models in a browser tab and natively.
 
   ./build.sh demo [PORT]      build everything, fetch a model, serve the chat page
-  ./build.sh test [STAGE...]  run all tests, or: lint rust wasm arm web www
+  ./build.sh test [STAGE...]  run all tests, or: lint rust count wasm arm web www
 
   ./build.sh setup            install what is missing for all of this
   ./build.sh native           the command line program, target/release/ternlight
