@@ -201,11 +201,11 @@ impl Session {
 }
 
 fn engine_options(options: &EngineOptions) -> Result<engine::EngineOptions, Error> {
-    let mut out = engine::EngineOptions::default();
-    out.kernel = match options.kernel.as_deref() {
+    let kernel = match options.kernel.as_deref() {
         None | Some("auto") => fastest_level().into(),
         Some(kernel) => kernel.into(),
     };
+    let mut out = engine::EngineOptions { kernel, ..Default::default() };
     if options.context == Some(0) || options.block == Some(0) {
         return Err(bad_option("options: context and block are at least 1"));
     }
