@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use crate::{
     Result,
     format::Form,
-    kernel::{Buffer, Plain, vectorised},
+    simd::{Buffer, Plain, vectorised},
 };
 
 /// Columns are padded to a multiple of this: the widest step of any kernel.

@@ -7,7 +7,8 @@
 //! |---|---|
 //! | [`container`] | a prefix of a file → a checked [`container::Index`] |
 //! | [`format`] | on-disk encodings → [`format::FormRow`], the slow, obvious truth |
-//! | [`kernel`] | packs rows into panels and multiplies them; all `unsafe` lives there and in [`pool`] |
+//! | [`simd`] | aligned memory, and portable code compiled for wide vectors |
+//! | [`kernel`] | packs rows into panels and multiplies them; all `unsafe` is there, in [`simd`] and [`pool`] |
 //! | [`matrix`] | packed weights that remember their kernel |
 //! | [`act`] | activations → integer codes |
 //! | [`math`] | the f32 parts, in one fixed shape (16 lanes, fixed fold, no FMA) |
@@ -39,5 +40,7 @@ pub mod model;
 #[allow(unsafe_code)]
 pub mod pool;
 pub mod sample;
+#[allow(unsafe_code)]
+pub mod simd;
 
 pub use error::{Error, ErrorKind, Result};

@@ -10,8 +10,9 @@ use crate::{
     act::{Input, Rows},
     bail,
     format::{Form, FormRow},
-    kernel::{Buffer, Kernel, Layout, MAX_COLS, Panels},
+    kernel::{Kernel, Layout, MAX_COLS, Panels},
     pool::{self, Pool},
+    simd::Buffer,
 };
 
 /// Work below this many multiply-adds is not worth a task of its own.

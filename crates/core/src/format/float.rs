@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use super::FormRow;
 use crate::{
     Result, bail,
-    kernel::vectorised,
     math::{f16_to_f32, f32_to_bf16, f32_to_f16},
+    simd::vectorised,
 };
 
 /// Appends `values` as F16.

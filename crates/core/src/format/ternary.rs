@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use super::{Encoding, FormRow, check_len, float};
 use crate::{
     Result, bail,
-    kernel::vectorised,
     math::{f16_to_f32, f32_to_f16},
+    simd::vectorised,
 };
 
 /// Bytes after the data of an I2_S tensor: the scale and padding.

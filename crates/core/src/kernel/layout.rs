@@ -25,11 +25,11 @@
 //! Invariant: `unpack(pack(row)) == row`, and packing a lane changes no other lane. Codes of padding
 //! columns meet activations of 0 (for `I8`, they are 0).
 
-use super::vectorised;
 use crate::{
     act::{amax, round},
     format::{Form, FormRow},
     math::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16},
+    simd::vectorised,
 };
 
 /// A byte layout of packed weights.

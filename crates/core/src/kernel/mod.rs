@@ -10,7 +10,6 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
-mod buffer;
 mod check;
 mod fields;
 mod lanes;
@@ -30,7 +29,6 @@ use crate::{
     format::Form,
     pool::Tile,
 };
-pub use buffer::{Buffer, Plain};
 pub use check::{fastest, self_test, time_kernel};
 pub use layout::{Layout, quantise_i8};
 
@@ -131,19 +129,6 @@ pub fn select(form: Form, choice: &str) -> Result<&'static Kernel> {
         bail!(BadOption, "no kernel for {form:?}");
     };
     Ok(kernel)
-}
-
-/// Calls `f`, compiled for the widest vectors of this CPU that the compiler may use on its own: what is
-/// inlined into `f` gets them. The bits are the same, since nothing is reordered or contracted.
-///
-/// `f` must be written `#[inline(always)] || …`: it is called from two places (with wide vectors and
-/// without), so the compiler would else make one function of it, without.
-#[inline(always)]
-pub fn vectorised<R>(f: impl FnOnce() -> R) -> R {
-    #[cfg(target_arch = "x86_64")]
-    return x86_64::vectorised(f);
-    #[cfg(not(target_arch = "x86_64"))]
-    f()
 }
 
 /// Slices of the `T` tokens from `t`. (Closures inside a `#[target_feature]` function cannot be inlined

@@ -11,10 +11,11 @@ use crate::{
     Result, bail,
     container::TensorInfo,
     format::{self, Encoding, Form, FormRow},
-    kernel::{self, quantise_i8, vectorised},
+    kernel::{self, quantise_i8},
     matrix::Matrix,
     model::{Spec, Weights, role::Role},
     pool::Pool,
+    simd::vectorised,
 };
 
 /// The most bytes of an HF packed matrix in a file of unknown length: its first byte holds rows from all

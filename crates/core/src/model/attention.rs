@@ -13,9 +13,9 @@ use super::Spec;
 use crate::{
     Result,
     cache::{F16, F32, Head, I8, KvCache, KvType, PAGE, Stored, TILE},
-    kernel::vectorised,
     math,
     pool::{self, Pool},
+    simd::vectorised,
 };
 
 /// Queries that share one pass over a head's page: as many as keep their sums in registers.

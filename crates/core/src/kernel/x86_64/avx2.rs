@@ -14,7 +14,6 @@
 
 use core::arch::x86_64::*;
 
-use super::has;
 use crate::{
     act::{Block32, Rows, Token8, Token14},
     format::Form,
@@ -25,6 +24,7 @@ use crate::{
         layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
     },
     pool::Tile,
+    simd::has,
 };
 
 pub(super) static TERNARY: Layout = layout::fields::<32, false>("ternary/8x32");

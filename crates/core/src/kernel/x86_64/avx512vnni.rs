@@ -11,7 +11,6 @@ use core::arch::x86_64::*;
 use super::{
     avx2::{SLOT, prefetch},
     avxvnni::{bias, unmix},
-    has,
 };
 use crate::{
     act::{Block32, Rows, Token8, Token14},
@@ -23,6 +22,7 @@ use crate::{
         layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
     },
     pool::Tile,
+    simd::has,
 };
 
 static TERNARY: Layout = layout::fields::<64, false>("ternary/8x64");

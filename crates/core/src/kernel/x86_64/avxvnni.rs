@@ -10,13 +10,10 @@
 
 use core::arch::x86_64::*;
 
-use super::{
-    avx2::{
-        CHAINS, COLS, GROUP, I8_BYTES, PLANES, Q2_WORDS, Q4_WORDS, Q8_WORDS, Q8X16_WORDS, R, SLOT, TERNARY,
-        add, byte, fold_lanes, join, less, load_f, load_u, load_x, mul, prefetch, splat, splat_7, splat_f,
-        store_f, store_i, to_float, zero, zero as start, zero_f,
-    },
-    has,
+use super::avx2::{
+    CHAINS, COLS, GROUP, I8_BYTES, PLANES, Q2_WORDS, Q4_WORDS, Q8_WORDS, Q8X16_WORDS, R, SLOT, TERNARY, add,
+    byte, fold_lanes, join, less, load_f, load_u, load_x, mul, prefetch, splat, splat_7, splat_f, store_f,
+    store_i, to_float, zero, zero as start, zero_f,
 };
 use crate::{
     act::{Block32, Rows, Token8, Token14},
@@ -27,6 +24,7 @@ use crate::{
         layout::{self, Block, Layout, Q2, Q4, Q8, Q8x16},
     },
     pool::Tile,
+    simd::has,
 };
 
 const fn kernel(

@@ -1,0 +1,41 @@
+//! What vector instructions want from portable code: memory on cache-line boundaries, and to be compiled for
+//! wide vectors. Nothing here knows what is computed.
+
+mod buffer;
+
+pub use buffer::{Buffer, Plain};
+
+/// Whether this x86 CPU has all of the features: asked at run time where there is `std`, else fixed when
+/// compiling.
+#[cfg(target_arch = "x86_64")]
+macro_rules! has {
+    ($($feature:tt),+) => {{
+        #[cfg(feature = "std")]
+        { $(std::arch::is_x86_feature_detected!($feature))&&+ }
+        #[cfg(not(feature = "std"))]
+        { $(cfg!(target_feature = $feature))&&+ }
+    }};
+}
+#[cfg(target_arch = "x86_64")]
+pub(crate) use has;
+
+/// Calls `f`, compiled for the widest vectors of this CPU that the compiler may use on its own: what is
+/// inlined into `f` gets them. The bits are the same, since nothing is reordered or contracted.
+///
+/// `f` must be written `#[inline(always)] || …`: it is called from two places (with wide vectors and
+/// without), so the compiler would else make one function of it, without.
+#[inline(always)]
+pub fn vectorised<R>(f: impl FnOnce() -> R) -> R {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2")]
+        fn avx2<R>(f: impl FnOnce() -> R) -> R {
+            f()
+        }
+        if has!("avx2") {
+            // SAFETY: the CPU has AVX2.
+            return unsafe { avx2(f) };
+        }
+    }
+    f()
+}
