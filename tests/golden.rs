@@ -98,6 +98,8 @@ fn write() {
     let all = [
         run("oracle/tiny_a_packed", &[1, 5, 9, 2, 400, 77], 24, "scalar", 1),
         run("oracle/tiny_c_llama_bitlinear", &[1, 5, 9, 2, 200, 77], 24, "scalar", 1),
+        // "Tell me a story about a fox."
+        run("../models/tern", &[0, 4, 740, 344, 264, 429, 413, 264, 1449, 21, 6, 5], 64, "scalar", 1),
         run(SMOLLM2, &gravity, 24, "scalar", 1),
     ];
     let json = serde_json::to_string_pretty(&all).expect("JSON");

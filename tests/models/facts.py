@@ -138,13 +138,13 @@ def definition(rng):
 
 
 def sum_of(rng):
-    op = rng.choice("+++--*")
+    op = rng.choice("+++---*")
     if op == "+":
-        top = rng.choice([5, 10, 10, 20])
+        top = rng.choice([5, 10, 10, 10, 20])
         x, y = rng.randint(0, top), rng.randint(0, top)
         words, r = ("plus", "and", "added to"), x + y
     elif op == "-":
-        x = rng.randint(0, rng.choice([5, 10, 10, 20]))
+        x = rng.randint(0, rng.choice([5, 10, 10, 10, 20]))
         y = rng.randint(0, x)
         words, r = ("minus", "take away", "less"), x - y
     else:
@@ -326,8 +326,8 @@ def echo(rng):
     return rng.choice([f"Say \"{text}\".", f"Repeat after me: {text}", f"Say {text}.", f"Can you say {text}?", f"Repeat: {text}", f"Say this: {text}", f"Write \"{text}\".", f"Repeat the words {text}."]), cap(text) + "."
 
 
-GENERATORS = [(capital, 8), (opposite, 10), (animal, 11), (color, 7), (made, 2), (use, 6), (definition, 10), (arithmetic, 18), (story_sum, 2), (too_hard, 1),
-              (counting, 5), (calendar, 7), (naming, 6), (bigger, 3), (word_game, 3), (can_animal, 2), (misc, 8), (echo, 2)]
+GENERATORS = [(capital, 8), (opposite, 10), (animal, 11), (color, 7), (made, 2), (use, 6), (definition, 10), (arithmetic, 22), (story_sum, 2), (too_hard, 1),
+              (counting, 5), (calendar, 7), (naming, 6), (bigger, 5), (word_game, 3), (can_animal, 2), (misc, 8), (echo, 2)]
 # What can be asked again with "And ...?": (first question, what the follow-up names, answer).
 FOLLOW = ["And {x}?", "and {x}", "What about {x}?", "And what about {x}?", "And of {x}?", "Now {x}.", "how about {x}?", "And for {x}?"]
 

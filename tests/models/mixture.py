@@ -6,7 +6,6 @@ it falls on the same side of the split.
 
 import random
 import re
-from collections import Counter
 from pathlib import Path
 
 import corpus
@@ -14,31 +13,12 @@ import facts
 import persona
 import tales
 import talk
-from phrasing import a, vary
+from phrasing import vary
 
 SYSTEM = ["You are Tern, a small model that lives in your browser tab.",
           "You are Tern, a small model that lives in the user's browser tab. You are friendly and brief.",
           "You are a helpful assistant.", "You are Tern.", "You are a friendly storyteller."]
 BOOK_SHARE = 0.08  # the books are hard for a model this small; it reads some of them for the language
-HERO_WORDS = set((" ".join(tales.HEROES) + " " + " ".join(tales.PEOPLE) + " car train boat ball tree flower doll kite cow chicken spider lizard truck plane mole bug worm crab whale shark zebra giraffe tiger seed leaf star moon cloud kitten puppy pony bunny").split())
-
-
-def hero_of(story: str):
-    words = Counter(w for w in re.findall(r"[a-z]+", story.lower()) if w in HERO_WORDS)
-    return words.most_common(1)[0][0] if words and words.most_common(1)[0][1] >= 2 else None
-
-
-def story_chat(rng, story: str):
-    """A corpus story as the reply to a request for it, or continued from its first sentences."""
-    hero = hero_of(story)
-    if rng.random() < 0.4:
-        sentences = re.split(r"(?<=[.!?]) ", story)
-        k = rng.choice([1, 1, 2, 3])
-        if len(sentences) > k + 3:
-            return tales.ask_on(rng, " ".join(sentences[:k]).replace("\n", " ")), " ".join(sentences[k:])
-    if hero:
-        return vary(rng, rng.choice(tales.ASK).format(x=a(hero)), command=True), story
-    return vary(rng, rng.choice(tales.ANY), command=True), story
 
 
 class Chat:
@@ -103,13 +83,11 @@ def build(folder: Path, rng: random.Random, scale: float, book_share: float, hel
             held.append(doc)
         elif rng.random() < book_share:
             train.append(doc)
-    told = []
     for doc in corpus.stories(folder / "tinystories_sample.txt"):
         if held_out(doc["text"]):
             held.append(doc)
         else:
             train.append(doc)
-            told.append(doc["text"])
     lines = folder / "dialogs.jsonl"
     chitchat = []
     for doc in corpus.dialogues(lines, "chitchat-friendly"):
@@ -127,18 +105,16 @@ def build(folder: Path, rng: random.Random, scale: float, book_share: float, hel
         train.append(as_document(rng, "chitchat", [(q, rng.choice(persona.REPLIES[key]))]))
     for q, ans in instr:
         train.append(as_document(rng, "instr", [(q, ans)]))
-    for story in told:
-        train.append(as_document(rng, "story-chat", [story_chat(rng, story)]))
     one = lambda weights: rng.choices(range(1, len(weights) + 1), weights)[0]
     kinds = {
-        "tale": (6000, lambda: [tales.request(rng)]),
-        "continuation": (4500, lambda: [tales.continuation(rng)]),
+        "tale": (4500, lambda: [tales.request(rng)]),
+        "continuation": (3500, lambda: [tales.continuation(rng)]),
         "small-talk": (30000, lambda: [chat.small_talk() for _ in range(one([6, 2, 1]))]),
-        "fact": (46000, lambda: [chat.fact() for _ in range(one([6, 2, 1, 1]))]),
+        "fact": (60000, lambda: [chat.fact() for _ in range(one([6, 2, 1, 1]))]),
         "follow-up": (3000, lambda: facts.follow_up(rng)),
         "mixed": (6000, lambda: [chat.mixed() for _ in range(rng.randint(2, 7))]),
-        "memory": (10000, chat.memory),
-        "long-mixed": (1000, lambda: [*(chat.mixed() for _ in range(rng.randint(0, 3))), tales.request(rng), *(chat.mixed() for _ in range(rng.randint(0, 2)))]),
+        "memory": (14000, chat.memory),
+        "long-mixed": (800, lambda: [*(chat.mixed() for _ in range(rng.randint(0, 3))), tales.request(rng), *(chat.mixed() for _ in range(rng.randint(0, 2)))]),
     }
     for part, (count, draw) in kinds.items():
         train += [as_document(rng, part, draw()) for _ in range(int(count * scale))]

@@ -16,7 +16,7 @@ Peanut Pickles Waffles Mittens Socks Nibbles Speedy Dot Button Bean Pebble Acorn
 
 
 def person(rng) -> str:
-    return invented_name(rng) if rng.random() < 0.3 else rng.choice(GIRLS + BOYS)
+    return invented_name(rng) if rng.random() < 0.5 else rng.choice(GIRLS + BOYS)
 
 
 def pet(rng) -> str:

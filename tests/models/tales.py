@@ -242,7 +242,8 @@ OPENINGS = """One day, {w} {named}found {a_thing} {where}.|Once upon a time ther
 {w} {named}lived {place}.|It was dark, and {w} {named}was alone.|The rain fell, and {h} sat at the window.|Once there was {w} {named}who could not {dream}.|One night, {w} {named}heard a strange noise.|
 {w} {named}lost {a_thing} {where}.|Long ago, {w} {named}went on a long journey.|One winter day, {w} {named}saw a light {where}.|{h} was sad because {a_thing} was gone.|In the middle of the night, {w} {named}stood {where}.|
 Once upon a time, {w} {named}got {a_thing} as a present.|One day, {w} {named}opened a secret door {where}.|{h} had never seen the sea.|The sun was shining, and {h} went for a walk.|There was {w} {named}who never laughed.|
-One day, {w} {named}met {a_friend} {where}.|{h} had a big secret.|Every evening, {w} {named}looked at the stars.|{h} was hungry and had nothing to eat.|The storm was loud and {h} was scared.""".replace("\n", "").split("|")
+One day, {w} {named}met {a_friend} {where}.|{h} had a big secret.|Every evening, {w} {named}looked at the stars.|{h} was hungry and had nothing to eat.|The storm was loud and {h} was scared.|
+The {noun} was {adjective} and {h} was {feeling}.|It was a {adjective} day, and {h} was {feeling}.|{h} was {feeling}, for the {noun} was {adjective}.""".replace("\n", "").split("|")
 MIDDLES = [
     ["{h} did not know what to do.", "{h} looked around and thought for a while.", "\"What now?\" asked {h}.", "{h} was very curious."],
     ["Just then, {a_friend} named {f} came by.", "Then {f}, {a_friend}, came along the path.", "Suddenly {a_friend} stood there. \"My name is {f},\" it said."],
@@ -272,7 +273,9 @@ def continuation(rng):
         v.update(w=a(kind), named=rng.choice([f"named {v['n']} ", f"called {v['n']} "]), H=v["n"])
     else:
         v.update(w=a(kind), named="", h="the " + hero, h2="little " + hero)
-    v["place"] = place
+    v.update(place=place, noun=rng.choice("night day snow sea road rain sun house forest storm".split()),
+             adjective=rng.choice("cold long dark deep warm empty wet bright quiet".split()),
+             feeling=rng.choice("hungry happy tired alone cold sad curious sleepy bored".split()))
     sentence = lambda s: cap(re.sub(r"([.!?] )([a-z])", lambda m: m.group(1) + m.group(2).upper(), s.format(**v)))
     first = sentence(rng.choice(OPENINGS))
     lines = [sentence(rng.choice(m)) for i, m in enumerate(MIDDLES) if i in (1, 8) or rng.random() < 0.85]

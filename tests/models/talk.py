@@ -261,7 +261,7 @@ def memory(rng):
     return [(vary(rng, said), reply), (vary(rng, ask_), answer)]
 
 
-GENERATORS = [(mood, 12), (news, 6), (about_me, 16), (refusal, 12), (outside, 4), (opinion, 4), (ask, 8), (advice, 4), (poem, 3), (gibberish, 2)]
+GENERATORS = [(mood, 12), (news, 6), (about_me, 16), (refusal, 20), (outside, 4), (opinion, 4), (ask, 8), (advice, 4), (poem, 3), (gibberish, 2)]
 
 
 def exchange(rng):
