@@ -167,9 +167,10 @@ impl EngineLoader {
         } else {
             Sampling::from_meta(&model.meta)
         };
-        let name = match ["general.name", "_name_or_path"].map(|key| model.meta.get(key)) {
-            [Some(Value::Str(name)), _] | [None, Some(Value::Str(name))] if !name.is_empty() => name.clone(),
-            _ => self.weights_name.clone().unwrap_or_default(),
+        let name = ["general.name", "_name_or_path"].iter().find_map(|key| model.meta.opt_str(key).ok()?);
+        let name = match name.filter(|name| !name.is_empty()) {
+            Some(name) => name.to_owned(),
+            None => self.weights_name.clone().unwrap_or_default(),
         };
         // They are in the tokenizer now, and take tens of megabytes.
         for key in ["tokens", "scores", "token_type", "merges"] {
@@ -202,10 +203,7 @@ fn template(
         .get("chat_template.jinja")
         .and_then(|source| own(source))
         .or_else(|| own(&named_template(config.get("chat_template")?)?))
-        .or_else(|| match model.meta.get("tokenizer.chat_template") {
-            Some(Value::Str(source)) => own(source),
-            _ => None,
-        })
+        .or_else(|| own(model.meta.opt_str("tokenizer.chat_template").ok()??))
         .or_else(|| {
             let bitnet = model.spec.arch.starts_with("bitnet") && tokenizer?.control("<|eot_id|>").is_some();
             bitnet.then(|| BITNET.to_owned())

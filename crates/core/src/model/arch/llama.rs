@@ -4,7 +4,6 @@
 use super::Keys;
 use crate::{
     Result,
-    container::Value,
     model::{RopeStyle, Spec, Weights},
 };
 
@@ -12,7 +11,7 @@ pub(super) fn spec(keys: &Keys, mut spec: Spec) -> Result<Spec> {
     if keys.is_gguf() {
         // llama.cpp's converter permutes query and key rows of this architecture.
         spec.rope.style = RopeStyle::Interleaved;
-    } else if let Some(Value::Strs(names)) = keys.meta.0.get("architectures")
+    } else if let Ok(Some(names)) = keys.meta.opt_strs("architectures")
         && names.iter().any(|name| name.eq_ignore_ascii_case("BitNetForCausalLM"))
     {
         spec.sub_norms = true;
