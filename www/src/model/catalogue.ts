@@ -27,8 +27,8 @@ export const OFFERS: [Offer, ...Offer[]] = [
   {
     source: "model/tern/",
     name: "Tern",
-    note: "Tiny and truly ternary, made for this page: small talk and small stories, often beside the point.",
-    size: 2_970_611,
+    note: "Tiny and truly ternary, made for this page: small talk, simple questions and small stories.",
+    size: 2_970_653,
     files: TERN_FILES,
     starts: [
       "Hello! Who are you?",

@@ -9,7 +9,7 @@ use ternlight_core::{
     ErrorKind,
     container::{self, Meta},
     format::{Encoding, Form, FormRow, pack_bf16, unpack},
-    load::LoadOptions,
+    load::{Head, LoadOptions},
     matrix::Matrix,
     model::{
         self, Layer, Model, Projection, RopeScaling, RopeStyle,
@@ -44,14 +44,14 @@ enum Order {
 
 /// What the source says about itself besides its shape.
 fn about(path: &Path, meta: &Meta) -> Result<Meta> {
-    let generation = path.join("generation_config.json");
-    if generation.is_file() {
-        let text = std::fs::read_to_string(&generation).map_err(|e| Failure::io(&generation, &e))?;
-        return Ok(sampling_keys(&container::config(&text)?));
-    }
     let mut about = meta.clone();
     // Alignment is the writer's own; the rest of `general` is set anew where it must be.
     about.0.retain(|key, _| key.starts_with("general.") && key != "general.alignment");
+    let generation = path.join("generation_config.json");
+    if generation.is_file() {
+        let text = std::fs::read_to_string(&generation).map_err(|e| Failure::io(&generation, &e))?;
+        about.0.extend(sampling_keys(&container::config(&text)?).0);
+    }
     Ok(about)
 }
 
@@ -70,7 +70,8 @@ impl Source {
         format: Format,
         console: &Console,
     ) -> Result<(Self, Config, Option<Vocabulary>)> {
-        let model = load(path, LoadOptions::default(), Arc::new(Threads::new(0)), console)?;
+        let options = LoadOptions { head: Head::Native, ..LoadOptions::default() };
+        let model = load(path, options, Arc::new(Threads::new(0)), console)?;
         let spec = &model.spec;
         if spec.qk_norm || spec.rope.scaling != RopeScaling::None || spec.rope.dims != spec.head_dim {
             return Err(unsupported(format!(
