@@ -196,6 +196,8 @@ export class FaultServer {
       model.delay ?? 0,
     );
     if (fault?.kind === "stall" && stopAt < bytes.length - start) return;
+    // A browser that learns of the loss before it has read what came throws that away.
+    if (fault?.kind === "drop") await new Promise((resolve) => setTimeout(resolve, 500));
     if (response.writableLength === 0 && fault === undefined) response.end();
     else if (fault?.kind === "drop" || fault?.kind === "length") response.destroy();
     else response.end();
