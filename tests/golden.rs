@@ -13,9 +13,10 @@ use ternlight_core::{
     load::{LoadOptions, Loader},
     model::{Decoder, DecoderOptions, Model, Want},
     pool::{Pool, Serial},
+    sample::{SampleOptions, Sampler},
 };
 use ternlight_engine::Threads;
-use ternlight_tests::{SMOLLM2, argmax, bytes, data, load_folder, push, smollm2};
+use ternlight_tests::{SMOLLM2, bytes, data, load_folder, push, smollm2};
 
 /// What one model must continue a prompt with.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +25,8 @@ struct Golden {
     model: String,
     prompt: Vec<u32>,
     tokens: Vec<u32>,
+    /// ln p of each, to the last bit; it depends on all logits, and engines tell it that show none of them.
+    logprobs: Vec<f32>,
     /// FNV-1a (64 bits, hexadecimal) over the little-endian f32 logits after the last of `tokens`.
     logits_fnv1a: String,
 }
@@ -50,13 +53,15 @@ fn run(model: &str, prompt: &[u32], count: usize, isa: &str, threads: usize) -> 
     let options = DecoderOptions { kv: KvType::F16, ..DecoderOptions::default() };
     let mut decoder = Decoder::new(Arc::new(load(model, isa)), options, pool).expect("memory");
     let mut logits = decoder.forward(prompt, Want::Last).expect("logits").to_vec();
-    let mut tokens = Vec::new();
+    let (mut tokens, mut logprobs) = (Vec::new(), Vec::new());
+    let mut sampler = Sampler::new(SampleOptions::default()).expect("good options");
     for _ in 0..count {
-        let token = argmax(&logits) as u32;
+        let (token, logprob) = sampler.sample(&mut logits.clone(), &[], 1).expect("finite logits").top[0];
         tokens.push(token);
+        logprobs.push(logprob);
         logits = decoder.forward(&[token], Want::Last).expect("logits").to_vec();
     }
-    Golden { model: model.into(), prompt: prompt.to_vec(), tokens, logits_fnv1a: fnv1a(&logits) }
+    Golden { model: model.into(), prompt: prompt.to_vec(), tokens, logprobs, logits_fnv1a: fnv1a(&logits) }
 }
 
 fn golden() -> Vec<Golden> {

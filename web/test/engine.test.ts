@@ -76,6 +76,8 @@ interface Golden {
   model: string;
   prompt: number[];
   tokens: number[];
+  /** f32, in decimal. */
+  logprobs: number[];
 }
 
 const CREWS = [
@@ -89,11 +91,11 @@ const CREWS = [
 
 for (const { flavour, kernel, threads } of CREWS) {
   const missing = existsSync(new URL(`web/generated/${flavour}`, ROOT)) ? false : "not built here";
-  const name = `golden tokens, the native ones, from ${flavour}, kernels ${kernel}, threads ${threads}`;
+  const name = `golden tokens and bits, the native ones, from ${flavour}, kernels ${kernel}, threads ${threads}`;
   test(name, { skip: missing }, async () => {
     server.isolated = flavour === "threads";
     const golden: Golden[] = JSON.parse(readFileSync(new URL("golden.json", DATA), "utf8"));
-    for (const { model, prompt, tokens } of golden) {
+    for (const { model, prompt, tokens, logprobs } of golden) {
       if (skip && model.endsWith(".gguf")) continue;
       // Folders beside the data ("../models/tern") have no such address.
       const as = model.replace(/^\.\.\//, "");
@@ -104,13 +106,15 @@ for (const { flavour, kernel, threads } of CREWS) {
         async ({ Engine }, { url, prompt, count, options }) => {
           const engine = await Engine.load(url, options);
           const ids: number[] = [];
+          const logprobs: number[] = [];
           const greedy = { maxTokens: count, temperature: 0, ignoreStopTokens: true };
           for await (const piece of engine.generate(prompt, greedy)) {
             ids.push(...piece.tokens.map(({ id }) => id));
+            logprobs.push(...piece.tokens.map(({ logprob }) => logprob));
           }
           const { threads, kernels } = engine.info;
           await engine.close();
-          return { ids, flavour: engine.flavour, threads, kernels };
+          return { ids, logprobs, flavour: engine.flavour, threads, kernels };
         },
         { url, prompt, count: tokens.length, options: { flavour, kernel, threads } },
       );
@@ -123,6 +127,7 @@ for (const { flavour, kernel, threads } of CREWS) {
         `kernels: ${got.kernels.join(" ")}`,
       );
       assert.deepEqual(got.ids, tokens, `${model}, ${got.kernels.join(" ")}`);
+      assert.deepEqual(got.logprobs, logprobs.map(Math.fround), `the bits of ${model}`);
     }
   });
 }
