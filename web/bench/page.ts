@@ -2,7 +2,7 @@
  * One model, measured in one engine in one page.
  */
 import { readFileSync } from "node:fs";
-import type { Browser } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 
 export interface Measured {
   engine: string;
@@ -48,17 +48,26 @@ export interface Case {
 /** Text of any length whose beginning tokenizes alike in every engine. */
 const SENTENCE = "The river runs slowly past the old mill, and the children count the boats that come by. ";
 
+/** Lets `work` have a page of its own, which is closed afterwards. */
+async function inPage<T>(browser: Browser, origin: string, work: (page: Page) => Promise<T>): Promise<T> {
+  const context = await browser.newContext();
+  try {
+    const page = await context.newPage();
+    page.setDefaultTimeout(0);
+    await page.goto(`${origin}/`);
+    return await work(page);
+  } finally {
+    await context.close();
+  }
+}
+
 export async function measureOurs(
   browser: Browser,
   origin: string,
   test: Case,
 ): Promise<Omit<Measured, "peakRssBytes" | "model">> {
-  const context = await browser.newContext();
-  const page = await context.newPage();
-  page.setDefaultTimeout(0);
-  try {
-    await page.goto(`${origin}/`);
-    return await page.evaluate(
+  return inPage(browser, origin, (page) =>
+    page.evaluate(
       async ({ test, sentence }) => {
         const { Engine } = await import(`${location.origin}/package/dist/index.js`);
         const began = performance.now();
@@ -111,10 +120,8 @@ export async function measureOurs(
         };
       },
       { test, sentence: SENTENCE },
-    );
-  } finally {
-    await context.close();
-  }
+    ),
+  );
 }
 
 export async function measurePeer(
@@ -122,12 +129,8 @@ export async function measurePeer(
   origin: string,
   test: Case,
 ): Promise<Omit<Measured, "peakRssBytes" | "model">> {
-  const context = await browser.newContext();
-  const page = await context.newPage();
-  page.setDefaultTimeout(0);
-  try {
-    await page.goto(`${origin}/`);
-    return await page.evaluate(
+  return inPage(browser, origin, (page) =>
+    page.evaluate(
       async ({ test, sentence }) => {
         const base = `${location.origin}/node_modules/@wllama/wllama/esm`;
         const { Wllama } = await import(`${base}/index.js`);
@@ -195,10 +198,8 @@ export async function measurePeer(
         };
       },
       { test, sentence: SENTENCE },
-    );
-  } finally {
-    await context.close();
-  }
+    ),
+  );
 }
 
 /** Runs `work` and gives the largest resident set that any of the browser's page processes reached. */

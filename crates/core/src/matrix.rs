@@ -192,17 +192,21 @@ impl Matrix {
         // More tasks than threads, so that a thread that is held up does not hold up all.
         let tasks = if pool.width() == 1 { 1 } else { (work / TASK).clamp(1, 4 * pool.width()) };
         pool::tiles(pool, y, self.rows, panel, tasks, &|range, tile| {
-            let first = range.start / panel;
-            let last = range.end.div_ceil(panel);
-            let panels = Panels {
-                data: &self.data[first * self.panel_bytes..last * self.panel_bytes],
-                scales: self.scales.get(range.clone()).unwrap_or(&[]),
-                cols: self.padded,
-                rows: range.len(),
-                panel_bytes: self.panel_bytes,
-            };
-            self.kernel.mul(&panels, x, tile);
+            self.kernel.mul(&self.panels(range), x, tile);
         });
+    }
+
+    /// The panels of a range of rows that begins with a panel.
+    fn panels(&self, rows: Range<usize>) -> Panels<'_> {
+        let panel = self.kernel.layout.panel;
+        let (first, last) = (rows.start / panel, rows.end.div_ceil(panel));
+        Panels {
+            data: &self.data[first * self.panel_bytes..last * self.panel_bytes],
+            rows: rows.len(),
+            scales: self.scales.get(rows).unwrap_or(&[]),
+            cols: self.padded,
+            panel_bytes: self.panel_bytes,
+        }
     }
 
     /// As [`Matrix::mul`] with one token, for the rows of panel `p` alone.
@@ -212,15 +216,8 @@ impl Matrix {
     pub fn mul_panel(&self, p: usize, x: &Rows, y: &mut [f32]) {
         assert!(x.cols() == self.cols && x.n() == 1);
         let first = p * self.kernel.layout.panel;
-        let panels = Panels {
-            data: &self.data[p * self.panel_bytes..][..self.panel_bytes],
-            scales: self.scales.get(first..first + y.len()).unwrap_or(&[]),
-            cols: self.padded,
-            rows: y.len(),
-            panel_bytes: self.panel_bytes,
-        };
         let width = y.len();
-        self.kernel.mul(&panels, x, &mut pool::Tile::whole(y, width));
+        self.kernel.mul(&self.panels(first..first + width), x, &mut pool::Tile::whole(y, width));
     }
 
     /// How many rows.
