@@ -198,8 +198,7 @@ pub struct Token14 {
     stride: usize,
     high: Buffer<u8>,
     low: Buffer<u8>,
-    wide_high: Buffer<i16>,
-    wide_low: Buffer<i16>,
+    wide: Buffer<i16>,
     scales: Vec<f32>,
 }
 
@@ -214,14 +213,9 @@ impl Token14 {
         &self.low[t * self.stride..][..self.stride]
     }
 
-    /// [`Token14::high`] as 16-bit numbers; empty where no kernel wants them.
-    pub fn wide_high(&self, t: usize) -> &[i16] {
-        &self.wide_high[t * self.stride..][..self.stride]
-    }
-
-    /// [`Token14::low`] as 16-bit numbers; empty where no kernel wants them.
-    pub fn wide_low(&self, t: usize) -> &[i16] {
-        &self.wide_low[t * self.stride..][..self.stride]
+    /// `u - 8192` of token `t`, −8191…8191; empty where no kernel wants them.
+    pub fn wide(&self, t: usize) -> &[i16] {
+        &self.wide[t * self.stride..][..self.stride]
     }
 
     /// What token `t` was multiplied by: `8191 / max(amax, 1e-5)`.
@@ -249,8 +243,13 @@ impl Token14 {
             high[cols..].fill(64);
             low[cols..].fill(0);
         }
-        widen(&self.high, &mut self.wide_high)?;
-        widen(&self.low, &mut self.wide_low)
+        if WIDE {
+            self.wide.resize(self.high.len())?;
+            for ((wide, &high), &low) in self.wide.iter_mut().zip(&*self.high).zip(&*self.low) {
+                *wide = (i16::from(high) - 64) * 128 + i16::from(low);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -386,7 +385,7 @@ pub(crate) fn amax(x: &[f32]) -> f32 {
 
 /// To −limit…limit; NaN becomes −limit (its row's scale is NaN, so the output will be too).
 #[inline(always)]
-fn clamp(x: f32, limit: f32) -> f32 {
+pub(crate) fn clamp(x: f32, limit: f32) -> f32 {
     let x = if x >= -limit { x } else { -limit };
     if x <= limit { x } else { limit }
 }

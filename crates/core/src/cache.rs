@@ -8,8 +8,10 @@
 //! ```text
 //! keys    (head, PAGE / TILE, dim, TILE positions)      dim padded to a multiple of TILE
 //! values  (head, dim / TILE, PAGE, TILE elements)
-//! scales  (head, 2, PAGE) f32: keys', values'           I8 only
+//! I8: keys (head, PAGE / TILE, dim / 2, TILE positions, 2), values (head, dim / TILE, PAGE / 2, TILE elements, 2)
+//!     scales (head, 2, PAGE) f32: keys', values'
 //! ```
+//! Int8 codes lie in pairs, because integer dot products take them so ([`crate::simd::Pairs`]).
 //!
 //! Invariant: positions `0..len` of every slot are written; what lies beyond is finite and is replaced by
 //! the next write, so rewinding is setting `len`.
@@ -65,6 +67,20 @@ impl KvType {
         }
     }
 
+    /// How many elements (of keys) or positions (of values) lie side by side in a lane.
+    const fn together(self) -> usize {
+        match self {
+            Self::F32 | Self::F16 => 1,
+            Self::I8 => 2,
+        }
+    }
+
+    /// Where in a run of rows of [`TILE`] lanes (row, lane) lies.
+    const fn place(self, row: usize, lane: usize) -> usize {
+        let n = self.together();
+        (row - row % n) * TILE + lane * n + row % n
+    }
+
     /// Bytes that one row of a head of `dim` values costs, padding and scale included.
     pub const fn row_bytes(self, dim: usize) -> usize {
         let scale = if matches!(self, Self::I8) { 4 } else { 0 };
@@ -72,7 +88,7 @@ impl KvType {
     }
 }
 
-/// A stored value: f32, f16 bits or an int8 code.
+/// A stored value that is read as a float: f32 or f16 bits.
 pub trait Stored: Copy {
     /// Bytes of one.
     const BYTES: usize;
@@ -87,10 +103,6 @@ pub struct F32;
 /// [`KvType::F16`].
 #[derive(Clone, Copy)]
 pub struct F16;
-/// [`KvType::I8`].
-#[derive(Clone, Copy)]
-pub struct I8;
-
 impl Stored for F32 {
     const BYTES: usize = 4;
 
@@ -111,22 +123,12 @@ impl Stored for F16 {
     }
 }
 
-impl Stored for I8 {
-    const BYTES: usize = 1;
-
-    #[inline(always)]
-    fn load<const N: usize>(bytes: &[u8]) -> [f32; N] {
-        let bytes = &bytes[..N];
-        core::array::from_fn(|i| f32::from(bytes[i] as i8))
-    }
-}
-
 /// One head of one page. See the module for the layout.
 #[derive(Clone, Copy)]
 pub struct Head<'a> {
-    /// `(PAGE / TILE, dim, TILE)`.
+    /// `(PAGE / TILE, dim, TILE)`; int8 `(PAGE / TILE, dim / 2, TILE, 2)`.
     pub keys: &'a [u8],
-    /// `(dim / TILE, PAGE, TILE)`.
+    /// `(dim / TILE, PAGE, TILE)`; int8 `(dim / TILE, PAGE / 2, TILE, 2)`.
     pub values: &'a [u8],
     /// `(PAGE)` each, for [`KvType::I8`]; else empty.
     pub scales: [&'a [f32]; 2],
@@ -215,10 +217,10 @@ impl KvCache {
         for head in 0..self.heads {
             let first = head * size;
             let key = &key[head * dim..][..dim];
-            let place = |d: usize| first + (at / TILE * padded + d) * TILE + at % TILE;
+            let place = |d: usize| first + at / TILE * padded * TILE + kv.place(d, at % TILE);
             let scale = put(kv, key, keys, place);
             let value = &value[head * dim..][..dim];
-            let place = |d: usize| first + (d / TILE * PAGE + at) * TILE + d % TILE;
+            let place = |d: usize| first + d / TILE * PAGE * TILE + kv.place(at, d % TILE);
             let scales = [scale, put(kv, value, values, place)];
             if kv == KvType::I8 {
                 for (i, scale) in scales.into_iter().enumerate() {
@@ -318,12 +320,12 @@ mod tests {
             let one = |bytes: &[u8], i: usize| match kv {
                 KvType::F32 => F32::load::<1>(&bytes[i * 4..])[0],
                 KvType::F16 => F16::load::<1>(&bytes[i * 2..])[0],
-                KvType::I8 => I8::load::<1>(&bytes[i..])[0],
+                KvType::I8 => f32::from(bytes[i] as i8),
             };
             for (d, want) in row.iter().enumerate() {
                 let scale = |i: usize| head.scales[i].get(at).copied().unwrap_or(1.0);
-                let key = one(head.keys, (at / TILE * 48 + d) * TILE + at % TILE) * scale(0);
-                let value = one(head.values, (d / TILE * PAGE + at) * TILE + d % TILE) * scale(1);
+                let key = one(head.keys, at / TILE * 48 * TILE + kv.place(d, at % TILE)) * scale(0);
+                let value = one(head.values, d / TILE * PAGE * TILE + kv.place(at, d % TILE)) * scale(1);
                 assert!((key - want).abs() <= tolerance, "{kv:?}: {key} {want}");
                 assert!((value - want).abs() <= tolerance, "{kv:?}: {value} {want}");
             }

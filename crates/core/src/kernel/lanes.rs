@@ -1,8 +1,9 @@
 //! The kernels over the **words**, **bytes** and **floats** layouts, for any vector instruction set.
 //!
 //! A vector holds `R` rows, one a lane, so nothing is ever summed across a vector: activations are
-//! broadcast. An ISA file supplies the primitives below for its `R` and expands [`code_kernels`] and
-//! [`float_kernels`] under its `#[target_feature]`s; the loops, and the order of the f32 operations, are written once, here.
+//! broadcast. An ISA file supplies the primitives below for its `R` and expands [`block_kernel`],
+//! [`byte_kernel`] and [`float_kernel`] under its `#[target_feature]`s; the loops, and the order of the f32
+//! operations, are written once, here.
 //!
 //! Primitives, in the scope of the expansion (`I` integers, `F` floats, `X` broadcast activations):
 //!
@@ -10,19 +11,19 @@
 //! |---|---|
 //! | `R` | rows of a panel: 32-bit lanes |
 //! | `SLOT` | bits in which a code meets an activation: 8 or 16 (see `layout`) |
-//! | `PLANES` | in how many planes the activations of blocks come: 2 of 8 bits, or 1 of 16 |
+//! | `PLANES` | in how many planes 14-bit activations come: 2 of 8 bits, or 1 of 16 |
 //! | `TOKENS`, `BYTE_TOKENS`, `FLOAT_TOKENS` | tokens that share one decoding |
 //! | `CHAINS` | sums of a row of bytes that do not wait for each other (1, 2 or 4) |
 //! | `load_u(&[u8]) -> I`, `load_f(&[u8]) -> F` | `4 R` bytes |
 //! | `load_f16(&[u8]) -> F`, `load_bf16(&[u8]) -> F` | `2 R` bytes |
-//! | `splat(&[_]) -> X`, `splat_7(&[_]) -> X` | the next 32 / `SLOT` activations (8-bit; 7-bit planes), to every lane |
+//! | `splat(&[_]) -> X`, `splat_7(&[_]) -> X` | the next 32 / `SLOT` activations (of blocks; of tokens), to every lane |
 //! | `splat_f(f32) -> F` | to every lane |
 //! | `field(I, bits, f) -> I` | the `f`-th code of every slot |
 //! | `dot_field(sum, codes, x, bits) -> I` | `sum + codes · x` of `field`s |
 //! | `finish(sum, bits) -> I` | 32-bit lanes from such sums over 32 columns |
 //! | `join(high, low) -> I` | `128 · high + low`, 32-bit lanes |
 //! | `bias(bits) -> i32`, `less(I, i32) -> I` | what `field` had added to each code; each 32-bit lane less a number |
-//! | `byte(I, f) -> I`, `dot_byte(sum, w, x) -> I` | the same for signed bytes × 7-bit activations, 32-bit sums |
+//! | `byte(I, f) -> I`, `dot_byte(sum, w, x) -> I` | the same for signed bytes × `splat_7`, 32-bit sums |
 //! | `zero zero_f mul add to_float store_i store_f` | as they say |
 //! | `prefetch(*const u8)` | a hint |
 
@@ -49,10 +50,10 @@ macro_rules! for_tiles {
 }
 pub(crate) use for_tiles;
 
-/// Expands to `fn block<B>` and `fn i8` of `(&Panels, &Rows, &mut Tile)`. The arguments: their
-/// visibility, what gives the planes of a token's activations (blocks'; bytes'), attributes.
-macro_rules! code_kernels {
-    ($vis:vis, [$($x:path),+] as $X:ty, $high:path, $low:path as $P:ty, $(#[$attr:meta])*) => {
+/// Expands to `fn block<B>(&Panels, &Rows, &mut Tile)`. The arguments: its visibility, what gives the planes
+/// of a token's activations, attributes.
+macro_rules! block_kernel {
+    ($vis:vis, [$($x:path),+] as $X:ty, $(#[$attr:meta])*) => {
         $(#[$attr])*
         $vis fn block<B: Block>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
             $crate::kernel::lanes::for_tiles!(block_tile::<B>, TOKENS, panels, rows, tile);
@@ -127,7 +128,13 @@ macro_rules! code_kernels {
                 $crate::kernel::lanes::put(tile, t + i, p * R, &store_f(acc[i]));
             }
         }
+    };
+}
+pub(crate) use block_kernel;
 
+/// Expands to `fn i8(&Panels, &Rows, &mut Tile)`; the arguments as [`block_kernel`]'s.
+macro_rules! byte_kernel {
+    ($vis:vis, [$($x:path),+] as $X:ty, $(#[$attr:meta])*) => {
         $(#[$attr])*
         $vis fn i8(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
             $crate::kernel::lanes::for_tiles!(i8_tile::<>, BYTE_TOKENS, panels, rows, tile);
@@ -143,57 +150,73 @@ macro_rules! code_kernels {
             tile: &mut Tile<'_>,
         ) {
             let acts = rows.token14();
-            let high: [&[$P]; T] = $crate::kernel::gather(acts, t, $high);
-            let low: [&[$P]; T] = $crate::kernel::gather(acts, t, $low);
+            let x: [[&[$X]; T]; PLANES] = [$($crate::kernel::gather(acts, t, $x)),+];
             let panel = panels.panel(p);
             // One token alone would wait for its own sums.
             let chains = if T == 1 { CHAINS } else { 1 };
-            let mut s1 = [[zero(); CHAINS]; T];
-            let mut s0 = [[zero(); CHAINS]; T];
-            for (s, words) in panel[4 * R..].chunks_exact(16 * R).enumerate() {
-                if T == 1 {
-                    for line in 0..(16 * R).div_ceil(64) {
-                        prefetch(words.as_ptr().wrapping_add(4096 + 64 * line));
+            let mut acc = [[[0_i64; R]; T]; PLANES];
+            for (run, words) in panel[4 * R..].chunks($crate::kernel::lanes::byte_run(PLANES) * R).enumerate() {
+                let mut sum = [[[zero(); CHAINS]; T]; PLANES];
+                for (s, words) in words.chunks_exact(16 * R).enumerate() {
+                    if T == 1 {
+                        for line in 0..(16 * R).div_ceil(64) {
+                            prefetch(words.as_ptr().wrapping_add(4096 + 64 * line));
+                        }
+                    }
+                    let first = run * $crate::kernel::lanes::byte_run(PLANES) + 16 * s;
+                    let mut window = x;
+                    for p in 0..PLANES {
+                        window[p] = $crate::kernel::windows(&x[p], first, 16);
+                    }
+                    for g in 0..4 {
+                        let w = load_u(&words[g * 4 * R..][..4 * R]);
+                        for f in 0..SLOT / 8 {
+                            let w = byte(w, f);
+                            let k = 4 * g + f * (32 / SLOT);
+                            for p in 0..PLANES {
+                                for i in 0..T {
+                                    let c = g % chains;
+                                    sum[p][i][c] = dot_byte(sum[p][i][c], w, splat_7(&window[p][i][k..]));
+                                }
+                            }
+                        }
                     }
                 }
-                let high: [&[$P]; T] = $crate::kernel::windows(&high, 16 * s, 16);
-                let low: [&[$P]; T] = $crate::kernel::windows(&low, 16 * s, 16);
-                for g in 0..4 {
-                    let w = load_u(&words[g * 4 * R..][..4 * R]);
-                    for f in 0..SLOT / 8 {
-                        let w = byte(w, f);
-                        let k = 4 * g + f * (32 / SLOT);
-                        for i in 0..T {
-                            let c = g % chains;
-                            s1[i][c] = dot_byte(s1[i][c], w, splat_7(&high[i][k..]));
-                            s0[i][c] = dot_byte(s0[i][c], w, splat_7(&low[i][k..]));
+                for p in 0..PLANES {
+                    for i in 0..T {
+                        for c in 0..chains {
+                            let sum = store_i(sum[p][i][c]);
+                            for r in 0..R {
+                                acc[p][i][r] += i64::from(sum[r]);
+                            }
                         }
                     }
                 }
             }
             for i in 0..T {
                 let mut out = [0.0; R];
-                let mut sums = [[0; R]; 2];
-                for c in 0..chains {
-                    let (s1, s0) = (store_i(s1[i][c]), store_i(s0[i][c]));
-                    for r in 0..R {
-                        sums[1][r] += s1[r];
-                        sums[0][r] += s0[r];
-                    }
-                }
                 for (r, (out, &scale)) in out.iter_mut().zip(&panels.scales[p * R..]).enumerate() {
-                    let s1 = sums[1][r] - 64 * layout::byte_sum(panel, r);
-                    *out = (s1 as f32 * 128.0 + sums[0][r] as f32) / acts.scale(t + i) * scale;
+                    let mut acc = [acc[0][i][r], acc[PLANES - 1][i][r]];
+                    if PLANES == 2 {
+                        acc[1] += 128 * (acc[0] - 64 * i64::from(layout::byte_sum(panel, r)));
+                    }
+                    *out = acc[1] as f32 / acts.scale(t + i) * scale;
                 }
                 $crate::kernel::lanes::put(tile, t + i, p * R, &out);
             }
         }
     };
 }
-pub(crate) use code_kernels;
+pub(crate) use byte_kernel;
+
+/// Columns whose products fit a 32-bit sum: of bytes with 7-bit activations (127 · 127 · 65536 < 2^31), or
+/// with whole 14-bit ones (127 · 8191 · 2048 < 2^31).
+pub(crate) const fn byte_run(planes: usize) -> usize {
+    if planes == 2 { super::MAX_COLS } else { 2048 }
+}
 
 /// Expands to `fn float<T>(&Panels, &Rows, &mut Tile)`.
-macro_rules! float_kernels {
+macro_rules! float_kernel {
     ($(#[$attr:meta])*) => {
         $(#[$attr])*
         fn float<W: Float>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
@@ -238,7 +261,7 @@ macro_rules! float_kernels {
         }
     };
 }
-pub(crate) use float_kernels;
+pub(crate) use float_kernel;
 
 use crate::pool::Tile;
 

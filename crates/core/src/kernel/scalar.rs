@@ -74,20 +74,18 @@ fn block<B: Block>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
     }
 }
 
-/// `S1 = Σ w · high − 64 Σ w`, `S0 = Σ w · low`, `y = (S1 · 128 + S0) / sx * scale`.
+/// `y = acc / s * scale`, where `acc = Σ w · q` is exact and rounded once, and `q = 128 (high − 64) + low`.
 fn i8(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
     let x = rows.token14();
     for (r, &scale) in panels.scales.iter().enumerate() {
         let panel = panels.panel(r);
         for t in 0..rows.n() {
-            let mut s1 = -64 * layout::byte_sum(panel, 0);
-            let mut s0 = 0;
+            let mut acc = 0_i64;
             for (k, (&high, &low)) in x.high(t).iter().zip(x.low(t)).enumerate().take(panels.cols) {
-                let w = layout::byte_code::<1, 8>(panel, 0, k);
-                s1 += w * i32::from(high);
-                s0 += w * i32::from(low);
+                let q = (i32::from(high) - 64) * 128 + i32::from(low);
+                acc += i64::from(layout::byte_code::<1, 8>(panel, 0, k) * q);
             }
-            tile.token(t)[r] = (s1 as f32 * 128.0 + s0 as f32) / x.scale(t) * scale;
+            tile.token(t)[r] = acc as f32 / x.scale(t) * scale;
         }
     }
 }

@@ -119,13 +119,12 @@ fn naive(form: Form, weights: &[FormRow], x: &Rows) -> Vec<f32> {
                 }
                 Form::I8 => {
                     let s = 8191.0 / amax(x).max(1e-5);
-                    let (mut s1, mut s0) = (0_i64, 0_i64);
-                    for (x, &w) in x.iter().zip(&row.codes) {
-                        let q = libm::rint((x * s).into()) as i64;
-                        s1 += i64::from(w) * q.div_euclid(128);
-                        s0 += i64::from(w) * q.rem_euclid(128);
-                    }
-                    ((s1 as f32 * 128.0 + s0 as f32) / s) * row.scales[0]
+                    let acc: i64 = x
+                        .iter()
+                        .zip(&row.codes)
+                        .map(|(x, &w)| libm::rint((x * s).into()) as i64 * i64::from(w))
+                        .sum();
+                    (acc as f32 / s) * row.scales[0]
                 }
                 Form::Q2 | Form::Q4 | Form::Q8 | Form::Q8x16 => {
                     let block = form.block().unwrap();

@@ -6,16 +6,20 @@
 //! decoding spreads pages over threads, a prompt spreads tokens, and both give the same bits. A score is
 //! summed over elements in order, a mixed element over positions in order, so the width of the
 //! registers changes nothing either.
+//!
+//! Of an int8 cache the sums are integers, exact in any order: a query becomes 14-bit codes, and so do a
+//! page's weights (their share of its largest), whose error is small beside that of 8-bit keys and values.
 
 use alloc::vec::Vec;
 
 use super::Spec;
 use crate::{
     Result,
-    cache::{F16, F32, Head, I8, KvCache, KvType, PAGE, Stored, TILE},
+    act::{amax, clamp, round},
+    cache::{F16, F32, Head, KvCache, KvType, PAGE, Stored, TILE},
     math,
     pool::{self, Pool},
-    simd::vectorised,
+    simd::{Pairs, WithPairs, vectorised, with_pairs},
 };
 
 /// Queries that share one pass over a head's page: as many as keep their sums in registers.
@@ -24,6 +28,9 @@ const QUERIES: usize = 4;
 const TOKENS: usize = 8;
 /// Positions or elements worked on at a time; half a tile where registers are short.
 const WIDTH: usize = if cfg!(target_arch = "x86_64") { TILE } else { TILE / 2 };
+
+/// The largest head: int8 codes times 14-bit ones, summed over it, fit 32 bits.
+pub(super) const MAX_HEAD_DIM: usize = 1024;
 
 /// Working memory of [`Attention::run`].
 #[derive(Default)]
@@ -141,7 +148,13 @@ fn page_partials<'a>(
         match cache.kv() {
             KvType::F32 => dispatch::<F32>(&some[..n], head, dim, partials),
             KvType::F16 => dispatch::<F16>(&some[..n], head, dim, partials),
-            KvType::I8 => dispatch::<I8>(&some[..n], head, dim, partials),
+            KvType::I8 => match &some[..n] {
+                [a] => with_pairs(AttendCodes { queries: [a], head, dim, partials }),
+                [a, b] => with_pairs(AttendCodes { queries: [a, b], head, dim, partials }),
+                [a, b, c] => with_pairs(AttendCodes { queries: [a, b, c], head, dim, partials }),
+                [a, b, c, d] => with_pairs(AttendCodes { queries: [a, b, c, d], head, dim, partials }),
+                _ => unreachable!("at most {QUERIES} queries at a time"),
+            },
         }
     }
 }
@@ -202,18 +215,10 @@ fn attend<S: Stored, const Q: usize>(
             }
         }
     }
-    let [key_scales, value_scales] = head.scales;
     for ((weights, query), partial) in
         weights.iter_mut().zip(&queries).zip(partials.chunks_exact_mut(2 + padded))
     {
-        let weights = &mut weights[..query.len];
-        for (weight, scale) in weights.iter_mut().zip(key_scales) {
-            *weight *= scale;
-        }
-        (partial[0], partial[1]) = math::exp_shifted(weights);
-        for (weight, scale) in weights.iter_mut().zip(value_scales) {
-            *weight *= scale;
-        }
+        (partial[0], partial[1]) = math::exp_shifted(&mut weights[..query.len]);
     }
     // Beyond a query's own length its weights are those of positions it must not see.
     for (weights, query) in weights.iter_mut().zip(&queries) {
@@ -239,6 +244,90 @@ fn attend<S: Stored, const Q: usize>(
     }
 }
 
+/// [`attend`] on int8 codes.
+struct AttendCodes<'a, const Q: usize> {
+    queries: [&'a Query<'a>; Q],
+    head: Head<'a>,
+    dim: usize,
+    partials: &'a mut [f32],
+}
+
+impl<const Q: usize> WithPairs for AttendCodes<'_, Q> {
+    #[inline(always)]
+    fn run<P: Pairs>(self) {
+        let Self { queries, head, dim, partials } = self;
+        let padded = dim.next_multiple_of(TILE);
+        let len = queries.iter().map(|query| query.len).max().unwrap_or(0);
+        let root = 1.0 / libm::sqrtf(dim as f32);
+        let [key_scales, value_scales] = head.scales;
+        let mut codes = [[0_i16; MAX_HEAD_DIM]; Q];
+        let mut sums = [0; TILE];
+        let mut scales = [0.0; Q];
+        for (q, query) in queries.iter().enumerate() {
+            scales[q] = to_codes(query.q, &mut codes[q][..padded]);
+        }
+        let mut weights = [[0.0f32; PAGE]; Q];
+        for (tile, keys) in head.keys.chunks_exact(padded * TILE).take(len.div_ceil(TILE)).enumerate() {
+            for part in (0..TILE).step_by(P::WIDTH) {
+                let mut scores = [P::zero(); Q];
+                for (d, keys) in keys.chunks_exact(2 * TILE).take(dim.div_ceil(2)).enumerate() {
+                    for q in 0..Q {
+                        let x = [codes[q][2 * d], codes[q][2 * d + 1]];
+                        scores[q] = P::add(scores[q], &keys[2 * part..], x);
+                    }
+                }
+                let at = tile * TILE + part;
+                for q in 0..Q {
+                    P::store(scores[q], &mut sums);
+                    let key_scales = &key_scales[at..at + P::WIDTH];
+                    for ((weight, &sum), &scale) in weights[q][at..].iter_mut().zip(&sums).zip(key_scales) {
+                        *weight = sum as f32 * (scales[q] * root) * scale;
+                    }
+                }
+            }
+        }
+        for (q, partial) in partials.chunks_exact_mut(2 + padded).enumerate().take(Q) {
+            let weights = &mut weights[q][..queries[q].len];
+            (partial[0], partial[1]) = math::exp_shifted(weights);
+            weights.iter_mut().zip(value_scales).for_each(|(weight, scale)| *weight *= scale);
+            // Beyond a query's own length the weights are 0: it must not see those positions.
+            scales[q] = to_codes(weights, &mut codes[q][..PAGE]);
+        }
+        for (tile, values) in head.values.chunks_exact(PAGE * TILE).enumerate() {
+            for part in (0..TILE).step_by(P::WIDTH) {
+                let mut mix = [P::zero(); Q];
+                for (i, values) in values.chunks_exact(2 * TILE).take(len.div_ceil(2)).enumerate() {
+                    for q in 0..Q {
+                        let x = [codes[q][2 * i], codes[q][2 * i + 1]];
+                        mix[q] = P::add(mix[q], &values[2 * part..], x);
+                    }
+                }
+                let at = 2 + tile * TILE + part;
+                for (q, partial) in partials.chunks_exact_mut(2 + padded).enumerate().take(Q) {
+                    P::store(mix[q], &mut sums);
+                    for (out, &sum) in partial[at..at + P::WIDTH].iter_mut().zip(&sums) {
+                        *out = sum as f32 * scales[q];
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Writes the 14-bit codes of `x`, then zeros; gives what they are to be multiplied by: NaN if `x` has any.
+#[inline(always)]
+fn to_codes(x: &[f32], codes: &mut [i16]) -> f32 {
+    const LIMIT: f32 = 8191.0;
+    let top = amax(x);
+    let inverse = if top == 0.0 { 0.0 } else { LIMIT / top };
+    let (own, rest) = codes.split_at_mut(x.len());
+    for (code, &x) in own.iter_mut().zip(x) {
+        *code = round(clamp(x * inverse, LIMIT)) as i16;
+    }
+    rest.fill(0);
+    top / LIMIT
+}
+
 /// Folds partial results (m, l, o) in page order into the attention of one query.
 fn fold<'a>(mut partials: impl Iterator<Item = &'a [f32]>, out: &mut [f32]) {
     let Some(first) = partials.next() else { return };
@@ -254,5 +343,81 @@ fn fold<'a>(mut partials: impl Iterator<Item = &'a [f32]>, out: &mut [f32]) {
     }
     for o in out {
         *o /= l;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    /// Softmax attention over what the cache holds, in f64.
+    fn naive(cache: &KvCache, keys: &[f32], values: &[f32], q: &[f32], len: usize) -> Vec<f64> {
+        let dim = q.len();
+        let stored = |row: &[f32]| -> Vec<f64> {
+            let top = row.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+            row.iter()
+                .map(|&x| match cache.kv() {
+                    KvType::F32 => f64::from(x),
+                    KvType::F16 => f64::from(half::f16::from_f32(x).to_f32()),
+                    KvType::I8 => f64::from(libm::rintf(x * (127.0 / top))) * f64::from(top / 127.0),
+                })
+                .collect()
+        };
+        let row = |x: &[f32], i: usize| stored(&x[i * dim..][..dim]);
+        let dot = |a: &[f64]| a.iter().zip(q).map(|(a, &q)| a * f64::from(q)).sum::<f64>();
+        let weights: Vec<f64> =
+            (0..len).map(|i| libm::exp(dot(&row(keys, i)) / libm::sqrt(dim as f64))).collect();
+        let total: f64 = weights.iter().sum();
+        let mut out = vec![0.0; dim];
+        for (i, weight) in weights.iter().enumerate() {
+            out.iter_mut().zip(row(values, i)).for_each(|(o, v)| *o += weight / total * v);
+        }
+        out
+    }
+
+    #[test]
+    fn it_is_softmax_attention() {
+        let mut state = 5_u32;
+        let mut random = |n: usize| -> Vec<f32> {
+            let mut next = || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+            };
+            (0..n).map(|_| 3.0 * next()).collect()
+        };
+        for (dim, len) in [(1, 1), (16, 17), (37, 256), (64, 300), (300, 523)] {
+            let (keys, values) = (random(len * dim), random(len * dim));
+            let queries: Vec<_> = (0..5).map(|_| random(dim)).collect();
+            for (kv, tolerance) in [(KvType::F32, 1e-5), (KvType::F16, 1e-5), (KvType::I8, 2e-3)] {
+                let mut cache = KvCache::new(kv, 1, 1, dim, len);
+                cache.reserve(len).unwrap();
+                for i in 0..len {
+                    cache.write(0, i, &keys[i * dim..][..dim], &values[i * dim..][..dim]);
+                }
+                cache.advance(len);
+                let size = 2 + cache.padded();
+                // Each sees a position more than the one before, if there are any.
+                let seen = |i: usize| (len - 5.min(len) + 1 + i).min(len);
+                let mut pages = Vec::new();
+                for page in 0..len.div_ceil(PAGE) {
+                    let mut partials = vec![0.0; queries.len() * size];
+                    let queries = queries
+                        .iter()
+                        .enumerate()
+                        .map(|(i, q)| Query { q, len: seen(i).saturating_sub(page * PAGE).min(PAGE) });
+                    page_partials(&cache, cache.head(0, page, 0), dim, queries, &mut partials);
+                    pages.push(partials);
+                }
+                for (i, q) in queries.iter().enumerate() {
+                    let mut out = vec![0.0; dim];
+                    let pages = pages.iter().take(seen(i).div_ceil(PAGE));
+                    fold(pages.map(|page| &page[i * size..][..size]), &mut out);
+                    for (got, want) in out.iter().zip(naive(&cache, &keys, &values, q, seen(i))) {
+                        assert!((f64::from(*got) - want).abs() < tolerance, "{kv:?} {dim} {i}: {got} {want}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -13,6 +13,7 @@ mod screen;
 
 use alloc::{string::String, vec::Vec};
 
+use attention::MAX_HEAD_DIM;
 pub use decoder::{Decoder, DecoderOptions, Want};
 pub use rope::{Rope, RopeScaling, RopeStyle};
 pub use screen::{EXACT, Screen};

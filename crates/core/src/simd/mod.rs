@@ -1,9 +1,11 @@
-//! What vector instructions want from portable code: memory on cache-line boundaries, and to be compiled for
-//! wide vectors. Nothing here knows what is computed.
+//! What vector instructions want from portable code: memory on cache-line boundaries, to be compiled for
+//! wide vectors, and to be told where to multiply pairs. Nothing here knows what is computed.
 
 mod buffer;
+mod pairs;
 
 pub use buffer::{Buffer, Plain};
+pub use pairs::{Pairs, WithPairs, with_pairs};
 
 /// Whether this x86 CPU has all of the features: asked at run time where there is `std`, else fixed when
 /// compiling.

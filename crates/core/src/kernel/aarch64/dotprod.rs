@@ -17,7 +17,7 @@ use crate::{
     kernel::{
         Kernel, Panels,
         fields::field_kernel,
-        lanes::code_kernels,
+        lanes::{block_kernel, byte_kernel},
         layout::{self, Block, Layout, Q2, Q4, Q8, Q8x16},
     },
     pool::Tile,
@@ -59,7 +59,8 @@ const BYTE_TOKENS: usize = 2;
 const CHAINS: usize = 2;
 
 field_kernel!(, Token8::codes as i8, #[target_feature(enable = "neon,dotprod")]);
-code_kernels!(, [Block32::high, Block32::low] as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "neon,dotprod")]);
+block_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "neon,dotprod")]);
+byte_kernel!(, [Token14::high, Token14::low] as u8, #[target_feature(enable = "neon,dotprod")]);
 
 /// `sum + a · b`, four products a lane.
 #[inline]

@@ -19,7 +19,7 @@ use crate::{
     kernel::{
         Kernel, Panels,
         fields::field_kernel,
-        lanes::{code_kernels, float_kernels},
+        lanes::{block_kernel, byte_kernel, float_kernel},
         layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
     },
     pool::Tile,
@@ -88,8 +88,9 @@ const FLOAT_TOKENS: usize = 2;
 const CHAINS: usize = 1;
 
 field_kernel!(, Token8::codes as i8, #[target_feature(enable = "neon")]);
-code_kernels!(, [Block32::high, Block32::low] as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "neon")]);
-float_kernels!(#[target_feature(enable = "neon")]);
+block_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "neon")]);
+byte_kernel!(, [Token14::high, Token14::low] as u8, #[target_feature(enable = "neon")]);
+float_kernel!(#[target_feature(enable = "neon")]);
 
 /// Stable Rust has no prefetch here.
 #[inline(always)]

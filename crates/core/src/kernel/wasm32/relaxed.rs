@@ -3,38 +3,33 @@
 //!
 //! ```text
 //! fields  16 columns of rows 0–3 | 16 columns of rows 4–7           (32 bytes)
-//! words   8 rows × 32 bits: four 8-bit slots each, 8 f32 scales     (R = 8, two vectors)
+//! bytes   8 rows × 32 bits: four codes each                         (R = 8, two vectors)
 //! ```
 //! Two levels over the same layouts: `relaxed` adds four products at a time to 32 bits (one `vpdpbusd`
-//! where the engine's CPU has it), `relaxed-i16` two to 16 bits (one `vpmaddubsw` on any x86). 8-bit
-//! codes have no 7-bit operand: `Q8` and `Q8x16` are left to [`simd128`](super::simd128).
+//! where the engine's CPU has it), `relaxed-i16` two to 16 bits (one `vpmaddubsw` on any x86). Blocks are left
+//! to [`simd128`](super::simd128): their 14-bit activations are one vector of 16 bits there, two of 7 bits here,
+//! which was measured to be slower; and 8-bit codes have no 7-bit operand.
 //!
 //! Overflow of 16-bit sums (`relaxed-i16`, and inside engines that build the 32-bit dot from it):
 //! * ternary: code × 4 ≤ 8, |x| ≤ 127: 2 · 8 · 127 = 2032 a group; 16 groups (256 columns) give 32512,
 //!   then they are widened.
-//! * words: 2 · 15 · 127 = 3810 a dot, 8 of them over 32 columns give 30480.
 //! * bytes: |w| ≤ 127, x ≤ 127: 2 · 127 · 127 = 32258, widened at once.
 
 use core::arch::wasm32::*;
 
-use super::simd128::{
-    R, Wide, add, add_i, bias, fold_lanes, join, less, load, load_f, load_u, mul, opaque, prefetch, splat_f,
-    store_f, store_i, to_float, zero, zero_f,
-};
+use super::simd128::{R, Wide, add_i, fold_lanes, load, load_u, opaque, prefetch, store_i, zero};
 use crate::{
-    act::{Block32, Rows, Token8, Token14},
+    act::{Rows, Token8, Token14},
     kernel::{
         Kernel, Panels,
         fields::field_kernel,
-        lanes::code_kernels,
-        layout::{self, Block, Layout, Q2, Q4},
+        lanes::byte_kernel,
+        layout::{self, Layout},
     },
     pool::Tile,
 };
 
 static TERNARY: Layout = layout::fields::<16, false>("ternary/8x16");
-static Q2_WORDS: Layout = layout::words::<Q2, 8, 8>("q2/8");
-static Q4_WORDS: Layout = layout::words::<Q4, 8, 8>("q4/8");
 static I8_BYTES: Layout = layout::bytes::<8, 8>("i8/8");
 
 const fn kernel(
@@ -47,18 +42,14 @@ const fn kernel(
 }
 
 /// Sums in 32 bits.
-pub static KERNELS: [Kernel; 4] = [
+pub static KERNELS: [Kernel; 2] = [
     kernel("ternary/relaxed", "relaxed", &TERNARY, long::ternary),
-    kernel("q2/relaxed", "relaxed", &Q2_WORDS, long::block::<Q2>),
-    kernel("q4/relaxed", "relaxed", &Q4_WORDS, long::block::<Q4>),
     kernel("i8/relaxed", "relaxed", &I8_BYTES, long::i8),
 ];
 
 /// Sums in 16 bits.
-pub static SHORT_KERNELS: [Kernel; 4] = [
+pub static SHORT_KERNELS: [Kernel; 2] = [
     kernel("ternary/relaxed-i16", "relaxed-i16", &TERNARY, short::ternary),
-    kernel("q2/relaxed-i16", "relaxed-i16", &Q2_WORDS, short::block::<Q2>),
-    kernel("q4/relaxed-i16", "relaxed-i16", &Q4_WORDS, short::block::<Q4>),
     kernel("i8/relaxed-i16", "relaxed-i16", &I8_BYTES, short::i8),
 ];
 
@@ -78,24 +69,12 @@ mod long {
     const RUN: usize = usize::MAX;
 
     field_kernel!(pub(super), Token8::codes as i8, #[target_feature(enable = "relaxed-simd")]);
-    code_kernels!(pub(super), [Block32::high, Block32::low] as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "relaxed-simd")]);
-
-    #[inline]
-    #[target_feature(enable = "relaxed-simd")]
-    fn dot_field(sum: Wide, codes: Wide, x: v128, _: usize) -> Wide {
-        Wide(dot(sum.0, x, codes.0), dot(sum.1, x, codes.1))
-    }
+    byte_kernel!(pub(super), [Token14::high, Token14::low] as u8, #[target_feature(enable = "relaxed-simd")]);
 
     #[inline]
     #[target_feature(enable = "relaxed-simd")]
     fn dot_byte(sum: Wide, w: Wide, x: v128) -> Wide {
         Wide(dot(sum.0, w.0, x), dot(sum.1, w.1, x))
-    }
-
-    #[inline]
-    #[target_feature(enable = "relaxed-simd")]
-    fn finish(sum: Wide, _: usize) -> Wide {
-        sum
     }
 
     /// `b` in 0…127.
@@ -125,25 +104,13 @@ mod short {
     const RUN: usize = 16;
 
     field_kernel!(pub(super), Token8::codes as i8, #[target_feature(enable = "relaxed-simd")]);
-    code_kernels!(pub(super), [Block32::high, Block32::low] as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "relaxed-simd")]);
-
-    #[inline]
-    #[target_feature(enable = "relaxed-simd")]
-    fn dot_field(sum: Wide, codes: Wide, x: v128, _: usize) -> Wide {
-        Wide(dot(sum.0, x, codes.0), dot(sum.1, x, codes.1))
-    }
+    byte_kernel!(pub(super), [Token14::high, Token14::low] as u8, #[target_feature(enable = "relaxed-simd")]);
 
     #[inline]
     #[target_feature(enable = "relaxed-simd")]
     fn dot_byte(sum: Wide, w: Wide, x: v128) -> Wide {
         let pairs = |w| i32x4_extadd_pairwise_i16x8(i16x8_relaxed_dot_i8x16_i7x16(w, x));
         add_i(sum, Wide(pairs(w.0), pairs(w.1)))
-    }
-
-    #[inline]
-    #[target_feature(enable = "simd128")]
-    fn finish(sum: Wide, _: usize) -> Wide {
-        Wide(i32x4_extadd_pairwise_i16x8(sum.0), i32x4_extadd_pairwise_i16x8(sum.1))
     }
 
     /// `b` in 0…127.
@@ -204,26 +171,10 @@ fn fold(v: [v128; 4]) -> [i32; 4] {
 
 #[inline]
 #[target_feature(enable = "simd128")]
-fn splat(x: &[i8]) -> v128 {
-    let x = &x[..4];
-    // SAFETY: 4 bytes are there.
-    unsafe { v128_load32_splat(x.as_ptr().cast()) }
-}
-
-#[inline]
-#[target_feature(enable = "simd128")]
 fn splat_7(x: &[u8]) -> v128 {
     let x = &x[..4];
     // SAFETY: 4 bytes are there.
     unsafe { v128_load32_splat(x.as_ptr().cast()) }
-}
-
-/// Codes of fewer than 8 bits as unsigned bytes.
-#[inline]
-#[target_feature(enable = "simd128")]
-fn field(v: Wide, bits: usize, f: usize) -> Wide {
-    let part = |v| v128_and(u16x8_shr(v, (bits * f) as u32), u8x16_splat((1 << (bits % 8)) - 1));
-    Wide(part(v.0), part(v.1))
 }
 
 #[inline(always)]

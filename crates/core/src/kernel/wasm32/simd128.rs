@@ -9,7 +9,7 @@
 //! for rows 0–3 and, after one shift, for rows 4–7; differences give the rows.
 //!
 //! Overflow: all sums have 32 bits; the ternary ones are bounded by 170 · 127 · 65536 < 2^31, those of a
-//! block by 32 · 127 · 8191.
+//! block by 32 · 127 · 8191, those of bytes by 2048 · 127 · 8191, then they are widened.
 
 use core::arch::wasm32::*;
 
@@ -19,7 +19,7 @@ use crate::{
     kernel::{
         Kernel, Panels,
         fields::field_kernel,
-        lanes::{code_kernels, float_kernels},
+        lanes::{block_kernel, byte_kernel, float_kernel},
         layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
     },
     pool::Tile,
@@ -73,8 +73,9 @@ const BYTE_TOKENS: usize = 2;
 const CHAINS: usize = 2;
 
 field_kernel!(, Token8::wide as i16, #[target_feature(enable = "simd128")]);
-code_kernels!(, [Block32::wide] as i16, Token14::wide_high, Token14::wide_low as i16, #[target_feature(enable = "simd128")]);
-float_kernels!(#[target_feature(enable = "simd128")]);
+block_kernel!(, [Block32::wide] as i16, #[target_feature(enable = "simd128")]);
+byte_kernel!(, [Token14::wide] as i16, #[target_feature(enable = "simd128")]);
+float_kernel!(#[target_feature(enable = "simd128")]);
 
 #[inline]
 #[target_feature(enable = "simd128")]

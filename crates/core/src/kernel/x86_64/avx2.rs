@@ -20,7 +20,7 @@ use crate::{
     kernel::{
         Kernel, Panels,
         fields::field_kernel,
-        lanes::{code_kernels, float_kernels},
+        lanes::{block_kernel, byte_kernel, float_kernel},
         layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
     },
     pool::Tile,
@@ -74,8 +74,9 @@ const FLOAT_TOKENS: usize = 2;
 pub(super) const CHAINS: usize = 4;
 
 field_kernel!(, Token8::codes as i8, #[target_feature(enable = "avx2")]);
-code_kernels!(, [Block32::high, Block32::low] as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "avx2,f16c")]);
-float_kernels!(#[target_feature(enable = "avx2,f16c")]);
+block_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "avx2,f16c")]);
+byte_kernel!(, [Token14::high, Token14::low] as u8, #[target_feature(enable = "avx2,f16c")]);
+float_kernel!(#[target_feature(enable = "avx2,f16c")]);
 
 #[inline]
 #[target_feature(enable = "avx2")]

@@ -20,7 +20,7 @@ use crate::{
     kernel::{
         Kernel, Panels,
         fields::field_kernel,
-        lanes::code_kernels,
+        lanes::{block_kernel, byte_kernel},
         layout::{self, Block, Layout, Q2, Q4, Q8, Q8x16},
     },
     pool::Tile,
@@ -51,7 +51,8 @@ const RUN: usize = usize::MAX;
 const BYTE_TOKENS: usize = 4;
 
 field_kernel!(, Token8::codes as i8, #[target_feature(enable = "avx2,avxvnni")]);
-code_kernels!(, [Block32::high, Block32::low] as i8, Token14::high, Token14::low as u8, #[target_feature(enable = "avx2,f16c,avxvnni")]);
+block_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "avx2,f16c,avxvnni")]);
+byte_kernel!(, [Token14::high, Token14::low] as u8, #[target_feature(enable = "avx2,f16c,avxvnni")]);
 
 #[inline]
 #[target_feature(enable = "avx2")]

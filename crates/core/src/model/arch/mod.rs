@@ -12,7 +12,7 @@ use alloc::{
     vec::Vec,
 };
 
-use super::{Activation, Rope, RopeScaling, RopeStyle, Spec, Step, Weights};
+use super::{Activation, MAX_HEAD_DIM, Rope, RopeScaling, RopeStyle, Spec, Step, Weights};
 use crate::{
     Result, bail,
     container::{Container, Meta},
@@ -57,7 +57,7 @@ fn check(spec: &Spec) -> Result<()> {
         ("feed-forward size", spec.ffn, 1, 1 << 18),
         ("heads", spec.heads, 1, 1024),
         ("key/value heads", spec.kv_heads, 1, 1024),
-        ("head size", spec.head_dim, 1, 1024),
+        ("head size", spec.head_dim, 1, MAX_HEAD_DIM),
         ("context", spec.context, 1, 1 << 24),
         ("vocabulary", spec.vocab, 0, 1 << 21),
     ];
