@@ -351,7 +351,6 @@ test_web() {
 }
 
 test_www() {
-    cmd_native
     cmd_www
     (cd www && npm run --silent check && npm test)
 }

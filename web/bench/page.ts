@@ -1,8 +1,11 @@
 /**
  * One model, measured in one engine in one page.
  */
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
+import { launchWithStorage } from "../test/browser.js";
 
 export interface Measured {
   engine: string;
@@ -15,6 +18,8 @@ export interface Measured {
   decodeTokens: number;
   decodeTokensPerSecond: number;
   firstTokenMs: number;
+  /** From a page that knows nothing to the first token, the model being in the browser's cache. */
+  cachedFirstTokenMs?: number;
   /** Largest resident set of the page's process, where the system tells. */
   peakRssBytes: number | null;
   kernels: string[];
@@ -122,6 +127,38 @@ export async function measureOurs(
       { test, sentence: SENTENCE },
     ),
   );
+}
+
+/** Loads the model twice in a browser that keeps it, and gives how long the second load takes to a first token. */
+export async function measureCached(origin: string, test: Case): Promise<number> {
+  const profile = mkdtempSync(join(tmpdir(), "ternlight-bench-"));
+  const context = await launchWithStorage(profile);
+  try {
+    const page = await context.newPage();
+    page.setDefaultTimeout(0);
+    let ms = 0;
+    for (const _ of ["download", "cache"]) {
+      await page.goto(`${origin}/`);
+      ms = await page.evaluate(
+        async ({ test, sentence }) => {
+          const began = performance.now();
+          const { Engine } = await import(`${location.origin}/package/dist/index.js`);
+          const { threads, flavour } = test;
+          const engine = await Engine.load(test.url, { threads, flavour });
+          const reply = engine.generate(sentence, { maxTokens: 1, temperature: 0, ignoreStopTokens: true });
+          for await (const _ of reply);
+          const ms = performance.now() - began;
+          await engine.close();
+          return ms;
+        },
+        { test, sentence: SENTENCE },
+      );
+    }
+    return ms;
+  } finally {
+    await context.close();
+    rmSync(profile, { recursive: true, force: true });
+  }
 }
 
 export async function measurePeer(
