@@ -22,6 +22,8 @@ export interface Measured {
   cachedFirstTokenMs?: number;
   /** Largest resident set of the page's process, where the system tells. */
   peakRssBytes: number | null;
+  /** WebAssembly's part of it. */
+  wasmBytes?: number;
   kernels: string[];
   error: string | null;
   /** Natively: how fast decoding reads, and how fast the machine can. */
@@ -108,6 +110,7 @@ export async function measureOurs(
           best.decode = Math.max(best.decode, timings.decodeTokensPerSecond);
         }
         const { kernels, threads } = engine.info;
+        const { wasm } = await engine.memory();
         const flavour = test.kernel === "auto" ? engine.flavour : `${engine.flavour}, ${test.kernel}`;
         await engine.close();
         return {
@@ -120,6 +123,7 @@ export async function measureOurs(
           decodeTokens: best.decodeTokens,
           decodeTokensPerSecond: best.decode,
           firstTokenMs: best.firstTokenMs,
+          wasmBytes: wasm,
           kernels,
           error: null,
         };

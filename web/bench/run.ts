@@ -177,7 +177,9 @@ function table(browser: string, machine: string, results: readonly Measured[]): 
   const rows = results.map((r) => {
     const name = `| ${r.model} | ${r.engine}, ${r.flavour} | ${r.threads} |`;
     if (r.error !== null) return `${name} ${r.error} | | | | |`;
-    const peak = r.peakRssBytes === null ? "–" : Math.round(r.peakRssBytes / 1e6).toString();
+    const megabytes = (bytes: number): string => Math.round(bytes / 1e6).toString();
+    const wasm = r.wasmBytes === undefined ? "" : ` (${megabytes(r.wasmBytes)})`;
+    const peak = r.peakRssBytes === null ? "–" : `${megabytes(r.peakRssBytes)}${wasm}`;
     const rates = [rate(r, "prefillTokensPerSecond"), rate(r, "decodeTokensPerSecond")].join(" | ");
     const seconds = (ms: number): string => (ms / 1000).toFixed(2);
     const cached = r.cachedFirstTokenMs === undefined ? "" : seconds(r.cachedFirstTokenMs);
@@ -191,7 +193,7 @@ function table(browser: string, machine: string, results: readonly Measured[]): 
     `${numbers.generate} generated. In brackets: times the peer's speed with as many threads. Memory read`,
     `bandwidth (threads): ${[...new Set(bandwidths)].join(", ") || "not measured"}.`,
     "",
-    "| model | engine | threads | load s | cached: first token s | prefill tok/s | decode tok/s | peak RSS MB |",
+    "| model | engine | threads | load s | cached: first token s | prefill tok/s | decode tok/s | peak RSS MB (WebAssembly) |",
     "|---|---|--:|--:|--:|--:|--:|--:|",
     ...rows,
     "",
