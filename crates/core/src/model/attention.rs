@@ -148,13 +148,7 @@ fn page_partials<'a>(
         match cache.kv() {
             KvType::F32 => dispatch::<F32>(&some[..n], head, dim, partials),
             KvType::F16 => dispatch::<F16>(&some[..n], head, dim, partials),
-            KvType::I8 => match &some[..n] {
-                [a] => with_pairs(AttendCodes { queries: [a], head, dim, partials }),
-                [a, b] => with_pairs(AttendCodes { queries: [a, b], head, dim, partials }),
-                [a, b, c] => with_pairs(AttendCodes { queries: [a, b, c], head, dim, partials }),
-                [a, b, c, d] => with_pairs(AttendCodes { queries: [a, b, c, d], head, dim, partials }),
-                _ => unreachable!("at most {QUERIES} queries at a time"),
-            },
+            KvType::I8 => with_pairs(AttendCodes { queries: &some[..n], head, dim, partials }),
         }
     }
 }
@@ -245,14 +239,14 @@ fn attend<S: Stored, const Q: usize>(
 }
 
 /// [`attend`] on int8 codes.
-struct AttendCodes<'a, const Q: usize> {
-    queries: [&'a Query<'a>; Q],
+struct AttendCodes<'a> {
+    queries: &'a [Query<'a>],
     head: Head<'a>,
     dim: usize,
     partials: &'a mut [f32],
 }
 
-impl<const Q: usize> WithPairs for AttendCodes<'_, Q> {
+impl WithPairs for AttendCodes<'_> {
     #[inline(always)]
     fn run<P: Pairs>(self) {
         let Self { queries, head, dim, partials } = self;
@@ -260,56 +254,78 @@ impl<const Q: usize> WithPairs for AttendCodes<'_, Q> {
         let len = queries.iter().map(|query| query.len).max().unwrap_or(0);
         let root = 1.0 / libm::sqrtf(dim as f32);
         let [key_scales, value_scales] = head.scales;
-        let mut codes = [[0_i16; MAX_HEAD_DIM]; Q];
-        let mut sums = [0; TILE];
-        let mut scales = [0.0; Q];
-        for (q, query) in queries.iter().enumerate() {
-            scales[q] = to_codes(query.q, &mut codes[q][..padded]);
+        let mut codes = [[0_i16; MAX_HEAD_DIM]; QUERIES];
+        let mut sums = [[0_i32; PAGE]; QUERIES];
+        let mut scales = [0.0; QUERIES];
+        for ((query, codes), scale) in queries.iter().zip(&mut codes).zip(&mut scales) {
+            *scale = to_codes(query.q, &mut codes[..padded]) * root;
         }
-        let mut weights = [[0.0f32; PAGE]; Q];
         for (tile, keys) in head.keys.chunks_exact(padded * TILE).take(len.div_ceil(TILE)).enumerate() {
-            for part in (0..TILE).step_by(P::WIDTH) {
-                let mut scores = [P::zero(); Q];
-                for (d, keys) in keys.chunks_exact(2 * TILE).take(dim.div_ceil(2)).enumerate() {
-                    for q in 0..Q {
-                        let x = [codes[q][2 * d], codes[q][2 * d + 1]];
-                        scores[q] = P::add(scores[q], &keys[2 * part..], x);
-                    }
-                }
-                let at = tile * TILE + part;
-                for q in 0..Q {
-                    P::store(scores[q], &mut sums);
-                    let key_scales = &key_scales[at..at + P::WIDTH];
-                    for ((weight, &sum), &scale) in weights[q][at..].iter_mut().zip(&sums).zip(key_scales) {
-                        *weight = sum as f32 * (scales[q] * root) * scale;
-                    }
-                }
-            }
+            sum_pairs::<P>(
+                queries.len(),
+                &keys[..dim.div_ceil(2) * 2 * TILE],
+                &codes,
+                tile * TILE,
+                &mut sums,
+            );
         }
-        for (q, partial) in partials.chunks_exact_mut(2 + padded).enumerate().take(Q) {
-            let weights = &mut weights[q][..queries[q].len];
+        for (q, partial) in partials.chunks_exact_mut(2 + padded).enumerate() {
+            let mut weights = [0.0f32; PAGE];
+            let weights = &mut weights[..queries[q].len];
+            for ((weight, &sum), &scale) in weights.iter_mut().zip(&sums[q]).zip(key_scales) {
+                *weight = sum as f32 * scales[q] * scale;
+            }
             (partial[0], partial[1]) = math::exp_shifted(weights);
             weights.iter_mut().zip(value_scales).for_each(|(weight, scale)| *weight *= scale);
-            // Beyond a query's own length the weights are 0: it must not see those positions.
+            // Beyond a query's own length the codes are 0: it must not see those positions.
             scales[q] = to_codes(weights, &mut codes[q][..PAGE]);
         }
         for (tile, values) in head.values.chunks_exact(PAGE * TILE).enumerate() {
-            for part in (0..TILE).step_by(P::WIDTH) {
-                let mut mix = [P::zero(); Q];
-                for (i, values) in values.chunks_exact(2 * TILE).take(len.div_ceil(2)).enumerate() {
-                    for q in 0..Q {
-                        let x = [codes[q][2 * i], codes[q][2 * i + 1]];
-                        mix[q] = P::add(mix[q], &values[2 * part..], x);
-                    }
-                }
-                let at = 2 + tile * TILE + part;
-                for (q, partial) in partials.chunks_exact_mut(2 + padded).enumerate().take(Q) {
-                    P::store(mix[q], &mut sums);
-                    for (out, &sum) in partial[at..at + P::WIDTH].iter_mut().zip(&sums) {
-                        *out = sum as f32 * scales[q];
-                    }
+            sum_pairs::<P>(queries.len(), &values[..len.div_ceil(2) * 2 * TILE], &codes, 0, &mut sums);
+            for (q, partial) in partials.chunks_exact_mut(2 + padded).enumerate() {
+                for (out, &sum) in partial[2 + tile * TILE..][..TILE].iter_mut().zip(&sums[q]) {
+                    *out = sum as f32 * scales[q];
                 }
             }
+        }
+    }
+}
+
+/// For each of `n` queries, `sums[lane] = Σ rows[k][lane] · codes[k]` over the rows of a tile, `(rows / 2, TILE,
+/// 2)`, to [`TILE`] places from `at`.
+#[inline(always)]
+fn sum_pairs<P: Pairs>(
+    n: usize,
+    rows: &[u8],
+    codes: &[[i16; MAX_HEAD_DIM]; QUERIES],
+    at: usize,
+    sums: &mut [[i32; PAGE]; QUERIES],
+) {
+    match n {
+        1 => sum_pairs_of::<P, 1>(rows, codes, at, sums),
+        2 => sum_pairs_of::<P, 2>(rows, codes, at, sums),
+        3 => sum_pairs_of::<P, 3>(rows, codes, at, sums),
+        _ => sum_pairs_of::<P, QUERIES>(rows, codes, at, sums),
+    }
+}
+
+#[inline(always)]
+fn sum_pairs_of<P: Pairs, const Q: usize>(
+    rows: &[u8],
+    codes: &[[i16; MAX_HEAD_DIM]; QUERIES],
+    at: usize,
+    sums: &mut [[i32; PAGE]; QUERIES],
+) {
+    for part in (0..TILE).step_by(P::WIDTH) {
+        let mut sum = [P::zero(); Q];
+        for (k, rows) in rows.chunks_exact(2 * TILE).enumerate().take(MAX_HEAD_DIM / 2) {
+            for q in 0..Q {
+                let x = [codes[q][2 * k], codes[q][2 * k + 1]];
+                sum[q] = P::add(sum[q], &rows[2 * part..], x);
+            }
+        }
+        for q in 0..Q {
+            P::store(sum[q], &mut sums[q][at + part..]);
         }
     }
 }

@@ -61,8 +61,10 @@ pub fn with_pairs(work: impl WithPairs) {
 }
 
 /// The meaning of it.
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 pub struct Portable;
 
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 impl Pairs for Portable {
     const WIDTH: usize = 8;
     type Sums = [i32; 8];
