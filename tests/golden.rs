@@ -10,19 +10,21 @@ use serde::{Deserialize, Serialize};
 use ternlight_core::{
     cache::KvType,
     kernel,
-    load::{LoadOptions, Loader},
+    load::{Head, LoadOptions, Loader},
     model::{Decoder, DecoderOptions, Model, Want},
     pool::{Pool, Serial},
     sample::{SampleOptions, Sampler},
 };
 use ternlight_engine::Threads;
-use ternlight_tests::{SMOLLM2, bytes, data, load_folder, push, smollm2};
+use ternlight_tests::{SMOLLM2, bytes, data, load_folder_with, push, smollm2};
 
 /// What one model must continue a prompt with.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Golden {
     /// A folder of the test data, or a file that `./build.sh model` fetches.
     model: String,
+    /// With int8 head and cache, instead of what is in the file and f16.
+    compact: bool,
     prompt: Vec<u32>,
     tokens: Vec<u32>,
     /// ln p of each, to the last bit; it depends on all logits, and engines tell it that show none of them.
@@ -38,20 +40,22 @@ fn fnv1a(logits: &[f32]) -> String {
     format!("{hash:016x}")
 }
 
-fn load(model: &str, isa: &str) -> Model {
+fn load(model: &str, compact: bool, isa: &str) -> Model {
+    let options =
+        LoadOptions { kernel: isa.into(), head: if compact { Head::Int8 } else { Head::default() } };
     if model.ends_with(".gguf") {
-        let options = LoadOptions { kernel: isa.into(), ..LoadOptions::default() };
         let mut loader = Loader::new(options);
         push(&mut loader, model, &smollm2().expect("the file"), 1 << 22).expect("a valid model");
         return loader.finish().expect("a whole model");
     }
-    load_folder(model, isa, 1 << 20).expect("a valid model")
+    load_folder_with(model, options, 1 << 20).expect("a valid model")
 }
 
-fn run(model: &str, prompt: &[u32], count: usize, isa: &str, threads: usize) -> Golden {
+fn run(model: &str, compact: bool, prompt: &[u32], count: usize, isa: &str, threads: usize) -> Golden {
     let pool: Arc<dyn Pool> = if threads == 1 { Arc::new(Serial) } else { Arc::new(Threads::new(threads)) };
-    let options = DecoderOptions { kv: KvType::F16, ..DecoderOptions::default() };
-    let mut decoder = Decoder::new(Arc::new(load(model, isa)), options, pool).expect("memory");
+    let kv = if compact { KvType::I8 } else { KvType::F16 };
+    let options = DecoderOptions { kv, ..DecoderOptions::default() };
+    let mut decoder = Decoder::new(Arc::new(load(model, compact, isa)), options, pool).expect("memory");
     let mut logits = decoder.forward(prompt, Want::Last).expect("logits").to_vec();
     let (mut tokens, mut logprobs) = (Vec::new(), Vec::new());
     let mut sampler = Sampler::new(SampleOptions::default()).expect("good options");
@@ -61,7 +65,8 @@ fn run(model: &str, prompt: &[u32], count: usize, isa: &str, threads: usize) -> 
         logprobs.push(logprob);
         logits = decoder.forward(&[token], Want::Last).expect("logits").to_vec();
     }
-    Golden { model: model.into(), prompt: prompt.to_vec(), tokens, logprobs, logits_fnv1a: fnv1a(&logits) }
+    let (model, prompt, logits_fnv1a) = (model.into(), prompt.to_vec(), fnv1a(&logits));
+    Golden { model, compact, prompt, tokens, logprobs, logits_fnv1a }
 }
 
 fn golden() -> Vec<Golden> {
@@ -73,7 +78,7 @@ fn tiny_models_on_every_kernel_and_thread_count() {
     for want in golden().iter().filter(|golden| !golden.model.ends_with(".gguf")) {
         for isa in kernel::isas() {
             for threads in 1..=4 {
-                let got = run(&want.model, &want.prompt, want.tokens.len(), isa, threads);
+                let got = run(&want.model, want.compact, &want.prompt, want.tokens.len(), isa, threads);
                 assert_eq!(&got, want, "{isa}, {threads} threads");
             }
         }
@@ -87,7 +92,7 @@ fn smollm2_on_every_kernel() {
     }
     for want in golden().iter().filter(|golden| golden.model == SMOLLM2) {
         for (isa, threads) in kernel::isas().zip([1, 2, 3, 4].into_iter().cycle()) {
-            let got = run(&want.model, &want.prompt, want.tokens.len(), isa, threads);
+            let got = run(&want.model, want.compact, &want.prompt, want.tokens.len(), isa, threads);
             assert_eq!(&got, want, "{isa}, {threads} threads");
         }
     }
@@ -100,12 +105,14 @@ fn write() {
         1, 9690, 198, 2683, 359, 253, 5356, 5646, 11173, 3365, 3511, 308, 34519, 28, 7018, 411, 407, 19712,
         8182, 2, 198, 1, 4093, 198, 1780, 314, 9354, 47, 2, 198, 1, 520, 9531, 198,
     ];
+    // "Tell me a story about a fox."
+    let fox = [0, 4, 740, 344, 264, 429, 413, 264, 1449, 21, 6, 5];
     let all = [
-        run("oracle/tiny_a_packed", &[1, 5, 9, 2, 400, 77], 24, "scalar", 1),
-        run("oracle/tiny_c_llama_bitlinear", &[1, 5, 9, 2, 200, 77], 24, "scalar", 1),
-        // "Tell me a story about a fox."
-        run("../models/tern", &[0, 4, 740, 344, 264, 429, 413, 264, 1449, 21, 6, 5], 64, "scalar", 1),
-        run(SMOLLM2, &gravity, 24, "scalar", 1),
+        run("oracle/tiny_a_packed", false, &[1, 5, 9, 2, 400, 77], 24, "scalar", 1),
+        run("oracle/tiny_c_llama_bitlinear", false, &[1, 5, 9, 2, 200, 77], 24, "scalar", 1),
+        run("../models/tern", false, &fox, 64, "scalar", 1),
+        run("../models/tern", true, &fox, 300, "scalar", 1),
+        run(SMOLLM2, false, &gravity, 24, "scalar", 1),
     ];
     let json = serde_json::to_string_pretty(&all).expect("JSON");
     fs::write(data("golden.json"), json + "\n").expect("a writable folder");

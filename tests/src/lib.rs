@@ -51,7 +51,15 @@ pub fn smollm2() -> Option<Vec<u8>> {
 /// # Errors
 /// Those of the loader.
 pub fn load_folder(path: &str, kernel: &str, chunk: usize) -> Result<Model> {
-    let mut loader = Loader::new(LoadOptions { kernel: kernel.into(), ..LoadOptions::default() });
+    load_folder_with(path, LoadOptions { kernel: kernel.into(), ..LoadOptions::default() }, chunk)
+}
+
+/// [`load_folder`] with all options.
+///
+/// # Errors
+/// Those of the loader.
+pub fn load_folder_with(path: &str, options: LoadOptions, chunk: usize) -> Result<Model> {
+    let mut loader = Loader::new(options);
     loader.config(&String::from_utf8(bytes(&format!("{path}/config.json"))).expect("UTF-8"))?;
     push(&mut loader, "model.safetensors", &bytes(&format!("{path}/model.safetensors")), chunk)?;
     loader.finish()
