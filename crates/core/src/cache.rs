@@ -20,7 +20,7 @@ use alloc::vec::Vec;
 
 use crate::{
     Result, bail,
-    math::{f16_to_f32, f32_to_f16},
+    math::{f32_to_f16, finite_f16_to_f32},
 };
 
 /// Positions per page.
@@ -119,7 +119,8 @@ impl Stored for F16 {
     #[inline(always)]
     fn load<const N: usize>(bytes: &[u8]) -> [f32; N] {
         let chunks = &bytes.as_chunks::<2>().0[..N];
-        core::array::from_fn(|i| f16_to_f32(u16::from_le_bytes(chunks[i])))
+        // Only finite values are stored.
+        core::array::from_fn(|i| finite_f16_to_f32(u16::from_le_bytes(chunks[i])))
     }
 }
 
@@ -209,7 +210,13 @@ impl KvCache {
     }
 
     /// Writes the key and value (heads · dim) of `position`, for which room was [reserved](Self::reserve).
-    pub fn write(&mut self, slot: usize, position: usize, key: &[f32], value: &[f32]) {
+    ///
+    /// # Errors
+    /// `bad-data` for NaN, of a model gone wrong: not every type could store it, and it must not get lost.
+    pub fn write(&mut self, slot: usize, position: usize, key: &[f32], value: &[f32]) -> Result<()> {
+        if key.iter().chain(value).any(|x| x.is_nan()) {
+            bail!(BadData, "the attention's keys or values at position {position} are not numbers");
+        }
         let (kv, dim, padded, size) = (self.kv, self.dim, self.padded(), self.head_values());
         let page = &mut self.pages[position / PAGE][slot];
         let at = position % PAGE;
@@ -228,6 +235,7 @@ impl KvCache {
                 }
             }
         }
+        Ok(())
     }
 
     /// Counts `n` written positions as past.
@@ -313,7 +321,9 @@ mod tests {
         for (kv, tolerance) in [(KvType::F32, 0.0), (KvType::F16, 0.01), (KvType::I8, 0.05)] {
             let mut cache = KvCache::new(kv, 2, 1, 40, 600);
             cache.reserve(300).unwrap();
-            cache.write(1, 299, &row, &row);
+            cache.write(1, 299, &row, &row).unwrap();
+            let error = cache.write(1, 298, &row, &[f32::NAN; 40]).unwrap_err();
+            assert_eq!(error.kind, crate::ErrorKind::BadData);
             cache.advance(300);
             let head = cache.head(1, 1, 0);
             let at = 299 - PAGE;

@@ -169,6 +169,14 @@ pub fn f16_to_f32(h: u16) -> f32 {
     f32::from_bits(bits | (((h & 0x8000) as u32) << 16))
 }
 
+/// [`f16_to_f32`] of a finite half, in fewer steps.
+#[inline(always)]
+pub fn finite_f16_to_f32(h: u16) -> f32 {
+    // The sign is drawn up to the top; the copies that it leaves on the way are masked out.
+    let bits = (i32::from(h as i16) << 13) as u32 & 0x8fff_e000;
+    f32::from_bits(bits) * f32::from_bits(0x7780_0000)
+}
+
 /// f32 → IEEE half precision, rounding to nearest even; overflow gives infinity.
 #[inline(always)]
 pub fn f32_to_f16(x: f32) -> u16 {
@@ -232,6 +240,7 @@ mod tests {
         for h in 0..=u16::MAX {
             let (f, b) = (half::f16::from_bits(h), half::bf16::from_bits(h));
             assert!(same(f16_to_f32(h), f.to_f32()), "{h:#x}");
+            assert!(!f.is_finite() || finite_f16_to_f32(h).to_bits() == f.to_f32().to_bits(), "{h:#x}");
             assert!(same(bf16_to_f32(h), b.to_f32()), "{h:#x}");
             for bits in
                 [f16_to_f32(h).to_bits(), f16_to_f32(h).to_bits() + 0x1000, u32::from(h) << 16 | 0x8000]

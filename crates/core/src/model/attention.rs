@@ -409,7 +409,7 @@ mod tests {
                 let mut cache = KvCache::new(kv, 1, 1, dim, len);
                 cache.reserve(len).unwrap();
                 for i in 0..len {
-                    cache.write(0, i, &keys[i * dim..][..dim], &values[i * dim..][..dim]);
+                    cache.write(0, i, &keys[i * dim..][..dim], &values[i * dim..][..dim]).unwrap();
                 }
                 cache.advance(len);
                 let size = 2 + cache.padded();

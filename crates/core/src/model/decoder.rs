@@ -257,7 +257,7 @@ impl Decoder {
             norm_heads(k, layer.k_norm.as_deref(), eps);
             spec.rope.rotate(q, spec.head_dim, table, i);
             spec.rope.rotate(k, spec.head_dim, table, i);
-            cache.write(slot, first + i, k, v);
+            cache.write(slot, first + i, k, v)?;
         }
         attention.run(spec, cache, slot, first, &b.q, &mut b.attn, pool)?;
         if let Some(gain) = &layer.attn_sub_norm {

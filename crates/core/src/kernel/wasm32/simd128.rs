@@ -174,17 +174,16 @@ pub(super) fn load_f(bytes: &[u8]) -> Wide {
     load_u(bytes)
 }
 
-/// Exact for finite values: exponent and mantissa into place, then times 2^112.
+/// Exact for finite values, as [`finite_f16_to_f32`](crate::math::finite_f16_to_f32).
 #[inline]
 #[target_feature(enable = "simd128")]
 fn load_f16(bytes: &[u8]) -> Wide {
     let v = load(bytes);
     let convert = |v| {
-        let sign = v128_and(u32x4_shl(v, 16), u32x4_splat(0x8000_0000));
-        let rest = u32x4_shl(v128_and(v, u32x4_splat(0x7FFF)), 13);
-        v128_or(f32x4_mul(rest, f32x4_splat(f32::from_bits(0x7780_0000))), sign)
+        let bits = v128_and(u32x4_shl(v, 13), u32x4_splat(0x8FFF_E000));
+        f32x4_mul(bits, f32x4_splat(f32::from_bits(0x7780_0000)))
     };
-    Wide(convert(u32x4_extend_low_u16x8(v)), convert(u32x4_extend_high_u16x8(v)))
+    Wide(convert(i32x4_extend_low_i16x8(v)), convert(i32x4_extend_high_i16x8(v)))
 }
 
 #[inline]
