@@ -41,7 +41,8 @@ export const test = base.extend<Fixtures>({
         { pace: 2, load: 40, ...script },
       );
       await page.goto(`./${hash}`);
-      await page.evaluate(() => document.fonts.ready);
+      // A page that becomes isolated reloads once, whatever is being evaluated in it.
+      await expect(() => page.evaluate(() => document.fonts.ready)).toPass();
       return page;
     });
     expect(wrong).toEqual([]);
