@@ -103,6 +103,7 @@ pub struct F32;
 /// [`KvType::F16`].
 #[derive(Clone, Copy)]
 pub struct F16;
+
 impl Stored for F32 {
     const BYTES: usize = 4;
 

@@ -108,17 +108,9 @@ fn naive(form: Form, weights: &[FormRow], x: &Rows) -> Vec<f32> {
         let amax = |x: &[f32]| x.iter().fold(0.0, |a: f32, v| a.max(v.abs()));
         for row in weights {
             y.push(match form {
-                Form::Ternary => {
-                    let s = 127.0 / amax(x).max(1e-5);
-                    let acc: i64 = x
-                        .iter()
-                        .zip(&row.codes)
-                        .map(|(x, &w)| libm::rint((x * s).into()) as i64 * i64::from(w))
-                        .sum();
-                    (acc as f32 / s) * row.scales[0]
-                }
-                Form::I8 => {
-                    let s = 8191.0 / amax(x).max(1e-5);
+                Form::Ternary | Form::I8 => {
+                    let limit = if form == Form::Ternary { 127.0 } else { 8191.0 };
+                    let s = limit / amax(x).max(1e-5);
                     let acc: i64 = x
                         .iter()
                         .zip(&row.codes)

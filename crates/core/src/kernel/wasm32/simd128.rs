@@ -61,7 +61,7 @@ pub static KERNELS: [Kernel; 9] = [
 pub(super) struct Wide(pub v128, pub v128);
 
 pub(super) const R: usize = 8;
-pub(super) const FLOAT_TOKENS: usize = 1;
+const FLOAT_TOKENS: usize = 1;
 type I = v128;
 const COLS: usize = 8;
 const GROUP: usize = 16;
@@ -170,7 +170,7 @@ pub(super) fn load_u(bytes: &[u8]) -> Wide {
 
 #[inline]
 #[target_feature(enable = "simd128")]
-pub(super) fn load_f(bytes: &[u8]) -> Wide {
+fn load_f(bytes: &[u8]) -> Wide {
     load_u(bytes)
 }
 
@@ -209,7 +209,7 @@ fn splat_7(x: &[i16]) -> v128 {
 
 #[inline]
 #[target_feature(enable = "simd128")]
-pub(super) fn splat_f(x: f32) -> Wide {
+fn splat_f(x: f32) -> Wide {
     Wide(f32x4_splat(x), f32x4_splat(x))
 }
 
@@ -221,19 +221,19 @@ pub(super) fn zero() -> Wide {
 
 #[inline]
 #[target_feature(enable = "simd128")]
-pub(super) fn zero_f() -> Wide {
+fn zero_f() -> Wide {
     zero()
 }
 
 #[inline]
 #[target_feature(enable = "simd128")]
-pub(super) fn mul(a: Wide, b: Wide) -> Wide {
+fn mul(a: Wide, b: Wide) -> Wide {
     Wide(f32x4_mul(a.0, b.0), f32x4_mul(a.1, b.1))
 }
 
 #[inline]
 #[target_feature(enable = "simd128")]
-pub(super) fn add(a: Wide, b: Wide) -> Wide {
+fn add(a: Wide, b: Wide) -> Wide {
     Wide(f32x4_add(a.0, b.0), f32x4_add(a.1, b.1))
 }
 
@@ -245,7 +245,7 @@ pub(super) fn add_i(a: Wide, b: Wide) -> Wide {
 
 #[inline]
 #[target_feature(enable = "simd128")]
-pub(super) fn to_float(v: Wide) -> Wide {
+fn to_float(v: Wide) -> Wide {
     Wide(f32x4_convert_i32x4(v.0), f32x4_convert_i32x4(v.1))
 }
 
@@ -257,7 +257,7 @@ pub(super) fn store_i(v: Wide) -> [i32; 8] {
 
 #[inline]
 #[target_feature(enable = "simd128")]
-pub(super) fn store_f(v: Wide) -> [f32; 8] {
+fn store_f(v: Wide) -> [f32; 8] {
     let mut out = [0.0; 8];
     // SAFETY: the array has 32 bytes.
     unsafe {
@@ -290,19 +290,19 @@ fn finish(sum: Wide, _: usize) -> Wide {
     sum
 }
 
-pub(super) const fn bias(bits: usize) -> i32 {
+const fn bias(bits: usize) -> i32 {
     if bits == 2 { 1 } else { 0 }
 }
 
 #[inline]
 #[target_feature(enable = "simd128")]
-pub(super) fn join(high: Wide, low: Wide) -> Wide {
+fn join(high: Wide, low: Wide) -> Wide {
     add_i(Wide(i32x4_shl(high.0, 7), i32x4_shl(high.1, 7)), low)
 }
 
 #[inline]
 #[target_feature(enable = "simd128")]
-pub(super) fn less(v: Wide, x: i32) -> Wide {
+fn less(v: Wide, x: i32) -> Wide {
     Wide(i32x4_sub(v.0, i32x4_splat(x)), i32x4_sub(v.1, i32x4_splat(x)))
 }
 
