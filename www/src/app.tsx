@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import { lazy, Suspense } from "preact/compat";
 import { useEffect } from "preact/hooks";
-import { COMPOSER } from "./chat/Composer";
+import { startWriting } from "./chat/Composer";
 import { Conversation } from "./chat/Conversation";
 import { About } from "./model/About";
 import { loadFile, model } from "./model/engine";
@@ -14,7 +14,7 @@ import { Announcer } from "./ui/announce";
 import { Glyph } from "./ui/icons";
 import { Notice } from "./ui/Notice";
 import { Palette } from "./ui/Palette";
-import { drawer, go, modelsOpen, paletteOpen, route, settingsOpen } from "./ui/route";
+import { drawer, modelsOpen, paletteOpen, route, settingsOpen } from "./ui/route";
 import { SettingsPanel } from "./ui/SettingsPanel";
 import { newChat, Sidebar } from "./ui/Sidebar";
 
@@ -97,8 +97,7 @@ function onKey(event: KeyboardEvent): void {
     !event.altKey
   ) {
     event.preventDefault();
-    go("chat");
-    requestAnimationFrame(() => document.getElementById(COMPOSER)?.focus());
+    startWriting();
   } else if ((event.ctrlKey || event.metaKey) && event.shiftKey && event.key.toLowerCase() === "o") {
     event.preventDefault();
     newChat();
@@ -161,7 +160,7 @@ export function App() {
       <button
         type="button"
         class="skip button"
-        onClick={() => document.getElementById(here === "chat" ? COMPOSER : "content")?.focus()}
+        onClick={() => (here === "chat" ? startWriting() : document.getElementById("content")?.focus())}
       >
         Skip to the {here === "chat" ? "message" : "content"}
       </button>

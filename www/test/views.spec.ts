@@ -110,10 +110,31 @@ test("Ctrl+K finds conversations and actions", async ({ open }) => {
   await page.keyboard.type("new");
   await page.keyboard.press("Enter");
   await expect(page.getByRole("heading", { name: "A language model, in this tab." })).toBeVisible();
+  await expect(page.getByRole("textbox", { name: "Message" })).toBeFocused();
   await page.keyboard.press("Control+k");
   await page.keyboard.type("tides");
   await page.keyboard.press("Enter");
   await expect(page.locator(".asked .words")).toHaveText("A talk about tides");
+});
+
+test("what is typed right after a shortcut lands where the shortcut leads", async ({ open }) => {
+  const page = await open({ cached: true }, "#/about");
+  // The next key may come in the next task: by then the focus has moved, without waiting for a frame.
+  const focusAfter = (key: string, ctrlKey: boolean) =>
+    page.evaluate(
+      async ({ key, ctrlKey }) => {
+        document.body.dispatchEvent(new KeyboardEvent("keydown", { key, ctrlKey, bubbles: true }));
+        await new Promise((next) => {
+          const { port1, port2 } = new MessageChannel();
+          port1.onmessage = next;
+          port2.postMessage(null);
+        });
+        return document.activeElement?.getAttribute("aria-label");
+      },
+      { key, ctrlKey },
+    );
+  expect(await focusAfter("/", false)).toBe("Message");
+  expect(await focusAfter("k", true)).toBe("Find a conversation or an action");
 });
 
 test("about: the picture's numbers are those of the weights", async ({ open }) => {

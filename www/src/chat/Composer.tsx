@@ -8,12 +8,22 @@ import { ask, busy, live, stop } from "../state/answer";
 import { chat, shownReply } from "../state/chats";
 import { bytes, speed } from "../text/format";
 import { Glyph } from "../ui/icons";
+import { go } from "../ui/route";
 
 /** What is being written, kept across views. */
 export const draft = signal("");
 
-/** Where `/` leads. */
-export const COMPOSER = "composer";
+const ID = "composer";
+
+/**
+ * Shows the chat, with the cursor in its message box before the next key arrives.
+ *
+ * The box may not be on the page yet, or lie under a dialog about to close: the render queued before this settles both.
+ */
+export function startWriting(): void {
+  go("chat");
+  queueMicrotask(() => document.getElementById(ID)?.focus());
+}
 
 function Meters() {
   const now = live.value;
@@ -64,7 +74,7 @@ export function Composer() {
       >
         <textarea
           ref={area}
-          id={COMPOSER}
+          id={ID}
           aria-label="Message"
           placeholder={`Ask ${model.value.name || "the model"}`}
           rows={1}

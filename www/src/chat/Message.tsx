@@ -1,6 +1,6 @@
 /** One turn: a question that can be edited, or an answer with its tools. */
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { askAgain, busy, live, regenerate, turnVersion } from "../state/answer";
 import type { Reply, ReplyFigures } from "../state/chats";
 import { speed } from "../text/format";
@@ -15,7 +15,7 @@ export function Asked({ text, index }: { text: string; index: number }) {
   const opener = useRef<HTMLButtonElement>(null);
   const close = () => {
     setEditing(false);
-    requestAnimationFrame(() => opener.current?.focus());
+    queueMicrotask(() => opener.current?.focus());
   };
   if (editing) return <EditQuestion text={text} index={index} onClose={close} />;
   return (
@@ -42,7 +42,7 @@ export function Asked({ text, index }: { text: string; index: number }) {
 
 function EditQuestion({ text, index, onClose }: { text: string; index: number; onClose: () => void }) {
   const area = useRef<HTMLTextAreaElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     area.current?.focus();
     area.current?.setSelectionRange(text.length, text.length);
   }, [text]);

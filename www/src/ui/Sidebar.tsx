@@ -1,7 +1,8 @@
 /** The conversations kept in this browser, and the way to everything else. */
 
 import { signal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import { startWriting } from "../chat/Composer";
 import { writingChat } from "../state/answer";
 import { type Chat, chat, chats, exportChat, openChat, removeChat, renameChat } from "../state/chats";
 import { durable } from "../state/database";
@@ -14,10 +15,9 @@ import { drawer, go, type Route, route } from "./route";
 const renaming = signal<string | null>(null);
 
 function newChat(): void {
-  go("chat");
   openChat(null);
   drawer.value = null;
-  document.getElementById("composer")?.focus();
+  startWriting();
 }
 
 export function deleteWithUndo(one: Chat): void {
@@ -83,7 +83,7 @@ function ChatMenu({ one }: { one: Chat }) {
 
 function Rename({ one }: { one: Chat }) {
   const field = useRef<HTMLInputElement>(null);
-  useEffect(() => field.current?.select(), []);
+  useLayoutEffect(() => field.current?.select(), []);
   const finish = (keep: boolean) => {
     if (renaming.value !== one.id) return;
     renaming.value = null;
