@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::FormRow;
 use crate::{
     Result, bail,
-    math::{f16_to_f32, f32_to_bf16, f32_to_f16},
+    math::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16, finite_f16_to_f32},
     simd::vectorised,
 };
 
@@ -36,24 +36,42 @@ pub(super) fn scale(bytes: &[u8], at: usize) -> Result<f32> {
     Ok(value)
 }
 
-/// One float row; `read` makes a value of `N` bytes.
+/// A row of F32.
+pub(super) fn unpack_f32(bytes: &[u8], out: &mut FormRow) -> Result<()> {
+    unpack(bytes, |b| f32::from_le_bytes(b).is_finite(), f32::from_le_bytes, out)
+}
+
+/// A row of F16.
+pub(super) fn unpack_f16(bytes: &[u8], out: &mut FormRow) -> Result<()> {
+    let finite = |b| u16::from_le_bytes(b) & 0x7c00 != 0x7c00;
+    unpack(bytes, finite, |b| finite_f16_to_f32(u16::from_le_bytes(b)), out)
+}
+
+/// A row of BF16.
+pub(super) fn unpack_bf16(bytes: &[u8], out: &mut FormRow) -> Result<()> {
+    let finite = |b| u16::from_le_bytes(b) & 0x7f80 != 0x7f80;
+    unpack(bytes, finite, |b| bf16_to_f32(u16::from_le_bytes(b)), out)
+}
+
+/// One float row; `read` makes a value of `N` bytes, which `finite` has looked at.
 #[inline(always)]
-pub(super) fn unpack<const N: usize>(
+fn unpack<const N: usize>(
     bytes: &[u8],
+    finite: impl Fn([u8; N]) -> bool,
     read: impl Fn([u8; N]) -> f32,
     out: &mut FormRow,
 ) -> Result<()> {
     let (values, _) = bytes.as_chunks::<N>();
     // All are looked at before the culprit is sought: that vectorises.
-    let finite = vectorised(
+    let all_finite = vectorised(
         #[inline(always)]
         || {
             out.floats.extend(values.iter().map(|value| read(*value)));
-            out.floats.iter().fold(true, |all, v| all & v.is_finite())
+            values.iter().fold(true, |all, value| all & finite(*value))
         },
     );
-    if !finite && let Some(at) = out.floats.iter().position(|v| !v.is_finite()) {
-        bail!(BadData, "column {at} has the value {}", out.floats[at]);
+    if !all_finite && let Some(at) = values.iter().position(|value| !finite(*value)) {
+        bail!(BadData, "column {at} is not a finite number");
     }
     Ok(())
 }

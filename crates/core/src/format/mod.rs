@@ -5,10 +5,7 @@
 
 use alloc::vec::Vec;
 
-use crate::{
-    Result, bail,
-    math::{bf16_to_f32, f16_to_f32},
-};
+use crate::{Result, bail};
 
 mod float;
 mod ggml;
@@ -297,9 +294,9 @@ pub fn unpack(encoding: Encoding, bytes: &[u8], cols: usize, out: &mut FormRow) 
     let bytes = check_len(encoding, bytes, cols)?;
     out.clear();
     match encoding {
-        Encoding::F32 => float::unpack(bytes, f32::from_le_bytes, out),
-        Encoding::F16 => float::unpack(bytes, |b| f16_to_f32(u16::from_le_bytes(b)), out),
-        Encoding::BF16 => float::unpack(bytes, |b| bf16_to_f32(u16::from_le_bytes(b)), out),
+        Encoding::F32 => float::unpack_f32(bytes, out),
+        Encoding::F16 => float::unpack_f16(bytes, out),
+        Encoding::BF16 => float::unpack_bf16(bytes, out),
         Encoding::Q4_0 => blocks(encoding, bytes, cols, ggml::q4_0, out),
         Encoding::Q4_1 => blocks(encoding, bytes, cols, ggml::q4_1, out),
         Encoding::Q5_0 => blocks(encoding, bytes, cols, ggml::q5_0, out),

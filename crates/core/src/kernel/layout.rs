@@ -98,27 +98,29 @@ fn pack_fields<const V: usize, const PAIRED: bool>(rows: &[FormRow], lane: usize
 #[inline(always)]
 fn pack_field_panel<const V: usize, const PAIRED: bool>(rows: &[FormRow; 8], panel: &mut [u8]) {
     let field = |code: i8, f: usize| ((code + 1) as u8) << (2 * f);
-    for (g, group) in panel.chunks_exact_mut(2 * V).enumerate() {
-        for half in 0..2 {
-            let codes = |f: usize| rows[4 * half + f].codes.get(g * V..).unwrap_or(&[]);
-            let (a, b, c, d) = (codes(0), codes(1), codes(2), codes(3));
-            let (first, step) = field_bytes(4 * half, V, PAIRED);
+    let byte = |[a, b, c, d]: [i8; 4]| field(a, 0) | field(b, 1) | field(c, 2) | field(d, 3);
+    let lanes = rows.each_ref().map(|row| row.codes.as_chunks::<V>());
+    let whole = lanes[0].0.len();
+    let columns = lanes.map(|(columns, _)| &columns[..whole]);
+    let (groups, rest) = panel.split_at_mut(2 * V * whole);
+    for half in 0..2 {
+        let (first, step) = field_bytes(4 * half, V, PAIRED);
+        let (a, b, c, d) =
+            (columns[4 * half], columns[4 * half + 1], columns[4 * half + 2], columns[4 * half + 3]);
+        for (g, group) in groups.chunks_exact_mut(2 * V).enumerate() {
+            let (a, b, c, d) = (&a[g], &b[g], &c[g], &d[g]);
             // A loop of known length, written out, becomes a few vector instructions.
             let mut bytes = [0; V];
-            if let (Some(a), Some(b), Some(c), Some(d)) =
-                (a.first_chunk::<V>(), b.first_chunk::<V>(), c.first_chunk::<V>(), d.first_chunk::<V>())
-            {
-                for k in 0..V {
-                    bytes[k] = field(a[k], 0) | field(b[k], 1) | field(c[k], 2) | field(d[k], 3);
-                }
-            } else {
-                for k in 0..a.len().min(V) {
-                    bytes[k] = field(a[k], 0) | field(b[k], 1) | field(c[k], 2) | field(d[k], 3);
-                }
+            for k in 0..V {
+                bytes[k] = byte([a[k], b[k], c[k], d[k]]);
             }
             for k in 0..V {
                 group[first + step * k] = bytes[k];
             }
+        }
+        for k in 0..rest.len() / 2 {
+            let code = |f: usize| lanes[4 * half + f].1.get(k).copied().unwrap_or(-1);
+            rest[first + step * k] = byte([code(0), code(1), code(2), code(3)]);
         }
     }
 }

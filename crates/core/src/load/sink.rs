@@ -42,17 +42,26 @@ impl Tally {
         let (sum, nonzero) = vectorised(
             #[inline(always)]
             || {
-                // Runs short enough for sums of 8 bits, of which vectors hold the most.
-                codes.chunks(64).fold((0, 0), |(sum, nonzero), codes| {
-                    let run =
-                        codes.iter().fold((0i8, 0u8), |(s, n), &c| (s.wrapping_add(c), n + u8::from(c != 0)));
-                    (sum + i64::from(run.0), nonzero + u64::from(run.1))
+                const LANES: usize = 32;
+                // Sums of 8 bits, of which vectors hold the most, over runs too short to overflow them.
+                codes.chunks(127 * LANES).fold((0, 0), |(sum, nonzero), run| {
+                    let (mut sums, mut nonzeros) = ([0i8; LANES], [0i8; LANES]);
+                    let (whole, rest) = run.as_chunks::<LANES>();
+                    for codes in whole {
+                        for k in 0..LANES {
+                            sums[k] += codes[k];
+                            nonzeros[k] += i8::from(codes[k] != 0);
+                        }
+                    }
+                    let total = |values: &[i8]| values.iter().map(|&v| i64::from(v)).sum::<i64>();
+                    let others = rest.iter().filter(|&&code| code != 0).count() as i64;
+                    (sum + total(&sums) + total(rest), nonzero + total(&nonzeros) + others)
                 })
             },
         );
-        let plus = (nonzero as i64 + sum) as u64 / 2;
-        for (total, n) in self.0.iter().zip([nonzero - plus, codes.len() as u64 - nonzero, plus]) {
-            total.fetch_add(n, Relaxed);
+        let plus = (nonzero + sum) / 2;
+        for (total, n) in self.0.iter().zip([nonzero - plus, codes.len() as i64 - nonzero, plus]) {
+            total.fetch_add(n as u64, Relaxed);
         }
     }
 
