@@ -4,6 +4,7 @@
 //! Invariant: tasks write disjoint memory and no result depends on which thread ran a task or on how
 //! many there are; work is only ever split by output rows (or heads, or tokens).
 
+use alloc::boxed::Box;
 use core::{marker::PhantomData, ops::Range, ptr::NonNull};
 
 /// Threads, as the host sees fit: native threads, browser workers, or none.
@@ -14,6 +15,17 @@ pub trait Pool: Send + Sync {
     /// Calls `f(0)`, …, `f(tasks - 1)` once each, in any order, on any thread, and returns when all
     /// have returned.
     fn run(&self, tasks: usize, f: &(dyn Fn(usize) + Sync));
+
+    /// Calls `job` on a thread other than the caller's, some time, beside whatever `run` does; or drops it, as
+    /// does a pool that can spare no thread.
+    fn spare(&self, job: Box<dyn FnOnce() + Send>) {
+        drop(job);
+    }
+
+    /// Whether a thread was lost, so that a job it had will never end.
+    fn is_broken(&self) -> bool {
+        false
+    }
 }
 
 /// No threads: tasks run in order on the caller's.

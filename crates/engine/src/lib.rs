@@ -8,11 +8,13 @@
 //! | [`Threads`] | the native pool |
 //!
 //! The caller pulls: [`Session::next`] does one bounded piece of work (a block of the prompt, or one
-//! token) and returns. Aborting is to stop calling; nothing runs in the background.
+//! token) and returns. Aborting is to stop calling; nothing runs in the background but, while weights arrive, the
+//! making of the tokenizer.
 #![deny(unsafe_code)]
 
 mod engine;
 mod info;
+mod later;
 mod loader;
 mod session;
 mod stop;

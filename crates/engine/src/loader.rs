@@ -18,6 +18,7 @@ use ternlight_core::{
 use crate::{
     Engine, EngineOptions, Sampling,
     engine::Inner,
+    later::Later,
     text::{
         Tokenizer,
         template::{BITNET, Template},
@@ -26,6 +27,12 @@ use crate::{
 
 /// The longest text file that is collected; a tokenizer.json of 260 k entries has 33 MB.
 const MAX_TEXT: usize = 256 << 20;
+
+// The large keys of a GGUF tokenizer: only it has them, since they take tens of megabytes.
+const TOKENS: &str = "tokenizer.ggml.tokens";
+const SCORES: &str = "tokenizer.ggml.scores";
+const TYPES: &str = "tokenizer.ggml.token_type";
+const MERGES: &str = "tokenizer.ggml.merges";
 
 /// Text files that mean something; others are read and forgotten.
 const TEXTS: [&str; 5] = [
@@ -42,6 +49,8 @@ pub struct EngineLoader {
     pool: Arc<dyn Pool>,
     loader: Loader,
     open: Option<Open>,
+    /// Being made while weights arrive, which have more work for the threads than the reading gives them.
+    tokenizer: Option<Later<Result<Tokenizer>>>,
     texts: BTreeMap<&'static str, String>,
     weights_name: Option<String>,
     bytes: u64,
@@ -60,7 +69,8 @@ impl EngineLoader {
         let pool = pool.unwrap_or_else(|| own_pool(options.threads));
         let loader = Loader::new(LoadOptions { kernel: options.kernel.clone(), head: options.head });
         let loader = loader.with_pool(pool.clone());
-        Self { options, pool, loader, open: None, texts: BTreeMap::new(), weights_name: None, bytes: 0 }
+        let (open, tokenizer, weights_name) = (None, None, None);
+        Self { options, pool, loader, open, tokenizer, texts: BTreeMap::new(), weights_name, bytes: 0 }
     }
 
     /// Announces a file: a GGUF or safetensors file, or one of the JSON files of a Hugging Face folder,
@@ -80,6 +90,7 @@ impl EngineLoader {
         } else {
             self.loader.begin_file(name, len)?;
             self.weights_name.get_or_insert_with(|| name.to_owned());
+            self.start_json_tokenizer();
             Open::Weights
         });
         Ok(())
@@ -96,6 +107,7 @@ impl EngineLoader {
             Some(Open::Weights) => {
                 self.loader.push(chunk)?;
                 self.bytes += chunk.len() as u64;
+                self.start_gguf_tokenizer();
             }
             Some(Open::Text { name, bytes }) => {
                 if bytes.len() + chunk.len() > MAX_TEXT {
@@ -107,6 +119,29 @@ impl EngineLoader {
             }
         }
         Ok(())
+    }
+
+    /// Begins the tokenizer of a folder, if both of its files came before the weights.
+    fn start_json_tokenizer(&mut self) {
+        if let Some(config) = self.texts.get("tokenizer_config.json").cloned()
+            && let Some(json) = self.texts.remove("tokenizer.json")
+        {
+            let make = move || Tokenizer::from_json(&json, Some(&config));
+            self.tokenizer = Some(Later::new(&*self.pool, make));
+        }
+    }
+
+    /// Begins the tokenizer of a GGUF file, once its metadata is there, unless the folder has one.
+    fn start_gguf_tokenizer(&mut self) {
+        if !self.loader.meta().has(TOKENS) {
+            return;
+        }
+        let mut meta = self.loader.take_meta(&[TOKENS, SCORES, TYPES, MERGES]);
+        if self.tokenizer.is_none() {
+            let rest = self.loader.meta().0.iter().filter(|(key, _)| key.starts_with("tokenizer.ggml."));
+            meta.0.extend(rest.map(|(key, value)| (key.clone(), value.clone())));
+            self.tokenizer = Some(Later::new(&*self.pool, move || Tokenizer::from_meta(&meta)));
+        }
     }
 
     /// Says that the open file has ended.
@@ -147,14 +182,15 @@ impl EngineLoader {
         if self.options.context == Some(0) {
             return Err(Error::new(ErrorKind::BadOption, "context (> 0) is 0"));
         }
-        let mut model = self.loader.finish()?;
+        let model = self.loader.finish()?;
         let text = |name: &str| self.texts.get(name).map(String::as_str);
         let config: Json =
             text("tokenizer_config.json").and_then(|t| serde_json::from_str(t).ok()).unwrap_or_default();
 
-        let mut tokenizer = match text("tokenizer.json") {
-            Some(json) => Tokenizer::from_json(json, text("tokenizer_config.json")),
-            None => Tokenizer::from_meta(&model.meta),
+        let mut tokenizer = match (text("tokenizer.json"), self.tokenizer) {
+            (Some(json), _) => Tokenizer::from_json(json, text("tokenizer_config.json")),
+            (None, Some(tokenizer)) => tokenizer.get(&*self.pool),
+            (None, None) => Tokenizer::from_meta(&model.meta),
         };
         let generation =
             text("generation_config.json").and_then(|t| container::config(t).ok()).unwrap_or_default();
@@ -172,10 +208,6 @@ impl EngineLoader {
             Some(name) => name.to_owned(),
             None => self.weights_name.clone().unwrap_or_default(),
         };
-        // They are in the tokenizer now, and take tens of megabytes.
-        for key in ["tokens", "scores", "token_type", "merges"] {
-            model.meta.0.remove(&format!("tokenizer.ggml.{key}"));
-        }
         Ok(Engine {
             inner: Arc::new(Inner {
                 model: Arc::new(model),

@@ -164,6 +164,14 @@ impl Pool for Threads {
             resume_unwind(panic);
         }
     }
+
+    /// On a thread of its own, so that the others stay awake for `run`.
+    fn spare(&self, job: Box<dyn FnOnce() + Send>) {
+        if !self.workers.is_empty() {
+            // A thread that the system refuses drops the job.
+            let _ = thread::Builder::new().name("ternlight-spare".into()).spawn(job);
+        }
+    }
 }
 
 impl Shared {

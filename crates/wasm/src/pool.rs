@@ -23,6 +23,9 @@ use ternlight_core::pool::Pool;
 /// A task function, its lifetime forgotten.
 type Task = *const (dyn Fn(usize) + Sync);
 
+/// What is done beside the tasks.
+type Job = Box<dyn FnOnce() + Send>;
+
 /// Looks for work this many times before sleeping; waking takes about 20 µs, a look some 10 ns.
 const SPINS: u32 = 10_000;
 /// Tasks of one job: the word has 16 bits for them.
@@ -35,6 +38,9 @@ pub struct Crew {
     word: AtomicU64,
     task: UnsafeCell<Option<Task>>,
     done: AtomicUsize,
+    /// What [`Pool::spare`] was given and nobody has begun; the flag says whether to look.
+    spare: Mutex<Option<Job>>,
+    has_spare: AtomicBool,
     sleepers: AtomicU32,
     broken: AtomicBool,
     door: Mutex<()>,
@@ -63,6 +69,8 @@ impl Crew {
             word: AtomicU64::new(0),
             task: UnsafeCell::new(None),
             done: AtomicUsize::new(0),
+            spare: Mutex::new(None),
+            has_spare: AtomicBool::new(false),
             sleepers: AtomicU32::new(0),
             broken: AtomicBool::new(false),
             door: Mutex::new(()),
@@ -74,7 +82,7 @@ impl Crew {
     pub fn work(&self) {
         let mut idle = 0;
         while !self.broken.load(Relaxed) {
-            if self.step() {
+            if self.step() || self.do_spare() {
                 idle = 0;
             } else if idle < SPINS {
                 idle += 1;
@@ -110,17 +118,37 @@ impl Crew {
         true
     }
 
+    /// Does the spare job if there is one. Meanwhile this thread owns no task.
+    fn do_spare(&self) -> bool {
+        if !self.has_spare.load(Relaxed) {
+            return false;
+        }
+        let job = self.spare.lock().ok().and_then(|mut spare| {
+            self.has_spare.store(false, SeqCst);
+            spare.take()
+        });
+        job.map(|job| job()).is_some()
+    }
+
     fn sleep(&self) {
         let Ok(mut door) = self.door.lock() else { return };
         // Counted before the last look at the word: whoever publishes after that look sees the count.
         self.sleepers.fetch_add(1, SeqCst);
-        while !open(self.word.load(SeqCst)) && !self.broken.load(SeqCst) {
+        while !open(self.word.load(SeqCst)) && !self.has_spare.load(SeqCst) && !self.broken.load(SeqCst) {
             match self.bell.wait(door) {
                 Ok(held) => door = held,
                 Err(_) => break,
             }
         }
         self.sleepers.fetch_sub(1, SeqCst);
+    }
+
+    /// Wakes those who sleep, after work was published.
+    fn wake(&self) {
+        if self.sleepers.load(SeqCst) > 0 {
+            let _door = self.door.lock();
+            self.bell.notify_all();
+        }
     }
 
     fn run_some(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
@@ -132,10 +160,7 @@ impl Crew {
         self.done.store(0, Relaxed);
         let generation = (self.word.load(Relaxed) >> 32).wrapping_add(1) & 0xffff_ffff;
         self.word.store(pack(generation, tasks, 0), SeqCst);
-        if self.sleepers.load(SeqCst) > 0 {
-            let _door = self.door.lock();
-            self.bell.notify_all();
-        }
+        self.wake();
         while self.step() {}
         while self.done.load(Acquire) < tasks {
             assert!(!self.broken.load(Relaxed), "a thread has trapped");
@@ -157,6 +182,22 @@ impl Pool for Crew {
         for first in (0..tasks).step_by(MOST_TASKS) {
             self.run_some(MOST_TASKS.min(tasks - first), &|i| task(first + i));
         }
+    }
+
+    /// One at a time: a job that nobody has begun makes way for a new one.
+    fn spare(&self, job: Job) {
+        if self.width > 1
+            && let Ok(mut spare) = self.spare.lock()
+        {
+            *spare = Some(job);
+            self.has_spare.store(true, SeqCst);
+            drop(spare);
+            self.wake();
+        }
+    }
+
+    fn is_broken(&self) -> bool {
+        self.broken.load(Relaxed)
     }
 }
 
@@ -192,6 +233,31 @@ mod tests {
             crew.break_up();
             threads.into_iter().for_each(|thread| thread.join().unwrap());
         }
+    }
+
+    #[test]
+    fn a_spare_job_runs_beside_the_others() {
+        let (crew, threads) = crew(3);
+        for pause in [0, 30] {
+            thread::sleep(Duration::from_millis(pause)); // asleep or not
+            let (done, when_done) = std::sync::mpsc::channel();
+            let (go, wait) = std::sync::mpsc::channel::<()>();
+            crew.spare(Box::new(move || {
+                wait.recv().unwrap();
+                done.send(thread::current().id()).unwrap();
+            }));
+            let sum = AtomicU64::new(0);
+            for _ in 0..1000 {
+                crew.run(5, &|i| {
+                    sum.fetch_add(i as u64, Relaxed);
+                });
+            }
+            assert_eq!(sum.load(Relaxed), 10_000);
+            go.send(()).unwrap();
+            assert_ne!(when_done.recv().unwrap(), thread::current().id());
+        }
+        crew.break_up();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
     }
 
     #[test]

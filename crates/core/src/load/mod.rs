@@ -154,6 +154,11 @@ impl Loader {
         &self.meta
     }
 
+    /// Moves the values of these keys out of the metadata, as far as they are there.
+    pub fn take_meta(&mut self, keys: &[&str]) -> Meta {
+        Meta(keys.iter().filter_map(|key| self.meta.0.remove_entry(*key)).collect())
+    }
+
     /// The spec, once known.
     pub fn spec(&self) -> Option<&Spec> {
         self.spec.as_ref()
