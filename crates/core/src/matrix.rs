@@ -126,7 +126,7 @@ impl Matrix {
         if self.data.len() < end {
             // Twice as much each time, where it was not reserved: else it would be moved for every chunk.
             let more = if self.data.is_reserved(end) { end } else { end.max(2 * self.data.len()) };
-            self.data.resize(more.min(self.all_bytes()))?;
+            self.data.resize_on(more.min(self.all_bytes()), pool)?;
         }
         let data = &mut self.data[panels.start * self.panel_bytes..end];
         let (cols, panel_bytes) = (self.cols, self.panel_bytes);

@@ -235,13 +235,20 @@ fn pack_word_lane<B: Block, const R: usize, const SLOT: usize>(row: &FormRow, la
                 put_f32(scales, i * R + lane, scale);
             }
         }
-        for (codes, words) in codes.chunks(32 / B::BITS).zip(words.chunks_exact_mut(4 * R)) {
+        let put = |codes: &[i8], words: &mut [u8]| {
             let mask = (1_u32 << B::BITS) - 1;
             let mut word = 0;
             for (c, &code) in codes.iter().enumerate() {
                 word |= (code.wrapping_add(B::BIAS) as u32 & mask) << bit(c, B::BITS, SLOT);
             }
             words[4 * lane..][..4].copy_from_slice(&word.to_le_bytes());
+        };
+        // Whole words apart: a loop of known length is unrolled.
+        let mut whole = codes.chunks_exact(32 / B::BITS);
+        let mut words = words.chunks_exact_mut(4 * R);
+        whole.by_ref().zip(words.by_ref()).for_each(|(codes, words)| put(codes, words));
+        if let (false, Some(words)) = (whole.remainder().is_empty(), words.next()) {
+            put(whole.remainder(), words);
         }
     }
 }

@@ -6,10 +6,17 @@
 use alloc::vec::Vec;
 use core::{
     marker::PhantomData,
+    mem::MaybeUninit,
     ops::{Deref, DerefMut},
 };
 
-use crate::Result;
+use crate::{
+    Result,
+    pool::{self, Pool, Serial},
+};
+
+/// Lines below this are not worth a task of their own: a quarter of a megabyte.
+const TASK: usize = 1 << 12;
 
 /// One cache line.
 #[derive(Clone, Copy)]
@@ -64,11 +71,23 @@ impl<T: Plain> Buffer<T> {
     /// # Errors
     /// `out-of-memory`.
     pub fn resize(&mut self, len: usize) -> Result<()> {
-        let bytes = len.saturating_mul(size_of::<T>());
-        let lines = bytes.div_ceil(64);
-        if lines > self.lines.len() {
-            self.lines.try_reserve_exact(lines - self.lines.len())?;
-            self.lines.resize(lines, Line([0; 64]));
+        self.resize_on(len, &Serial)
+    }
+
+    /// As [`Buffer::resize`], by the threads of `pool`: most of the time goes to the system, which makes memory
+    /// out of addresses when they are first touched.
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub fn resize_on(&mut self, len: usize, pool: &dyn Pool) -> Result<()> {
+        let lines = len.saturating_mul(size_of::<T>()).div_ceil(64);
+        if let Some(new) = lines.checked_sub(self.lines.len()).filter(|&new| new > 0) {
+            self.lines.try_reserve_exact(new)?;
+            let fresh = &mut self.lines.spare_capacity_mut()[..new];
+            let each = new.div_ceil(pool.width()).max(TASK);
+            pool::chunks(pool, fresh, each, &|_, lines| lines.fill(MaybeUninit::new(Line([0; 64]))));
+            // SAFETY: there is room for so many, and all of them were written.
+            unsafe { self.lines.set_len(lines) };
         }
         self.len = len;
         Ok(())
