@@ -19,7 +19,7 @@
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-use crate::{Result, bail, math};
+use crate::{Result, bail, math, simd::vectorised};
 
 /// How to choose a token. [`SampleOptions::default`] changes nothing about the model's distribution.
 #[derive(Clone, Debug, PartialEq)]
@@ -250,23 +250,58 @@ fn descending(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
 }
 
 /// Σ exp(x − max), in the order given.
-fn sum_exp(logits: impl Iterator<Item = f32>, max: f32) -> f64 {
-    logits.map(|l| f64::from(math::exp(l - max))).sum()
+fn sum_exp(mut logits: impl Iterator<Item = f32>, max: f32) -> f64 {
+    vectorised(
+        #[inline(always)]
+        || {
+            // Block by block, because `exp` vectorises and a sum in a given order does not.
+            let mut block = [0.0; 64];
+            let mut sum = 0.0;
+            loop {
+                let mut n = 0;
+                for (place, logit) in block.iter_mut().zip(&mut logits) {
+                    *place = logit - max;
+                    n += 1;
+                }
+                block.iter_mut().for_each(|x| *x = math::exp(*x));
+                sum = block[..n].iter().fold(sum, |sum, &e| sum + f64::from(e));
+                if n < block.len() {
+                    return sum;
+                }
+            }
+        },
+    )
 }
 
 /// The `n` best logits that are not −∞ (nor NaN, as −∞ with a bias of +∞ is), best first.
 fn best(logits: &[f32], n: usize) -> Vec<(u32, f32)> {
     let mut best: Vec<(u32, f32)> = Vec::new();
-    for (id, &logit) in (0u32..).zip(logits) {
-        let enters = best.len() < n || best.last().is_some_and(|worst| logit > worst.1);
-        if n == 0 || !enters || logit == f32::NEG_INFINITY || logit.is_nan() {
+    if n == 0 {
+        return best;
+    }
+    const BLOCK: usize = 256;
+    for (first, block) in (0u32..).step_by(BLOCK).zip(logits.chunks(BLOCK)) {
+        let enters = |best: &[(u32, f32)], logit: f32| best.len() < n || logit > best[n - 1].1;
+        // Nearly no block has one of the best, and the largest of a block is found as a vector.
+        if !enters(
+            &best,
+            vectorised(
+                #[inline(always)]
+                || math::max(block),
+            ),
+        ) {
             continue;
         }
-        let at = best.partition_point(|other| other.1 >= logit);
-        if best.len() == n {
-            best.pop();
+        for (id, &logit) in (first..).zip(block) {
+            if !enters(&best, logit) || logit == f32::NEG_INFINITY || logit.is_nan() {
+                continue;
+            }
+            let at = best.partition_point(|other| other.1 >= logit);
+            if best.len() == n {
+                best.pop();
+            }
+            best.insert(at, (id, logit));
         }
-        best.insert(at, (id, logit));
     }
     best
 }
