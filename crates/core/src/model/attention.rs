@@ -146,30 +146,39 @@ fn page_partials<'a>(
             n += 1;
         }
         match cache.kv() {
-            KvType::F32 => dispatch::<F32>(&some[..n], head, dim, partials),
-            KvType::F16 => dispatch::<F16>(&some[..n], head, dim, partials),
+            // It is there to compare with: one query at a time is enough, and every more is code to download.
+            KvType::F32 => {
+                some[..n].iter().zip(partials.chunks_mut(2 + cache.padded())).for_each(|(query, partial)| {
+                    vectorised(
+                        #[inline(always)]
+                        || attend::<F32, 1>([query], head, dim, partial),
+                    );
+                })
+            }
+            KvType::F16 => halves(&some[..n], head, dim, partials),
             KvType::I8 => with_pairs(AttendCodes { queries: &some[..n], head, dim, partials }),
         }
     }
 }
 
-fn dispatch<S: Stored>(queries: &[Query<'_>], head: Head<'_>, dim: usize, partials: &mut [f32]) {
+/// [`attend`] on f16.
+fn halves(queries: &[Query<'_>], head: Head<'_>, dim: usize, partials: &mut [f32]) {
     match queries {
         [a] => vectorised(
             #[inline(always)]
-            || attend::<S, 1>([a], head, dim, partials),
+            || attend::<F16, 1>([a], head, dim, partials),
         ),
         [a, b] => vectorised(
             #[inline(always)]
-            || attend::<S, 2>([a, b], head, dim, partials),
+            || attend::<F16, 2>([a, b], head, dim, partials),
         ),
         [a, b, c] => vectorised(
             #[inline(always)]
-            || attend::<S, 3>([a, b, c], head, dim, partials),
+            || attend::<F16, 3>([a, b, c], head, dim, partials),
         ),
         [a, b, c, d] => vectorised(
             #[inline(always)]
-            || attend::<S, 4>([a, b, c, d], head, dim, partials),
+            || attend::<F16, 4>([a, b, c, d], head, dim, partials),
         ),
         _ => unreachable!("at most {QUERIES} queries at a time"),
     }
@@ -187,15 +196,19 @@ fn attend<S: Stored, const Q: usize>(
     let padded = dim.next_multiple_of(TILE);
     let len = queries.iter().map(|query| query.len).max().unwrap_or(0);
     let scale = 1.0 / libm::sqrtf(dim as f32);
+    // What all queries meet an element with lies together: one address for them, and one check.
+    let mut elements = [[0.0f32; Q]; MAX_HEAD_DIM];
+    for (d, element) in elements.iter_mut().take(dim).enumerate() {
+        *element = queries.map(|query| query.q[d]);
+    }
     let mut weights = [[0.0f32; PAGE]; Q];
     for (tile, keys) in head.keys.chunks_exact(padded * TILE * S::BYTES).take(len.div_ceil(TILE)).enumerate()
     {
         for part in 0..TILE / WIDTH {
             let mut sums = [[0.0f32; WIDTH]; Q];
-            for (d, keys) in keys.chunks_exact(TILE * S::BYTES).take(dim).enumerate() {
+            for (keys, element) in keys.chunks_exact(TILE * S::BYTES).zip(&elements[..dim]) {
                 let keys: [f32; WIDTH] = S::load(&keys[part * WIDTH * S::BYTES..]);
-                for (sums, query) in sums.iter_mut().zip(&queries) {
-                    let q = query.q[d];
+                for (sums, q) in sums.iter_mut().zip(element) {
                     for (sum, key) in sums.iter_mut().zip(&keys) {
                         *sum += q * key;
                     }
@@ -215,16 +228,18 @@ fn attend<S: Stored, const Q: usize>(
         (partial[0], partial[1]) = math::exp_shifted(&mut weights[..query.len]);
     }
     // Beyond a query's own length its weights are those of positions it must not see.
-    for (weights, query) in weights.iter_mut().zip(&queries) {
-        weights[query.len..].fill(0.0);
+    let mut positions = [[0.0f32; Q]; PAGE];
+    for (q, (weights, query)) in weights.iter().zip(&queries).enumerate() {
+        for (position, &weight) in positions.iter_mut().zip(&weights[..query.len]) {
+            position[q] = weight;
+        }
     }
     for (tile, values) in head.values.chunks_exact(PAGE * TILE * S::BYTES).enumerate() {
         for part in 0..TILE / WIDTH {
             let mut sums = [[0.0f32; WIDTH]; Q];
-            for (i, values) in values.chunks_exact(TILE * S::BYTES).take(len).enumerate() {
+            for (values, position) in values.chunks_exact(TILE * S::BYTES).zip(&positions[..len]) {
                 let values: [f32; WIDTH] = S::load(&values[part * WIDTH * S::BYTES..]);
-                for (sums, weights) in sums.iter_mut().zip(&weights) {
-                    let weight = weights[i];
+                for (sums, weight) in sums.iter_mut().zip(position) {
                     for (sum, value) in sums.iter_mut().zip(&values) {
                         *sum += weight * value;
                     }

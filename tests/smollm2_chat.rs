@@ -1,40 +1,26 @@
-//! The real chat model, SmolLM2-135M-Instruct (Q4_1), from `.cache/models` (`./build.sh model` fetches
-//! it): prompts must become the tokens that llama.cpp made of them (`tests/data/smollm2_greedy.json`).
+//! The real chat model, SmolLM2-135M-Instruct (Q4_1, fetched by `./build.sh model`): prompts must become the
+//! tokens that llama.cpp made of them (`data/smollm2_greedy.json`).
 //!
 //! Where `TERNLIGHT_WITHOUT_SMOLLM2` says that it cannot be had, these tests say so and check nothing.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde_json::Value;
 use ternlight_core::container::{self, Meta, Probe};
 use ternlight_engine::{
     ChatOptions, Engine, EngineOptions, FinishReason, GenerateOptions, Message, Prompt, Step, text::Tokenizer,
 };
-
-fn root(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
-}
-
-fn model() -> Option<PathBuf> {
-    let path = root(".cache/models/SmolLM2-135M-Instruct.Q4_1.gguf");
-    if path.is_file() {
-        return Some(path);
-    }
-    let allowed = std::env::var_os("TERNLIGHT_WITHOUT_SMOLLM2").is_some();
-    assert!(allowed, "{} is not there: run ./build.sh model", path.display());
-    eprintln!("NOT TESTED: {} is not there", path.display());
-    None
-}
+use ternlight_tests::{bytes, smollm2_path};
 
 fn json(path: &str) -> Value {
-    serde_json::from_str(&std::fs::read_to_string(root(path)).unwrap()).unwrap()
+    serde_json::from_slice(&bytes(path)).unwrap()
 }
 
 fn ids(value: &Value) -> Vec<u32> {
     value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
 }
 
-fn meta(path: &PathBuf) -> Meta {
+fn meta(path: &Path) -> Meta {
     let bytes = std::fs::read(path).unwrap();
     match container::probe(&bytes).unwrap() {
         Probe::Ready(index) => index.meta,
@@ -44,9 +30,9 @@ fn meta(path: &PathBuf) -> Meta {
 
 #[test]
 fn prompts_become_the_tokens_of_llama_cpp() {
-    let Some(path) = model() else { return };
+    let Some(path) = smollm2_path() else { return };
     let tokenizer = Tokenizer::from_meta(&meta(&path)).unwrap();
-    let greedy = json("tests/data/smollm2_greedy.json");
+    let greedy = json("smollm2_greedy.json");
     let results = greedy["results"].as_array().unwrap();
     assert_eq!(results.len(), 3);
     for result in results {
@@ -58,7 +44,7 @@ fn prompts_become_the_tokens_of_llama_cpp() {
             result["name"]
         );
     }
-    let cases = json("tests/data/tokenizers/smollm2/cases.json");
+    let cases = json("tokenizers/smollm2/cases.json");
     let cases = cases["cases"].as_array().unwrap();
     assert!(cases.len() > 45, "{}", cases.len());
     for case in cases {
@@ -70,7 +56,7 @@ fn prompts_become_the_tokens_of_llama_cpp() {
 
 #[test]
 fn the_engine_chats() {
-    let Some(path) = model() else { return };
+    let Some(path) = smollm2_path() else { return };
     let mut last = (0, 1);
     let mut progress = |done, total| {
         assert!(done > last.0 && done <= total);
@@ -81,7 +67,7 @@ fn the_engine_chats() {
     let info = engine.info();
     assert_eq!((info.arch.as_str(), info.vocab, info.layers, info.chat), ("llama", 49_152, 30, true));
 
-    let greedy = json("tests/data/smollm2_greedy.json");
+    let greedy = json("smollm2_greedy.json");
     let gravity = &greedy["results"][0];
     let messages = vec![Message::new("user", "What is gravity?")];
     let tokens = engine.chat_tokens(&messages, &ChatOptions::default()).unwrap();
