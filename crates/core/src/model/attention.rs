@@ -19,7 +19,7 @@ use crate::{
     cache::{F16, F32, Head, KvCache, KvType, PAGE, Stored, TILE},
     math,
     pool::{self, Pool},
-    simd::{Pairs, WithPairs, vectorised, with_pairs},
+    simd::{Pairs, WithPairs, pair, vectorised, with_pairs},
 };
 
 /// Queries that share one pass over a head's page: as many as keep their sums in registers.
@@ -269,11 +269,11 @@ impl WithPairs for AttendCodes<'_> {
         let len = queries.iter().map(|query| query.len).max().unwrap_or(0);
         let root = 1.0 / libm::sqrtf(dim as f32);
         let [key_scales, value_scales] = head.scales;
-        let mut codes = [[0_i16; MAX_HEAD_DIM]; QUERIES];
+        let mut codes = [[0; QUERIES]; MAX_HEAD_DIM / 2];
         let mut sums = [[0_i32; PAGE]; QUERIES];
         let mut scales = [0.0; QUERIES];
-        for ((query, codes), scale) in queries.iter().zip(&mut codes).zip(&mut scales) {
-            *scale = to_codes(query.q, &mut codes[..padded]) * root;
+        for (q, (query, scale)) in queries.iter().zip(&mut scales).enumerate() {
+            *scale = to_codes(query.q, q, &mut codes[..padded / 2]) * root;
         }
         for (tile, keys) in head.keys.chunks_exact(padded * TILE).take(len.div_ceil(TILE)).enumerate() {
             sum_pairs::<P>(
@@ -293,7 +293,7 @@ impl WithPairs for AttendCodes<'_> {
             (partial[0], partial[1]) = math::exp_shifted(weights);
             weights.iter_mut().zip(value_scales).for_each(|(weight, scale)| *weight *= scale);
             // Beyond a query's own length the codes are 0: it must not see those positions.
-            scales[q] = to_codes(weights, &mut codes[q][..PAGE]);
+            scales[q] = to_codes(weights, q, &mut codes[..PAGE / 2]);
         }
         for (tile, values) in head.values.chunks_exact(PAGE * TILE).enumerate() {
             sum_pairs::<P>(queries.len(), &values[..len.div_ceil(2) * 2 * TILE], &codes, 0, &mut sums);
@@ -306,16 +306,13 @@ impl WithPairs for AttendCodes<'_> {
     }
 }
 
+/// Codes of each query, two by two (see [`pair`]).
+type Codes = [[i32; QUERIES]; MAX_HEAD_DIM / 2];
+
 /// For each of `n` queries, `sums[lane] = Σ rows[k][lane] · codes[k]` over the rows of a tile, `(rows / 2, TILE,
 /// 2)`, to [`TILE`] places from `at`.
 #[inline(always)]
-fn sum_pairs<P: Pairs>(
-    n: usize,
-    rows: &[u8],
-    codes: &[[i16; MAX_HEAD_DIM]; QUERIES],
-    at: usize,
-    sums: &mut [[i32; PAGE]; QUERIES],
-) {
+fn sum_pairs<P: Pairs>(n: usize, rows: &[u8], codes: &Codes, at: usize, sums: &mut [[i32; PAGE]; QUERIES]) {
     match n {
         1 => sum_pairs_of::<P, 1>(rows, codes, at, sums),
         2 => sum_pairs_of::<P, 2>(rows, codes, at, sums),
@@ -327,16 +324,15 @@ fn sum_pairs<P: Pairs>(
 #[inline(always)]
 fn sum_pairs_of<P: Pairs, const Q: usize>(
     rows: &[u8],
-    codes: &[[i16; MAX_HEAD_DIM]; QUERIES],
+    codes: &Codes,
     at: usize,
     sums: &mut [[i32; PAGE]; QUERIES],
 ) {
     for part in (0..TILE).step_by(P::WIDTH) {
         let mut sum = [P::zero(); Q];
-        for (k, rows) in rows.chunks_exact(2 * TILE).enumerate().take(MAX_HEAD_DIM / 2) {
+        for (rows, codes) in rows.chunks_exact(2 * TILE).zip(codes) {
             for q in 0..Q {
-                let x = [codes[q][2 * k], codes[q][2 * k + 1]];
-                sum[q] = P::add(sum[q], &rows[2 * part..], x);
+                sum[q] = P::add(sum[q], &rows[2 * part..], codes[q]);
             }
         }
         for q in 0..Q {
@@ -345,17 +341,18 @@ fn sum_pairs_of<P: Pairs, const Q: usize>(
     }
 }
 
-/// Writes the 14-bit codes of `x`, then zeros; gives what they are to be multiplied by: NaN if `x` has any.
+/// Writes the 14-bit codes of `x`, then zeros, as those of query `q`; gives what they are to be multiplied by: NaN
+/// if `x` has any.
 #[inline(always)]
-fn to_codes(x: &[f32], codes: &mut [i16]) -> f32 {
+fn to_codes(x: &[f32], q: usize, codes: &mut [[i32; QUERIES]]) -> f32 {
     const LIMIT: f32 = 8191.0;
     let top = amax(x);
     let inverse = if top == 0.0 { 0.0 } else { LIMIT / top };
-    let (own, rest) = codes.split_at_mut(x.len());
+    let mut own = [0; MAX_HEAD_DIM];
     for (code, &x) in own.iter_mut().zip(x) {
         *code = round(clamp(x * inverse, LIMIT)) as i16;
     }
-    rest.fill(0);
+    codes.iter_mut().zip(own.as_chunks::<2>().0).for_each(|(codes, &two)| codes[q] = pair(two));
     top / LIMIT
 }
 

@@ -5,7 +5,7 @@ mod buffer;
 mod pairs;
 
 pub use buffer::{Buffer, Plain};
-pub use pairs::{Pairs, WithPairs, with_pairs};
+pub use pairs::{Pairs, WithPairs, pair, with_pairs};
 
 /// Whether this x86 CPU has all of the features: asked at run time where there is `std`, else fixed when
 /// compiling.

@@ -12,17 +12,23 @@ pub trait Pairs {
     fn zero() -> Self::Sums;
 
     /// Adds `codes[2 i] · x[0] + codes[2 i + 1] · x[1]` to sum `i`: signed bytes, of which the first
-    /// 2 `WIDTH` are taken.
+    /// 2 `WIDTH` are taken; `x` as a [`pair`].
     ///
     /// # Panics
     /// If there are fewer.
-    fn add(sums: Self::Sums, codes: &[u8], x: [i16; 2]) -> Self::Sums;
+    fn add(sums: Self::Sums, codes: &[u8], x: i32) -> Self::Sums;
 
     /// Writes the sums to the front of `out`.
     ///
     /// # Panics
     /// If it is too short.
     fn store(sums: Self::Sums, out: &mut [i32]);
+}
+
+/// Two 16-bit numbers as one of 32 bits, which vector instruction sets load into all lanes at once.
+#[inline(always)]
+pub fn pair(x: [i16; 2]) -> i32 {
+    i32::from(x[1]) << 16 | i32::from(x[0] as u16)
 }
 
 /// Something to do with [`Pairs`].
@@ -75,8 +81,8 @@ impl Pairs for Portable {
     }
 
     #[inline(always)]
-    fn add(mut sums: Self::Sums, codes: &[u8], x: [i16; 2]) -> Self::Sums {
-        let [x0, x1] = x.map(i32::from);
+    fn add(mut sums: Self::Sums, codes: &[u8], x: i32) -> Self::Sums {
+        let (x0, x1) = (i32::from(x as i16), x >> 16);
         for (sum, [a, b]) in sums.iter_mut().zip(codes[..16].as_chunks::<2>().0) {
             *sum += i32::from(*a as i8) * x0 + i32::from(*b as i8) * x1;
         }
@@ -89,19 +95,12 @@ impl Pairs for Portable {
     }
 }
 
-/// Two 16-bit numbers as one of 32 bits.
-#[allow(dead_code, reason = "of the instruction sets below")]
-#[inline(always)]
-fn word(x: [i16; 2]) -> i32 {
-    i32::from(x[1]) << 16 | i32::from(x[0] as u16)
-}
-
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {
     //! `run` is called by [`with_pairs`](super::with_pairs) alone, on CPUs that have the instructions.
     use core::arch::x86_64::*;
 
-    use super::{Pairs, word};
+    use super::Pairs;
 
     pub struct Avx2;
 
@@ -116,11 +115,11 @@ mod x86_64 {
         }
 
         #[inline(always)]
-        fn add([a, b]: Self::Sums, codes: &[u8], x: [i16; 2]) -> Self::Sums {
+        fn add([a, b]: Self::Sums, codes: &[u8], x: i32) -> Self::Sums {
             let codes = &codes[..32];
             // SAFETY: the CPU has AVX2; 32 bytes are there.
             unsafe {
-                let x = _mm256_set1_epi32(word(x));
+                let x = _mm256_set1_epi32(x);
                 let part =
                     |i: usize| _mm256_cvtepi8_epi16(_mm_loadu_si128(codes.as_ptr().add(16 * i).cast()));
                 let product = |i| _mm256_madd_epi16(part(i), x);
@@ -152,12 +151,12 @@ mod x86_64 {
         }
 
         #[inline(always)]
-        fn add(sums: Self::Sums, codes: &[u8], x: [i16; 2]) -> Self::Sums {
+        fn add(sums: Self::Sums, codes: &[u8], x: i32) -> Self::Sums {
             let codes = &codes[..32];
             // SAFETY: the CPU has AVX-512 with BW and VNNI; 32 bytes are there.
             unsafe {
                 let codes = _mm512_cvtepi8_epi16(_mm256_loadu_si256(codes.as_ptr().cast()));
-                _mm512_dpwssd_epi32(sums, codes, _mm512_set1_epi32(word(x)))
+                _mm512_dpwssd_epi32(sums, codes, _mm512_set1_epi32(x))
             }
         }
 
@@ -174,7 +173,7 @@ mod x86_64 {
 mod wasm32 {
     use core::arch::wasm32::*;
 
-    use super::{Pairs, word};
+    use super::Pairs;
 
     pub struct Simd128;
 
@@ -188,11 +187,11 @@ mod wasm32 {
         }
 
         #[inline(always)]
-        fn add([a, b]: Self::Sums, codes: &[u8], x: [i16; 2]) -> Self::Sums {
+        fn add([a, b]: Self::Sums, codes: &[u8], x: i32) -> Self::Sums {
             let codes = &codes[..16];
             // SAFETY: 16 bytes are there.
             let codes = unsafe { v128_load(codes.as_ptr().cast()) };
-            let x = i32x4_splat(word(x));
+            let x = i32x4_splat(x);
             [
                 i32x4_add(a, i32x4_dot_i16x8(i16x8_extend_low_i8x16(codes), x)),
                 i32x4_add(b, i32x4_dot_i16x8(i16x8_extend_high_i8x16(codes), x)),
@@ -218,7 +217,7 @@ mod tests {
 
     struct Sum<'a> {
         codes: &'a [u8],
-        x: [i16; 2],
+        x: i32,
         out: &'a mut [i32],
     }
 
@@ -237,7 +236,7 @@ mod tests {
         let codes: Vec<u8> = (0..=255).flat_map(|a: u8| [a, a.wrapping_mul(77)]).collect();
         for x in [[0, 0], [1, 2], [-8191, 8191], [8191, 8191], [-8191, -8191], [5, -3]] {
             let mut sums = [0; 256];
-            with_pairs(Sum { codes: &codes, x, out: &mut sums });
+            with_pairs(Sum { codes: &codes, x: pair(x), out: &mut sums });
             for (sum, codes) in sums.iter().zip(codes.chunks(2)) {
                 let product = |i: usize| i32::from(codes[i] as i8) * i32::from(x[i]);
                 assert_eq!(*sum, 2 * (product(0) + product(1)));
