@@ -3,14 +3,12 @@
 //!
 //! Where `TERNLIGHT_WITHOUT_SMOLLM2` says that it cannot be had, these tests say so and check nothing.
 
-use std::path::Path;
-
 use serde_json::Value;
 use ternlight_core::container::{self, Meta, Probe};
 use ternlight_engine::{
     ChatOptions, Engine, EngineOptions, FinishReason, GenerateOptions, Message, Prompt, Step, text::Tokenizer,
 };
-use ternlight_tests::{bytes, smollm2_path};
+use ternlight_tests::{bytes, smollm2, smollm2_path};
 
 fn json(path: &str) -> Value {
     serde_json::from_slice(&bytes(path)).unwrap()
@@ -20,9 +18,8 @@ fn ids(value: &Value) -> Vec<u32> {
     value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
 }
 
-fn meta(path: &Path) -> Meta {
-    let bytes = std::fs::read(path).unwrap();
-    match container::probe(&bytes).unwrap() {
+fn meta(file: &[u8]) -> Meta {
+    match container::probe(file).unwrap() {
         Probe::Ready(index) => index.meta,
         Probe::Need(n) => panic!("{n} bytes wanted"),
     }
@@ -30,8 +27,8 @@ fn meta(path: &Path) -> Meta {
 
 #[test]
 fn prompts_become_the_tokens_of_llama_cpp() {
-    let Some(path) = smollm2_path() else { return };
-    let tokenizer = Tokenizer::from_meta(&meta(&path)).unwrap();
+    let Some(file) = smollm2() else { return };
+    let tokenizer = Tokenizer::from_meta(&meta(&file)).unwrap();
     let greedy = json("smollm2_greedy.json");
     let results = greedy["results"].as_array().unwrap();
     assert_eq!(results.len(), 3);

@@ -280,16 +280,14 @@ fn best(logits: &[f32], n: usize) -> Vec<(u32, f32)> {
         return best;
     }
     const BLOCK: usize = 256;
+    let enters = |best: &[(u32, f32)], logit: f32| best.len() < n || logit > best[n - 1].1;
     for (first, block) in (0u32..).step_by(BLOCK).zip(logits.chunks(BLOCK)) {
-        let enters = |best: &[(u32, f32)], logit: f32| best.len() < n || logit > best[n - 1].1;
         // Nearly no block has one of the best, and the largest of a block is found as a vector.
-        if !enters(
-            &best,
-            vectorised(
-                #[inline(always)]
-                || math::max(block),
-            ),
-        ) {
+        let largest = vectorised(
+            #[inline(always)]
+            || math::max(block),
+        );
+        if !enters(&best, largest) {
             continue;
         }
         for (id, &logit) in (first..).zip(block) {
