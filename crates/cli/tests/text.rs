@@ -256,6 +256,8 @@ fn ctrl_c_stops_the_answer_and_not_the_chat() {
     stdin.flush().unwrap();
     // The first text of the answer: it is running.
     stdout.read_exact(&mut [0; 4]).unwrap();
+    // A full pipe would hold the answer up, and with it the Ctrl-C.
+    let drain = std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
     let interrupt = || {
         Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     };
@@ -267,7 +269,6 @@ fn ctrl_c_stops_the_answer_and_not_the_chat() {
     stdin.write_all(b"/help\n/quit\n").unwrap();
     drop(stdin);
     assert!(remarks.map_while(Result::ok).any(|line| line.contains("/regen")));
-    let drain = std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
     let start = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {

@@ -66,8 +66,6 @@ impl Chat {
         talk.set_system(self.system);
         let mut lines = Lines::new();
         loop {
-            // A Ctrl-C that came too late for the answer must not stop the next one.
-            interrupt::take();
             let entry = lines.next()?;
             if fixed_seed.is_none() {
                 talk.options.sample.seed = generate::fresh_seed();
@@ -75,9 +73,11 @@ impl Chat {
             match entry {
                 Entry::End => break,
                 Entry::Nothing => {}
-                Entry::Message(text) => talk.say(text)?,
+                Entry::Message(text) => interrupt::patiently(|| talk.say(text))?,
                 Entry::Command(Command::Quit, _) => break,
-                Entry::Command(command, argument) => talk.command(command, &argument)?,
+                Entry::Command(command, argument) => {
+                    interrupt::patiently(|| talk.command(command, &argument))?
+                }
                 Entry::Unknown(name) => talk.note(format!("/{name} is no command; /help lists them")),
             }
         }
@@ -179,15 +179,13 @@ impl Talk<'_> {
         }
         loop {
             let prompt = Prompt::Chat(self.messages.clone(), ChatOptions::default());
-            let result = interrupt::patiently(|| {
-                generate::answer(
-                    &mut self.session,
-                    &prompt,
-                    &self.options,
-                    self.console,
-                    &mut generate::print_now,
-                )
-            });
+            let result = generate::answer(
+                &mut self.session,
+                &prompt,
+                &self.options,
+                self.console,
+                &mut generate::print_now,
+            );
             match result {
                 Err(failure) if failure.code() == ErrorKind::ContextFull.code() && self.forget() => {
                     self.note("(the context is full: the oldest messages were forgotten)");
