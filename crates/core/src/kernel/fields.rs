@@ -28,84 +28,99 @@ macro_rules! field_kernel {
     ($vis:vis, $x:path as $X:ty, $(#[$attr:meta])*) => {
         $(#[$attr])*
         $vis fn ternary(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
-            // The activations of a tile of tokens stay in the L1 cache while a stretch of panels, which
-            // stays in L2, goes by.
+            if rows.n() == 1 {
+                $crate::kernel::streams::for_streams!(panels, 8, |S, p| {
+                    ternary_tile::<S, 1, 2>(panels, p, 0, rows, 0, tile)
+                });
+                return;
+            }
+            // Half panels, except for a last token alone. The activations of a tile of tokens stay in the L1 cache while a stretch of panels,
+            // which stays in L2, goes by.
             let all = panels.rows.div_ceil(8);
             let stretch = ($crate::kernel::fields::STRETCH / panels.panel_bytes).max(1);
             for first in (0..all).step_by(stretch) {
-                let last = (first + stretch).min(all);
+                let halves = 2 * first..2 * (first + stretch).min(all);
                 let mut t = 0;
                 while t < rows.n() {
                     let left = rows.n() - t;
-                    // A single token reads a panel at once; more tokens decode half a panel at a time.
-                    if left == 1 {
-                        for p in first..last {
-                            ternary_tile::<1, 2>(panels, p, 0, rows, t, tile);
+                    if left >= TOKENS {
+                        for p in halves.clone() {
+                            ternary_tile::<1, TOKENS, 1>(panels, [p / 2], p % 2, rows, t, tile);
                         }
-                        t += 1;
-                    } else if left < TOKENS {
-                        for p in 2 * first..2 * last {
-                            ternary_tile::<2, 1>(panels, p / 2, p % 2, rows, t, tile);
+                        t += TOKENS;
+                    } else if left >= 2 {
+                        for p in halves.clone() {
+                            ternary_tile::<1, 2, 1>(panels, [p / 2], p % 2, rows, t, tile);
                         }
                         t += 2;
                     } else {
-                        for p in 2 * first..2 * last {
-                            ternary_tile::<TOKENS, 1>(panels, p / 2, p % 2, rows, t, tile);
+                        for p in halves.clone().step_by(2) {
+                            ternary_tile::<1, 1, 2>(panels, [p / 2], 0, rows, t, tile);
                         }
-                        t += TOKENS;
+                        t += 1;
                     }
                 }
             }
         }
 
-        /// `T` tokens from `t` × `4 H` rows of panel `p`, from its half `half`.
+        /// `T` tokens from `t` × `4 H` rows, from a half on, of the panels `p`.
         $(#[$attr])*
         #[inline]
-        fn ternary_tile<const T: usize, const H: usize>(
+        fn ternary_tile<const S: usize, const T: usize, const H: usize>(
             panels: &Panels<'_>,
-            p: usize,
+            p: [usize; S],
             half: usize,
             rows: &Rows,
             t: usize,
             tile: &mut Tile<'_>,
         ) {
             let x: [&[$X]; T] = $crate::kernel::gather(rows.token8(), t, $x);
-            let panel = panels.panel(p);
-            let mut total = [[[start(); 4]; T]; H];
-            if RUN == usize::MAX {
-                total = sum_groups::<T, H>(panel, half, &x, 0);
-            } else {
-                for (run, groups) in panel.chunks(GROUP * RUN.min(panel.len())).enumerate() {
-                    let sum = sum_groups::<T, H>(groups, half, &x, run * RUN * COLS);
+            let mut total = [[[[start(); 4]; T]; H]; S];
+            // Narrow sums end a strip anyway.
+            let strip = match RUN {
+                usize::MAX if S > 1 => $crate::kernel::streams::STRIP / GROUP,
+                _ => RUN.min(panels.panel_bytes / GROUP).max(1),
+            };
+            for first in (0..panels.cols).step_by(strip * COLS) {
+                let groups = strip.min((panels.cols - first) / COLS);
+                for s in 0..S {
+                    let groups = &panels.panel(p[s])[first / COLS * GROUP..][..groups * GROUP];
+                    if RUN == usize::MAX {
+                        total[s] = add_groups(groups, half, &x, first, total[s]);
+                        continue;
+                    }
+                    let sum = add_groups(groups, half, &x, first, [[[start(); 4]; T]; H]);
                     for h in 0..H {
                         for i in 0..T {
                             for f in 0..4 {
-                                total[h][i][f] = widen(total[h][i][f], sum[h][i][f]);
+                                total[s][h][i][f] = widen(total[s][h][i][f], sum[h][i][f]);
                             }
                         }
                     }
                 }
             }
-            for h in 0..H {
-                for i in 0..T {
-                    let sums = fold(total[h][i]);
-                    let first = p * 8 + (half + h) * 4;
-                    $crate::kernel::fields::store(panels, rows, t + i, first, sums, tile);
+            for s in 0..S {
+                for h in 0..H {
+                    for i in 0..T {
+                        let sums = fold(total[s][h][i]);
+                        let first = p[s] * 8 + (half + h) * 4;
+                        $crate::kernel::fields::store(panels, rows, t + i, first, sums, tile);
+                    }
                 }
             }
         }
 
-        /// Narrow sums over `groups`, whose first column is `first`.
+        /// Adds, narrow, the products of `groups`, whose first column is `first`.
         $(#[$attr])*
         #[inline]
-        fn sum_groups<const T: usize, const H: usize>(
+        fn add_groups<const T: usize, const H: usize>(
             groups: &[u8],
             half: usize,
             x: &[&[$X]; T],
             first: usize,
+            mut sum: [[[I; 4]; T]; H],
         ) -> [[[I; 4]; T]; H] {
             let masks = masks();
-            let mut sum = [[[start(); 4]; T]; H];
             for (g, group) in groups.chunks_exact(GROUP).enumerate() {
                 if T == 1 {
                     for line in 0..GROUP.div_ceil(64) {

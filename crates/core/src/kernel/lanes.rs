@@ -29,19 +29,19 @@
 
 /// Calls `$tile::<…, T>` for all panels and tokens, with `T` the most that fit of `$max`, 2 and 1.
 macro_rules! for_tiles {
-    ($tile:ident::<$($kind:ident)?>, $max:expr, $panels:ident, $rows:ident, $out:ident) => {
+    ($tile:ident::<$($kind:tt),*>, $max:expr, $panels:ident, $rows:ident, $out:ident) => {
         for p in 0..$panels.rows.div_ceil(R) {
             let mut t = 0;
             while t < $rows.n() {
                 let left = $rows.n() - t;
                 if left >= $max {
-                    $tile::<$($kind,)? { $max }>($panels, p, $rows, t, $out);
+                    $tile::<$($kind,)* { $max }>($panels, [p], $rows, t, $out);
                     t += $max;
                 } else if left >= 2 {
-                    $tile::<$($kind,)? 2>($panels, p, $rows, t, $out);
+                    $tile::<$($kind,)* 2>($panels, [p], $rows, t, $out);
                     t += 2;
                 } else {
-                    $tile::<$($kind,)? 1>($panels, p, $rows, t, $out);
+                    $tile::<$($kind,)* 1>($panels, [p], $rows, t, $out);
                     t += 1;
                 }
             }
@@ -63,7 +63,7 @@ macro_rules! block_kernel {
         #[inline]
         fn block_tile<B: Block, const T: usize>(
             panels: &Panels<'_>,
-            p: usize,
+            [p]: [usize; 1],
             rows: &Rows,
             t: usize,
             tile: &mut Tile<'_>,
@@ -137,73 +137,103 @@ macro_rules! byte_kernel {
     ($vis:vis, [$($x:path),+] as $X:ty, $(#[$attr:meta])*) => {
         $(#[$attr])*
         $vis fn i8(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
-            $crate::kernel::lanes::for_tiles!(i8_tile::<>, BYTE_TOKENS, panels, rows, tile);
+            if rows.n() == 1 {
+                $crate::kernel::streams::for_streams!(panels, R, |S, p| i8_tile::<S, 1>(panels, p, rows, 0, tile));
+            } else {
+                $crate::kernel::lanes::for_tiles!(i8_tile::<1>, BYTE_TOKENS, panels, rows, tile);
+            }
         }
 
         $(#[$attr])*
         #[inline]
-        fn i8_tile<const T: usize>(
+        fn i8_tile<const S: usize, const T: usize>(
             panels: &Panels<'_>,
-            p: usize,
+            p: [usize; S],
             rows: &Rows,
             t: usize,
             tile: &mut Tile<'_>,
         ) {
             let acts = rows.token14();
             let x: [[&[$X]; T]; PLANES] = [$($crate::kernel::gather(acts, t, $x)),+];
-            let panel = panels.panel(p);
-            // One token alone would wait for its own sums.
-            let chains = if T == 1 { CHAINS } else { 1 };
-            let mut acc = [[[0_i64; R]; T]; PLANES];
-            for (run, words) in panel[4 * R..].chunks($crate::kernel::lanes::byte_run(PLANES) * R).enumerate() {
-                let mut sum = [[[zero(); CHAINS]; T]; PLANES];
-                for (s, words) in words.chunks_exact(16 * R).enumerate() {
-                    if T == 1 {
-                        for line in 0..(16 * R).div_ceil(64) {
-                            prefetch(words.as_ptr().wrapping_add(4096 + 64 * line));
-                        }
+            let mut acc = [[[[0_i64; R]; T]; PLANES]; S];
+            let run = $crate::kernel::lanes::byte_run(PLANES);
+            let strip = if S == 1 { run } else { $crate::kernel::streams::STRIP / R };
+            for start in (0..panels.cols).step_by(run) {
+                let end = (start + run).min(panels.cols);
+                let mut sum = [[[[zero(); CHAINS]; T]; PLANES]; S];
+                for first in (start..end).step_by(strip) {
+                    let cols = strip.min(end - first);
+                    for s in 0..S {
+                        let words = &panels.panel(p[s])[(4 + first) * R..][..cols * R];
+                        sum[s] = add_bytes::<T>(words, first, &x, sum[s]);
                     }
-                    let first = run * $crate::kernel::lanes::byte_run(PLANES) + 16 * s;
-                    let mut window = x;
+                }
+                for s in 0..S {
                     for p in 0..PLANES {
-                        window[p] = $crate::kernel::windows(&x[p], first, 16);
-                    }
-                    for g in 0..4 {
-                        let w = load_u(&words[g * 4 * R..][..4 * R]);
-                        for f in 0..SLOT / 8 {
-                            let w = byte(w, f);
-                            let k = 4 * g + f * (32 / SLOT);
-                            for p in 0..PLANES {
-                                for i in 0..T {
-                                    let c = g % chains;
-                                    sum[p][i][c] = dot_byte(sum[p][i][c], w, splat_7(&window[p][i][k..]));
+                        for i in 0..T {
+                            for c in 0..CHAINS {
+                                let sum = store_i(sum[s][p][i][c]);
+                                for r in 0..R {
+                                    acc[s][p][i][r] += i64::from(sum[r]);
                                 }
                             }
                         }
                     }
                 }
+            }
+            for s in 0..S {
+                let p = p[s];
+                for i in 0..T {
+                    let mut out = [0.0; R];
+                    for (r, (out, &scale)) in out.iter_mut().zip(&panels.scales[p * R..]).enumerate() {
+                        let mut acc = [acc[s][0][i][r], acc[s][PLANES - 1][i][r]];
+                        if PLANES == 2 {
+                            acc[1] += 128 * (acc[0] - 64 * i64::from(layout::byte_sum(panels.panel(p), r)));
+                        }
+                        *out = acc[1] as f32 / acts.scale(t + i) * scale;
+                    }
+                    $crate::kernel::lanes::put(tile, t + i, p * R, &out);
+                }
+            }
+        }
+
+        /// Adds the products of the words of some columns, which begin with the `start`-th.
+        $(#[$attr])*
+        #[inline]
+        fn add_bytes<const T: usize>(
+            words: &[u8],
+            start: usize,
+            x: &[[&[$X]; T]; PLANES],
+            mut sum: [[[Sums; CHAINS]; T]; PLANES],
+        ) -> [[[Sums; CHAINS]; T]; PLANES] {
+            // One token alone would wait for its own sums.
+            let chains = if T == 1 { CHAINS } else { 1 };
+            for (s, words) in words.chunks_exact(16 * R).enumerate() {
+                if T == 1 {
+                    for line in 0..(16 * R).div_ceil(64) {
+                        prefetch(words.as_ptr().wrapping_add(4096 + 64 * line));
+                    }
+                }
+                let first = start + 16 * s;
+                let mut window = *x;
                 for p in 0..PLANES {
-                    for i in 0..T {
-                        for c in 0..chains {
-                            let sum = store_i(sum[p][i][c]);
-                            for r in 0..R {
-                                acc[p][i][r] += i64::from(sum[r]);
+                    window[p] = $crate::kernel::windows(&x[p], first, 16);
+                }
+                for g in 0..4 {
+                    let w = load_u(&words[g * 4 * R..][..4 * R]);
+                    for f in 0..SLOT / 8 {
+                        let w = byte(w, f);
+                        let k = 4 * g + f * (32 / SLOT);
+                        for p in 0..PLANES {
+                            for i in 0..T {
+                                let c = g % chains;
+                                sum[p][i][c] = dot_byte(sum[p][i][c], w, splat_7(&window[p][i][k..]));
                             }
                         }
                     }
                 }
             }
-            for i in 0..T {
-                let mut out = [0.0; R];
-                for (r, (out, &scale)) in out.iter_mut().zip(&panels.scales[p * R..]).enumerate() {
-                    let mut acc = [acc[0][i][r], acc[PLANES - 1][i][r]];
-                    if PLANES == 2 {
-                        acc[1] += 128 * (acc[0] - 64 * i64::from(layout::byte_sum(panel, r)));
-                    }
-                    *out = acc[1] as f32 / acts.scale(t + i) * scale;
-                }
-                $crate::kernel::lanes::put(tile, t + i, p * R, &out);
-            }
+            sum
         }
     };
 }
@@ -220,28 +250,59 @@ macro_rules! float_kernel {
     ($(#[$attr:meta])*) => {
         $(#[$attr])*
         fn float<W: Float>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
-            $crate::kernel::lanes::for_tiles!(float_tile::<W>, FLOAT_TOKENS, panels, rows, tile);
+            if rows.n() == 1 {
+                $crate::kernel::streams::for_streams!(panels, R, |S, p| float_tile::<W, S, 1>(panels, p, rows, 0, tile));
+            } else {
+                $crate::kernel::lanes::for_tiles!(float_tile::<W, 1>, FLOAT_TOKENS, panels, rows, tile);
+            }
         }
 
         $(#[$attr])*
         #[inline]
-        fn float_tile<W: Float, const T: usize>(
+        fn float_tile<W: Float, const S: usize, const T: usize>(
             panels: &Panels<'_>,
-            p: usize,
+            p: [usize; S],
             rows: &Rows,
             t: usize,
             tile: &mut Tile<'_>,
         ) {
             let x: [&[f32]; T] = $crate::kernel::gather(rows, t, Rows::floats);
             let bytes = W::BYTES * R;
-            let mut sum = [[zero_f(); 4]; T];
-            for (s, columns) in panels.panel(p).chunks_exact(4 * bytes).enumerate() {
+            let strip = if S == 1 { panels.cols.max(1) } else { $crate::kernel::streams::STRIP / bytes };
+            let mut sum = [[[zero_f(); 4]; T]; S];
+            for first in (0..panels.cols).step_by(strip) {
+                let cols = strip.min(panels.cols - first);
+                for s in 0..S {
+                    let columns = &panels.panel(p[s])[first * bytes..][..cols * bytes];
+                    sum[s] = add_columns::<W, T>(columns, first, &x, sum[s]);
+                }
+            }
+            for s in 0..S {
+                for i in 0..T {
+                    let [a, b, c, d] = sum[s][i];
+                    let sum = store_f(add(add(a, b), add(c, d)));
+                    $crate::kernel::lanes::put(tile, t + i, p[s] * R, &sum);
+                }
+            }
+        }
+
+        /// Adds the products of some columns, which begin with the `start`-th.
+        $(#[$attr])*
+        #[inline]
+        fn add_columns<W: Float, const T: usize>(
+            columns: &[u8],
+            start: usize,
+            x: &[&[f32]; T],
+            mut sum: [[Floats; 4]; T],
+        ) -> [[Floats; 4]; T] {
+            let bytes = W::BYTES * R;
+            for (s, columns) in columns.chunks_exact(4 * bytes).enumerate() {
                 if T == 1 {
                     for line in 0..(4 * bytes).div_ceil(64) {
                         prefetch(columns.as_ptr().wrapping_add(4096 + 64 * line));
                     }
                 }
-                let x: [&[f32]; T] = $crate::kernel::windows(&x, 4 * s, 4);
+                let x: [&[f32]; T] = $crate::kernel::windows(x, start + 4 * s, 4);
                 for j in 0..4 {
                     let column = &columns[j * bytes..][..bytes];
                     let w = match W::FORM {
@@ -254,10 +315,7 @@ macro_rules! float_kernel {
                     }
                 }
             }
-            for i in 0..T {
-                let [a, b, c, d] = sum[i];
-                $crate::kernel::lanes::put(tile, t + i, p * R, &store_f(add(add(a, b), add(c, d))));
-            }
+            sum
         }
     };
 }

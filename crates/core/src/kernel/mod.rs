@@ -15,6 +15,7 @@ mod fields;
 mod lanes;
 pub mod layout;
 pub mod scalar;
+mod streams;
 #[cfg(test)]
 mod tests;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]

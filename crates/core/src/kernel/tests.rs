@@ -178,6 +178,9 @@ fn shapes(kernel: &Kernel) -> Vec<(usize, usize, usize)> {
     // Longer than any run between two widenings of 16-bit sums.
     shapes.push((9, 1100, 2));
     shapes.push((17, 2560, 9));
+    // Enough for several streams of several panels, and a rest.
+    let streams = 2 * super::streams::STREAMS * panel + panel / 2 + 1;
+    shapes.push((streams, 2100, 1));
     shapes
 }
 

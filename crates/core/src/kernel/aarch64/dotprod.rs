@@ -53,6 +53,7 @@ pub static KERNELS: [Kernel; 6] = [
 ];
 
 type I = int32x4_t;
+type Sums = Ints;
 const RUN: usize = usize::MAX;
 const TOKENS: usize = 4;
 const BYTE_TOKENS: usize = 2;

@@ -54,6 +54,7 @@ pub static SHORT_KERNELS: [Kernel; 2] = [
 ];
 
 type I = v128;
+type Sums = Wide;
 const COLS: usize = 16;
 const GROUP: usize = 32;
 const SLOT: usize = 8;

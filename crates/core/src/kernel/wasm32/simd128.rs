@@ -63,6 +63,8 @@ pub(super) struct Wide(pub v128, pub v128);
 pub(super) const R: usize = 8;
 const FLOAT_TOKENS: usize = 1;
 type I = v128;
+type Sums = Wide;
+type Floats = Wide;
 const COLS: usize = 8;
 const GROUP: usize = 16;
 const RUN: usize = usize::MAX;

@@ -62,6 +62,8 @@ use zero as start;
 
 type I = __m256i;
 type F = __m256;
+type Sums = I;
+type Floats = F;
 pub(super) const COLS: usize = 32;
 pub(super) const GROUP: usize = 64;
 pub(super) const R: usize = 8;

@@ -61,6 +61,8 @@ use zero as start;
 
 type I = __m512i;
 type F = __m512;
+type Sums = I;
+type Floats = F;
 const COLS: usize = 64;
 const GROUP: usize = 128;
 const R: usize = 16;

@@ -46,6 +46,7 @@ pub static KERNELS: [Kernel; 6] = [
 ];
 
 type I = __m256i;
+type Sums = I;
 const TOKENS: usize = 2;
 const RUN: usize = usize::MAX;
 const BYTE_TOKENS: usize = 4;
