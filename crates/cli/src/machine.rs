@@ -28,12 +28,25 @@ pub fn read_bandwidth(threads: usize) -> Option<f64> {
     Some(BUFFER as f64 / best)
 }
 
+/// Streams that one thread reads side by side: a CPU runs ahead of a single one only so far.
+const STREAMS: usize = 8;
+/// Words read from a stream before it is the next one's turn.
+const STRIP: usize = 64;
+
 /// A reduction wide enough that the adds never wait for each other.
 fn sum(words: &[u64]) -> u64 {
+    let mut streams: [_; STREAMS] = std::array::from_fn(|s| {
+        let each = words.len() / STREAMS;
+        words[s * each..][..each].chunks_exact(STRIP)
+    });
     let mut lanes = [0u64; 32];
-    for chunk in words.chunks_exact(32) {
-        for (lane, word) in lanes.iter_mut().zip(chunk) {
-            *lane = lane.wrapping_add(*word);
+    for _ in 0..streams[0].len() {
+        for strip in streams.iter_mut().filter_map(Iterator::next) {
+            for chunk in strip.as_chunks::<32>().0 {
+                for (lane, word) in lanes.iter_mut().zip(chunk) {
+                    *lane = lane.wrapping_add(*word);
+                }
+            }
         }
     }
     lanes.iter().fold(0, |a, b| a.wrapping_add(*b))
