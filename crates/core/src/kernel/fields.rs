@@ -75,6 +75,7 @@ macro_rules! field_kernel {
             tile: &mut Tile<'_>,
         ) {
             let x: [&[$X]; T] = $crate::kernel::gather(rows.token8(), t, $x);
+            let data = panels.several(p);
             let mut total = [[[[start(); 4]; T]; H]; S];
             // Narrow sums end a strip anyway.
             let strip = match RUN {
@@ -83,13 +84,14 @@ macro_rules! field_kernel {
             };
             for first in (0..panels.cols).step_by(strip * COLS) {
                 let groups = strip.min((panels.cols - first) / COLS);
+                let x = $crate::kernel::windows(&x, first, groups * COLS);
                 for s in 0..S {
-                    let groups = &panels.panel(p[s])[first / COLS * GROUP..][..groups * GROUP];
+                    let groups = &data[s][first / COLS * GROUP..][..groups * GROUP];
                     if RUN == usize::MAX {
-                        total[s] = add_groups(groups, half, &x, first, total[s]);
+                        total[s] = add_groups(groups, half, &x, total[s]);
                         continue;
                     }
-                    let sum = add_groups(groups, half, &x, first, [[[start(); 4]; T]; H]);
+                    let sum = add_groups(groups, half, &x, [[[start(); 4]; T]; H]);
                     for h in 0..H {
                         for i in 0..T {
                             for f in 0..4 {
@@ -110,14 +112,13 @@ macro_rules! field_kernel {
             }
         }
 
-        /// Adds, narrow, the products of `groups`, whose first column is `first`.
+        /// Adds, narrow, the products of `groups` and the activations of their columns.
         $(#[$attr])*
         #[inline]
         fn add_groups<const T: usize, const H: usize>(
             groups: &[u8],
             half: usize,
             x: &[&[$X]; T],
-            first: usize,
             mut sum: [[[I; 4]; T]; H],
         ) -> [[[I; 4]; T]; H] {
             let masks = masks();
@@ -127,7 +128,7 @@ macro_rules! field_kernel {
                         prefetch(group.as_ptr().wrapping_add(4096 + 64 * line));
                     }
                 }
-                let x = $crate::kernel::windows(x, first + g * COLS, COLS);
+                let x = $crate::kernel::windows(x, g * COLS, COLS);
                 for h in 0..H {
                     let codes = codes(masks, group, half + h);
                     for i in 0..T {

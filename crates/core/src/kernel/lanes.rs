@@ -5,7 +5,8 @@
 //! [`byte_kernel`] and [`float_kernel`] under its `#[target_feature]`s; the loops, and the order of the f32
 //! operations, are written once, here.
 //!
-//! Primitives, in the scope of the expansion (`I` integers, `F` floats, `X` broadcast activations):
+//! Primitives, in the scope of the expansion (`I` integers, `Sums` of `dot_…`, `Floats`, `X` broadcast
+//! activations; the types of sums are named so there):
 //!
 //! | name | meaning |
 //! |---|---|
@@ -14,16 +15,16 @@
 //! | `PLANES` | in how many planes 14-bit activations come: 2 of 8 bits, or 1 of 16 |
 //! | `TOKENS`, `BYTE_TOKENS`, `FLOAT_TOKENS` | tokens that share one decoding |
 //! | `CHAINS` | sums of a row of bytes that do not wait for each other (1, 2 or 4) |
-//! | `load_u(&[u8]) -> I`, `load_f(&[u8]) -> F` | `4 R` bytes |
-//! | `load_f16(&[u8]) -> F`, `load_bf16(&[u8]) -> F` | `2 R` bytes |
+//! | `load_u(&[u8]) -> I`, `load_f(&[u8]) -> Floats` | `4 R` bytes |
+//! | `load_f16(&[u8]) -> Floats`, `load_bf16(&[u8]) -> Floats` | `2 R` bytes |
 //! | `splat(&[_]) -> X`, `splat_7(&[_]) -> X` | the next 32 / `SLOT` activations (of blocks; of tokens), to every lane |
-//! | `splat_f(f32) -> F` | to every lane |
+//! | `splat_f(f32) -> Floats` | to every lane |
 //! | `field(I, bits, f) -> I` | the `f`-th code of every slot |
-//! | `dot_field(sum, codes, x, bits) -> I` | `sum + codes · x` of `field`s |
+//! | `dot_field(sum, codes, x, bits) -> Sums` | `sum + codes · x` of `field`s |
 //! | `finish(sum, bits) -> I` | 32-bit lanes from such sums over 32 columns |
 //! | `join(high, low) -> I` | `128 · high + low`, 32-bit lanes |
 //! | `bias(bits) -> i32`, `less(I, i32) -> I` | what `field` had added to each code; each 32-bit lane less a number |
-//! | `byte(I, f) -> I`, `dot_byte(sum, w, x) -> I` | the same for signed bytes × `splat_7`, 32-bit sums |
+//! | `byte(I, f) -> I`, `dot_byte(sum, w, x) -> Sums` | the same for signed bytes × `splat_7`, 32-bit sums |
 //! | `zero zero_f mul add to_float store_i store_f` | as they say |
 //! | `prefetch(*const u8)` | a hint |
 
@@ -155,6 +156,7 @@ macro_rules! byte_kernel {
         ) {
             let acts = rows.token14();
             let x: [[&[$X]; T]; PLANES] = [$($crate::kernel::gather(acts, t, $x)),+];
+            let data = panels.several(p);
             let mut acc = [[[[0_i64; R]; T]; PLANES]; S];
             let run = $crate::kernel::lanes::byte_run(PLANES);
             let strip = if S == 1 { run } else { $crate::kernel::streams::STRIP / R };
@@ -163,9 +165,13 @@ macro_rules! byte_kernel {
                 let mut sum = [[[[zero(); CHAINS]; T]; PLANES]; S];
                 for first in (start..end).step_by(strip) {
                     let cols = strip.min(end - first);
+                    let mut x = x;
+                    for p in 0..PLANES {
+                        x[p] = $crate::kernel::windows(&x[p], first, cols);
+                    }
                     for s in 0..S {
-                        let words = &panels.panel(p[s])[(4 + first) * R..][..cols * R];
-                        sum[s] = add_bytes::<T>(words, first, &x, sum[s]);
+                        let words = &data[s][(4 + first) * R..][..cols * R];
+                        sum[s] = add_bytes::<T>(words, &x, sum[s]);
                     }
                 }
                 for s in 0..S {
@@ -182,27 +188,25 @@ macro_rules! byte_kernel {
                 }
             }
             for s in 0..S {
-                let p = p[s];
                 for i in 0..T {
                     let mut out = [0.0; R];
-                    for (r, (out, &scale)) in out.iter_mut().zip(&panels.scales[p * R..]).enumerate() {
+                    for (r, (out, &scale)) in out.iter_mut().zip(&panels.scales[p[s] * R..]).enumerate() {
                         let mut acc = [acc[s][0][i][r], acc[s][PLANES - 1][i][r]];
                         if PLANES == 2 {
-                            acc[1] += 128 * (acc[0] - 64 * i64::from(layout::byte_sum(panels.panel(p), r)));
+                            acc[1] += 128 * (acc[0] - 64 * i64::from(layout::byte_sum(data[s], r)));
                         }
                         *out = acc[1] as f32 / acts.scale(t + i) * scale;
                     }
-                    $crate::kernel::lanes::put(tile, t + i, p * R, &out);
+                    $crate::kernel::lanes::put(tile, t + i, p[s] * R, &out);
                 }
             }
         }
 
-        /// Adds the products of the words of some columns, which begin with the `start`-th.
+        /// Adds the products of the words and the activations of some columns.
         $(#[$attr])*
         #[inline]
         fn add_bytes<const T: usize>(
             words: &[u8],
-            start: usize,
             x: &[[&[$X]; T]; PLANES],
             mut sum: [[[Sums; CHAINS]; T]; PLANES],
         ) -> [[[Sums; CHAINS]; T]; PLANES] {
@@ -214,7 +218,7 @@ macro_rules! byte_kernel {
                         prefetch(words.as_ptr().wrapping_add(4096 + 64 * line));
                     }
                 }
-                let first = start + 16 * s;
+                let first = 16 * s;
                 let mut window = *x;
                 for p in 0..PLANES {
                     window[p] = $crate::kernel::windows(&x[p], first, 16);
@@ -267,14 +271,16 @@ macro_rules! float_kernel {
             tile: &mut Tile<'_>,
         ) {
             let x: [&[f32]; T] = $crate::kernel::gather(rows, t, Rows::floats);
+            let data = panels.several(p);
             let bytes = W::BYTES * R;
             let strip = if S == 1 { panels.cols.max(1) } else { $crate::kernel::streams::STRIP / bytes };
             let mut sum = [[[zero_f(); 4]; T]; S];
             for first in (0..panels.cols).step_by(strip) {
                 let cols = strip.min(panels.cols - first);
+                let x = $crate::kernel::windows(&x, first, cols);
                 for s in 0..S {
-                    let columns = &panels.panel(p[s])[first * bytes..][..cols * bytes];
-                    sum[s] = add_columns::<W, T>(columns, first, &x, sum[s]);
+                    let columns = &data[s][first * bytes..][..cols * bytes];
+                    sum[s] = add_columns::<W, T>(columns, &x, sum[s]);
                 }
             }
             for s in 0..S {
@@ -286,12 +292,11 @@ macro_rules! float_kernel {
             }
         }
 
-        /// Adds the products of some columns, which begin with the `start`-th.
+        /// Adds the products of some columns and their activations.
         $(#[$attr])*
         #[inline]
         fn add_columns<W: Float, const T: usize>(
             columns: &[u8],
-            start: usize,
             x: &[&[f32]; T],
             mut sum: [[Floats; 4]; T],
         ) -> [[Floats; 4]; T] {
@@ -302,7 +307,7 @@ macro_rules! float_kernel {
                         prefetch(columns.as_ptr().wrapping_add(4096 + 64 * line));
                     }
                 }
-                let x: [&[f32]; T] = $crate::kernel::windows(x, start + 4 * s, 4);
+                let x: [&[f32]; T] = $crate::kernel::windows(x, 4 * s, 4);
                 for j in 0..4 {
                     let column = &columns[j * bytes..][..bytes];
                     let w = match W::FORM {

@@ -78,6 +78,12 @@ impl<'a> Panels<'a> {
     pub fn panel(&self, i: usize) -> &'a [u8] {
         &self.data[i * self.panel_bytes..][..self.panel_bytes]
     }
+
+    /// As [`panel`](Self::panel), of several.
+    #[inline(always)]
+    fn several<const S: usize>(&self, panels: [usize; S]) -> [&'a [u8]; S] {
+        panels.map(|i| self.panel(i))
+    }
 }
 
 /// Every kernel that is compiled in: ISA levels best first, `scalar` last.
