@@ -28,38 +28,33 @@ macro_rules! field_kernel {
     ($vis:vis, $x:path as $X:ty, $(#[$attr:meta])*) => {
         $(#[$attr])*
         $vis fn ternary(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
-            if rows.n() == 1 {
-                $crate::kernel::streams::for_streams!(panels, 8, |S, p| {
-                    ternary_tile::<S, 1, 2>(panels, p, 0, rows, 0, tile)
-                });
-                return;
-            }
-            // Half panels, except for a last token alone. The activations of a tile of tokens stay in the L1 cache while a stretch of panels,
-            // which stays in L2, goes by.
+            // Half panels for pairs of tokens, whose activations stay in the L1 cache while a stretch of
+            // panels, which stays in L2, goes by.
             let all = panels.rows.div_ceil(8);
             let stretch = ($crate::kernel::fields::STRETCH / panels.panel_bytes).max(1);
+            let paired = rows.n() / 2 * 2;
             for first in (0..all).step_by(stretch) {
                 let halves = 2 * first..2 * (first + stretch).min(all);
                 let mut t = 0;
-                while t < rows.n() {
-                    let left = rows.n() - t;
-                    if left >= TOKENS {
+                while t < paired {
+                    if paired - t >= TOKENS {
                         for p in halves.clone() {
                             ternary_tile::<1, TOKENS, 1>(panels, [p / 2], p % 2, rows, t, tile);
                         }
                         t += TOKENS;
-                    } else if left >= 2 {
+                    } else {
                         for p in halves.clone() {
                             ternary_tile::<1, 2, 1>(panels, [p / 2], p % 2, rows, t, tile);
                         }
                         t += 2;
-                    } else {
-                        for p in halves.clone().step_by(2) {
-                            ternary_tile::<1, 1, 2>(panels, [p / 2], 0, rows, t, tile);
-                        }
-                        t += 1;
                     }
                 }
+            }
+            if paired < rows.n() {
+                use $crate::kernel::streams::STREAMS;
+                $crate::kernel::streams::for_streams!(panels, 8, |p| {
+                    ternary_tile::<STREAMS, 1, 2>(panels, p, 0, rows, paired, tile)
+                });
             }
         }
 
@@ -86,6 +81,9 @@ macro_rules! field_kernel {
                 let groups = strip.min((panels.cols - first) / COLS);
                 let x = $crate::kernel::windows(&x, first, groups * COLS);
                 for s in 0..S {
+                    if S > 1 && data[s].is_empty() {
+                        continue;
+                    }
                     let groups = &data[s][first / COLS * GROUP..][..groups * GROUP];
                     if RUN == usize::MAX {
                         total[s] = add_groups(groups, half, &x, total[s]);
@@ -102,6 +100,9 @@ macro_rules! field_kernel {
                 }
             }
             for s in 0..S {
+                if S > 1 && data[s].is_empty() {
+                    continue;
+                }
                 for h in 0..H {
                     for i in 0..T {
                         let sums = fold(total[s][h][i]);

@@ -28,26 +28,25 @@
 //! | `zero zero_f mul add to_float store_i store_f` | as they say |
 //! | `prefetch(*const u8)` | a hint |
 
-/// Calls `$tile::<…, T>` for all panels and tokens, with `T` the most that fit of `$max`, 2 and 1.
+/// Calls `$tile::<…, T>` for all panels and pairs of tokens, with `T` the most that fit of `$max` and 2. Evaluates
+/// to the token that is left, or to the number of tokens.
 macro_rules! for_tiles {
-    ($tile:ident::<$($kind:tt),*>, $max:expr, $panels:ident, $rows:ident, $out:ident) => {
+    ($tile:ident::<$($kind:tt),*>, $max:expr, $panels:ident, $rows:ident, $out:ident) => {{
+        let paired = $rows.n() / 2 * 2;
         for p in 0..$panels.rows.div_ceil(R) {
             let mut t = 0;
-            while t < $rows.n() {
-                let left = $rows.n() - t;
-                if left >= $max {
+            while t < paired {
+                if paired - t >= $max {
                     $tile::<$($kind,)* { $max }>($panels, [p], $rows, t, $out);
                     t += $max;
-                } else if left >= 2 {
+                } else {
                     $tile::<$($kind,)* 2>($panels, [p], $rows, t, $out);
                     t += 2;
-                } else {
-                    $tile::<$($kind,)* 1>($panels, [p], $rows, t, $out);
-                    t += 1;
                 }
             }
         }
-    };
+        paired
+    }};
 }
 pub(crate) use for_tiles;
 
@@ -57,7 +56,12 @@ macro_rules! block_kernel {
     ($vis:vis, [$($x:path),+] as $X:ty, $(#[$attr:meta])*) => {
         $(#[$attr])*
         $vis fn block<B: Block>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
-            $crate::kernel::lanes::for_tiles!(block_tile::<B>, TOKENS, panels, rows, tile);
+            let t = $crate::kernel::lanes::for_tiles!(block_tile::<B>, TOKENS, panels, rows, tile);
+            if t < rows.n() {
+                for p in 0..panels.rows.div_ceil(R) {
+                    block_tile::<B, 1>(panels, [p], rows, t, tile);
+                }
+            }
         }
 
         $(#[$attr])*
@@ -138,10 +142,10 @@ macro_rules! byte_kernel {
     ($vis:vis, [$($x:path),+] as $X:ty, $(#[$attr:meta])*) => {
         $(#[$attr])*
         $vis fn i8(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
-            if rows.n() == 1 {
-                $crate::kernel::streams::for_streams!(panels, R, |S, p| i8_tile::<S, 1>(panels, p, rows, 0, tile));
-            } else {
-                $crate::kernel::lanes::for_tiles!(i8_tile::<1>, BYTE_TOKENS, panels, rows, tile);
+            use $crate::kernel::streams::{STREAMS, for_streams};
+            let t = $crate::kernel::lanes::for_tiles!(i8_tile::<1>, BYTE_TOKENS, panels, rows, tile);
+            if t < rows.n() {
+                for_streams!(panels, R, |p| i8_tile::<STREAMS, 1>(panels, p, rows, t, tile));
             }
         }
 
@@ -170,6 +174,9 @@ macro_rules! byte_kernel {
                         x[p] = $crate::kernel::windows(&x[p], first, cols);
                     }
                     for s in 0..S {
+                        if S > 1 && data[s].is_empty() {
+                            continue;
+                        }
                         let words = &data[s][(4 + first) * R..][..cols * R];
                         sum[s] = add_bytes::<T>(words, &x, sum[s]);
                     }
@@ -188,6 +195,9 @@ macro_rules! byte_kernel {
                 }
             }
             for s in 0..S {
+                if S > 1 && data[s].is_empty() {
+                    continue;
+                }
                 for i in 0..T {
                     let mut out = [0.0; R];
                     for (r, (out, &scale)) in out.iter_mut().zip(&panels.scales[p[s] * R..]).enumerate() {
@@ -254,10 +264,10 @@ macro_rules! float_kernel {
     ($(#[$attr:meta])*) => {
         $(#[$attr])*
         fn float<W: Float>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
-            if rows.n() == 1 {
-                $crate::kernel::streams::for_streams!(panels, R, |S, p| float_tile::<W, S, 1>(panels, p, rows, 0, tile));
-            } else {
-                $crate::kernel::lanes::for_tiles!(float_tile::<W, 1>, FLOAT_TOKENS, panels, rows, tile);
+            use $crate::kernel::streams::{STREAMS, for_streams};
+            let t = $crate::kernel::lanes::for_tiles!(float_tile::<W, 1>, FLOAT_TOKENS, panels, rows, tile);
+            if t < rows.n() {
+                for_streams!(panels, R, |p| float_tile::<W, STREAMS, 1>(panels, p, rows, t, tile));
             }
         }
 
@@ -279,11 +289,17 @@ macro_rules! float_kernel {
                 let cols = strip.min(panels.cols - first);
                 let x = $crate::kernel::windows(&x, first, cols);
                 for s in 0..S {
+                    if S > 1 && data[s].is_empty() {
+                        continue;
+                    }
                     let columns = &data[s][first * bytes..][..cols * bytes];
                     sum[s] = add_columns::<W, T>(columns, &x, sum[s]);
                 }
             }
             for s in 0..S {
+                if S > 1 && data[s].is_empty() {
+                    continue;
+                }
                 for i in 0..T {
                     let [a, b, c, d] = sum[s][i];
                     let sum = store_f(add(add(a, b), add(c, d)));

@@ -79,10 +79,10 @@ impl<'a> Panels<'a> {
         &self.data[i * self.panel_bytes..][..self.panel_bytes]
     }
 
-    /// As [`panel`](Self::panel), of several.
+    /// As [`panel`](Self::panel), of several; nothing where there is [`NONE`](streams::NONE).
     #[inline(always)]
     fn several<const S: usize>(&self, panels: [usize; S]) -> [&'a [u8]; S] {
-        panels.map(|i| self.panel(i))
+        panels.map(|i| if i == streams::NONE { &[] } else { self.panel(i) })
     }
 }
 

@@ -9,41 +9,29 @@
 //!
 //! Invariant: each row is still summed in the order of its columns.
 
-use super::Panels;
-
 /// Streams that one token's pass reads side by side.
 pub(super) const STREAMS: usize = 8;
 /// Bytes of a stream that are read before it is the next one's turn.
 pub(super) const STRIP: usize = 512;
-/// Bytes below which a stream is over before the CPU has noticed it.
-const SHORTEST: usize = 4096;
+/// Stands for no panel, where streams are of unequal length.
+pub(super) const NONE: usize = usize::MAX;
 
-/// How many panels each stream has, of `all`; those after `STREAMS` times as many are read one by one.
-pub(super) fn length(panels: &Panels<'_>, all: usize) -> usize {
-    let each = all / STREAMS;
-    if each * panels.panel_bytes < SHORTEST { 0 } else { each }
-}
-
-/// The `i`-th panel of each stream.
+/// The `i`-th panel of each stream, of `all` panels.
 #[inline(always)]
-pub(super) fn panels_at(i: usize, length: usize) -> [usize; STREAMS] {
-    core::array::from_fn(|s| s * length + i)
+pub(super) fn panels_at(i: usize, all: usize) -> [usize; STREAMS] {
+    core::array::from_fn(|s| {
+        let panel = all * s / STREAMS + i;
+        if panel < all * (s + 1) / STREAMS { panel } else { NONE }
+    })
 }
 
-/// Evaluates `$call` until all of `$panels`, of `$r` rows each, are read: with `$p` the numbers of
-/// `$S` panels to be read side by side.
+/// Evaluates `$call` with `$p` the numbers of the panels to be read side by side, until all of `$panels`, of
+/// `$r` rows each, are read.
 macro_rules! for_streams {
-    ($panels:ident, $r:expr, |$S:ident, $p:ident| $call:expr) => {
+    ($panels:ident, $r:expr, |$p:ident| $call:expr) => {
         let all = $panels.rows.div_ceil($r);
-        let length = $crate::kernel::streams::length($panels, all);
-        for i in 0..length {
-            const $S: usize = $crate::kernel::streams::STREAMS;
-            let $p = $crate::kernel::streams::panels_at(i, length);
-            $call;
-        }
-        for i in $crate::kernel::streams::STREAMS * length..all {
-            const $S: usize = 1;
-            let $p = [i];
+        for i in 0..all.div_ceil($crate::kernel::streams::STREAMS) {
+            let $p = $crate::kernel::streams::panels_at(i, all);
             $call;
         }
     };

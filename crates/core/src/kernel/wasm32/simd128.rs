@@ -61,7 +61,7 @@ pub static KERNELS: [Kernel; 9] = [
 pub(super) struct Wide(pub v128, pub v128);
 
 pub(super) const R: usize = 8;
-const FLOAT_TOKENS: usize = 1;
+const FLOAT_TOKENS: usize = 2;
 type I = v128;
 type Sums = Wide;
 type Floats = Wide;
