@@ -1,7 +1,7 @@
 //! How one token reads a matrix: as several streams of panels at once.
 //!
 //! Each weight is used once, so memory sets the pace, and a CPU runs ahead of one stream of addresses only
-//! so far. A task's panels are therefore cut into [`STREAMS`] equal runs that are read side by side, a
+//! so far. A task's panels are therefore cut into [`STREAMS`] near-equal runs that are read side by side, a
 //! [`STRIP`] of each in turn; the sums of the other streams wait in memory. On a Sapphire Rapids vCPU this
 //! raises one thread's reading from 8.8 to 12.4 GB/s in WebAssembly, which has no prefetching, and
 //! from 9–10 to 12–15 GB/s natively, in spite of prefetching. Block forms are left out: their kernels are

@@ -61,9 +61,8 @@ pub static KERNELS: [Kernel; 9] = [
 use zero as start;
 
 type I = __m256i;
-type F = __m256;
+type Floats = __m256;
 type Sums = I;
-type Floats = F;
 pub(super) const COLS: usize = 32;
 pub(super) const GROUP: usize = 64;
 pub(super) const R: usize = 8;
@@ -98,19 +97,19 @@ pub(super) fn load_x(x: &[i8]) -> I {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn load_f(bytes: &[u8]) -> F {
+pub(super) fn load_f(bytes: &[u8]) -> Floats {
     _mm256_castsi256_ps(load_u(bytes))
 }
 
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
-pub(super) fn load_f16(bytes: &[u8]) -> F {
+pub(super) fn load_f16(bytes: &[u8]) -> Floats {
     _mm256_cvtph_ps(load_half(bytes))
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn load_bf16(bytes: &[u8]) -> F {
+pub(super) fn load_bf16(bytes: &[u8]) -> Floats {
     _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(load_half(bytes))))
 }
 
@@ -143,7 +142,7 @@ pub(super) fn splat_7(x: &[u8]) -> I {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn splat_f(x: f32) -> F {
+pub(super) fn splat_f(x: f32) -> Floats {
     _mm256_set1_ps(x)
 }
 
@@ -155,25 +154,25 @@ pub(super) fn zero() -> I {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn zero_f() -> F {
+pub(super) fn zero_f() -> Floats {
     _mm256_setzero_ps()
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn mul(a: F, b: F) -> F {
+pub(super) fn mul(a: Floats, b: Floats) -> Floats {
     _mm256_mul_ps(a, b)
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn add(a: F, b: F) -> F {
+pub(super) fn add(a: Floats, b: Floats) -> Floats {
     _mm256_add_ps(a, b)
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn to_float(v: I) -> F {
+pub(super) fn to_float(v: I) -> Floats {
     _mm256_cvtepi32_ps(v)
 }
 
@@ -188,7 +187,7 @@ pub(super) fn store_i(v: I) -> [i32; 8] {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn store_f(v: F) -> [f32; 8] {
+pub(super) fn store_f(v: Floats) -> [f32; 8] {
     let mut out = [0.0; 8];
     // SAFETY: the array has 32 bytes.
     unsafe { _mm256_storeu_ps(out.as_mut_ptr(), v) };

@@ -60,9 +60,8 @@ pub static KERNELS: [Kernel; 9] = [
 use zero as start;
 
 type I = __m512i;
-type F = __m512;
+type Floats = __m512;
 type Sums = I;
-type Floats = F;
 const COLS: usize = 64;
 const GROUP: usize = 128;
 const R: usize = 16;
@@ -96,7 +95,7 @@ fn load_x(x: &[i8]) -> I {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load_f(bytes: &[u8]) -> F {
+fn load_f(bytes: &[u8]) -> Floats {
     _mm512_castsi512_ps(load_u(bytes))
 }
 
@@ -110,13 +109,13 @@ fn load_half(bytes: &[u8]) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load_f16(bytes: &[u8]) -> F {
+fn load_f16(bytes: &[u8]) -> Floats {
     _mm512_cvtph_ps(load_half(bytes))
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load_bf16(bytes: &[u8]) -> F {
+fn load_bf16(bytes: &[u8]) -> Floats {
     _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(load_half(bytes))))
 }
 
@@ -134,7 +133,7 @@ fn splat_7(x: &[u8]) -> I {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn splat_f(x: f32) -> F {
+fn splat_f(x: f32) -> Floats {
     _mm512_set1_ps(x)
 }
 
@@ -146,25 +145,25 @@ fn zero() -> I {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn zero_f() -> F {
+fn zero_f() -> Floats {
     _mm512_setzero_ps()
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn mul(a: F, b: F) -> F {
+fn mul(a: Floats, b: Floats) -> Floats {
     _mm512_mul_ps(a, b)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn add(a: F, b: F) -> F {
+fn add(a: Floats, b: Floats) -> Floats {
     _mm512_add_ps(a, b)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn to_float(v: I) -> F {
+fn to_float(v: I) -> Floats {
     _mm512_cvtepi32_ps(v)
 }
 
@@ -179,7 +178,7 @@ fn store_i(v: I) -> [i32; 16] {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn store_f(v: F) -> [f32; 16] {
+fn store_f(v: Floats) -> [f32; 16] {
     let mut out = [0.0; 16];
     // SAFETY: the array has 64 bytes.
     unsafe { _mm512_storeu_ps(out.as_mut_ptr(), v) };
