@@ -18,6 +18,7 @@ use ternlight_core::{
         Spec, Weights, arch,
         role::{Field, Role, role},
     },
+    simd::Isa,
 };
 use ternlight_engine::Threads;
 
@@ -237,7 +238,7 @@ impl Inspect {
             chat_template,
             memory,
             kernels,
-            isas: kernel::isas().collect(),
+            isas: kernel::isas().map(Isa::name).collect(),
             trits,
             metadata: metadata(&meta),
             tensors: all()
@@ -302,7 +303,7 @@ impl Inspect {
         cols: usize,
         kernels: &mut BTreeMap<&'static str, String>,
     ) -> Result<u64> {
-        let kernel = kernel::select(form, &self.kernel)?;
+        let kernel = kernel::select(form, kernel::isa(&self.kernel)?)?;
         let layout = kernel.layout;
         let padded = cols.next_multiple_of(layout.step);
         let panels = rows.div_ceil(layout.panel) as u64 * (layout.panel_bytes)(padded) as u64;

@@ -24,11 +24,13 @@ use crate::{
     container::{self, Container, Index, Meta, Probe, TensorInfo},
     error::{Error, short},
     format::Form,
+    kernel,
     model::{
         Layer, Model, Projection, RopeScaling, Screen, Spec, TensorSummary, arch,
         role::{Field, Linear, Norm, Role, role},
     },
     pool::{Pool, Serial},
+    simd::Isa,
 };
 
 /// The form of an embedding or head that the file stores as floats.
@@ -76,6 +78,8 @@ impl Default for LoadOptions {
 /// Builds a [`Model`] from bytes as they arrive. See the module.
 pub struct Loader {
     options: LoadOptions,
+    /// What [`LoadOptions::kernel`] names; settled when the first file begins.
+    isa: Isa,
     pool: Arc<dyn Pool>,
     meta: Meta,
     spec: Option<Spec>,
@@ -122,6 +126,7 @@ impl Loader {
     pub fn new(options: LoadOptions) -> Self {
         Self {
             options,
+            isa: Isa::SCALAR,
             pool: Arc::new(Serial),
             meta: Meta::default(),
             spec: None,
@@ -172,10 +177,13 @@ impl Loader {
     /// Announces the file whose bytes come next; `len` is its length where known.
     ///
     /// # Errors
-    /// `bad-option` while another file is open.
+    /// `bad-option` while another file is open, or for a kernel that is not here.
     pub fn begin_file(&mut self, name: &str, len: Option<u64>) -> Result<()> {
         if let Some(file) = &self.file {
             bail!(BadOption, "'{}' is still open", file.name);
+        }
+        if self.files == 0 {
+            self.isa = kernel::isa(&self.options.kernel)?;
         }
         let stage = Stage::Header { bytes: Vec::new(), need: 24 };
         self.file = Some(File { name: name.to_string(), len, position: 0, stage });
@@ -346,7 +354,8 @@ impl Loader {
             bytes = rest;
             if file.position == info.offset + info.bytes
                 && let Some((info, role, sink)) = current.take()
-                && let Some(loaded) = sink.finish(&*self.pool).map_err(|e| located(e, &info.name))?
+                && let Some(loaded) =
+                    sink.finish(self.isa, &*self.pool).map_err(|e| located(e, &info.name))?
                 && self.parts.insert(role, loaded).is_some()
             {
                 bail!(BadHeader, "'{}' comes twice", info.name);
@@ -385,7 +394,15 @@ impl Loader {
             Expected::Matrix(rows, cols) => {
                 let own_norm =
                     matches!(role, Role::Linear(layer, linear, _) if own_norms.contains(&(layer, linear)));
-                Sink::matrix(info, role, [rows, cols], spec, own_norm, &self.options, len_known)?
+                Sink::matrix(
+                    info,
+                    role,
+                    [rows, cols],
+                    spec,
+                    own_norm,
+                    (self.isa, self.options.head),
+                    len_known,
+                )?
             }
         };
         Ok((role, sink))
@@ -433,8 +450,18 @@ impl Loader {
         let head_matrix = head.as_ref().unwrap_or(&embedding);
         let is_float = matches!(head_matrix.form(), Form::F16 | Form::BF16 | Form::F32);
         let screened = self.options.head == Head::Exact && is_float;
-        let screen = screened.then(|| Screen::new(head_matrix, &self.options.kernel)).transpose()?;
-        Ok(Model { spec, meta: self.meta, embedding, head, screen, final_norm, layers, tensors })
+        let screen = screened.then(|| Screen::new(head_matrix, self.isa)).transpose()?;
+        Ok(Model {
+            isa: self.isa,
+            spec,
+            meta: self.meta,
+            embedding,
+            head,
+            screen,
+            final_norm,
+            layers,
+            tensors,
+        })
     }
 }
 

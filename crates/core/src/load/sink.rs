@@ -6,7 +6,7 @@ use alloc::{
 };
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use super::LoadOptions;
+use super::Head;
 use crate::{
     Result, bail,
     container::TensorInfo,
@@ -15,7 +15,7 @@ use crate::{
     matrix::Matrix,
     model::{Spec, Weights, role::Role},
     pool::Pool,
-    simd::vectorised,
+    simd::{Isa, vectorised},
 };
 
 /// The most bytes of an HF packed matrix in a file of unknown length: its first byte holds rows from all
@@ -38,8 +38,9 @@ pub(super) type Trits = [u64; 3];
 struct Tally([AtomicU64; 3]);
 
 impl Tally {
-    fn count(&self, codes: &[i8]) {
+    fn count(&self, isa: Isa, codes: &[i8]) {
         let (sum, nonzero) = vectorised(
+            isa,
             #[inline(always)]
             || {
                 const LANES: usize = 32;
@@ -87,7 +88,7 @@ pub(super) struct Rows {
     name: String,
     encoding: Encoding,
     matrix: Matrix,
-    kernel: String,
+    isa: Isa,
     row_bytes: usize,
     /// Stored rows: a quarter of the outputs for HF's packed ternary.
     stored: usize,
@@ -127,7 +128,7 @@ impl Sink {
         [rows, cols]: [usize; 2],
         spec: &Spec,
         own_norm: bool,
-        options: &LoadOptions,
+        (isa, head): (Isa, Head),
         len_known: bool,
     ) -> Result<Self> {
         let encoding = info.encoding;
@@ -151,14 +152,13 @@ impl Sink {
         let online = linear && is_float(encoding) && (spec.weights == Weights::Online || own_norm);
         let form = match encoding.form() {
             _ if online => Form::Ternary,
-            Form::F32 | Form::F16 | Form::BF16 if !linear && options.head.is_int8(rows, cols) => Form::I8,
+            Form::F32 | Form::F16 | Form::BF16 if !linear && head.is_int8(rows, cols) => Form::I8,
             form => form,
         };
         if packed && !len_known && info.bytes > MAX_UNPROVEN {
             bail!(TooLarge, "'{}' has {} bytes in a file of unknown length", info.name, info.bytes);
         }
-        let matrix =
-            Matrix::to_fill(kernel::select(form, &options.kernel)?, rows, cols, len_known && !online)?;
+        let matrix = Matrix::to_fill(kernel::select(form, isa)?, rows, cols, len_known && !online)?;
         let name = info.name.to_string();
         if online {
             let mut bytes = Vec::new();
@@ -172,7 +172,7 @@ impl Sink {
             name,
             encoding,
             matrix,
-            kernel: options.kernel.clone(),
+            isa,
             row_bytes,
             stored,
             next: 0,
@@ -195,17 +195,17 @@ impl Sink {
     }
 
     /// The tensor is whole.
-    pub(super) fn finish(self, pool: &dyn Pool) -> Result<Option<Loaded>> {
+    pub(super) fn finish(self, isa: Isa, pool: &dyn Pool) -> Result<Option<Loaded>> {
         Ok(match self {
             Self::Skip => None,
             Self::Vector { encoding, len, bytes } => {
                 let mut row = FormRow::default();
-                format::unpack(encoding, &bytes, len, &mut row)?;
+                format::unpack(isa, encoding, &bytes, len, &mut row)?;
                 Some(Loaded::Vector(row.floats))
             }
             Self::Rows(rows) => Some(rows.finish()?),
             Self::Online { name, encoding, mut matrix, bytes } => {
-                let trits = ternarise(&mut matrix, encoding, &bytes, pool)?;
+                let trits = ternarise(isa, &mut matrix, encoding, &bytes, pool)?;
                 Some(Loaded::Matrix { name, encoding, matrix, packed: false, trits })
             }
         })
@@ -245,16 +245,16 @@ impl Rows {
 
     /// Packs stored rows, the next ones.
     fn pack(&mut self, bytes: &[u8], pool: &dyn Pool) -> Result<()> {
-        let Self { encoding, ref mut matrix, row_bytes, stored, next, ref tally, .. } = *self;
+        let Self { isa, encoding, ref mut matrix, row_bytes, stored, next, ref tally, .. } = *self;
         let (cols, form) = (matrix.cols(), matrix.form());
         let rows = next..next + bytes.len() / row_bytes;
         let stored_row = |r: usize| &bytes[(r - next) * row_bytes..][..row_bytes];
         if encoding == Encoding::U8 {
             for (quarter, offset) in (0..4).map(|quarter| (quarter, quarter * stored)) {
                 matrix.fill(rows.start + offset..rows.end + offset, pool, &|r, row| {
-                    format::unpack_hf(stored_row(r - offset), cols, quarter, row)?;
+                    format::unpack_hf(isa, stored_row(r - offset), cols, quarter, row)?;
                     row.scales.push(1.0);
-                    tally.count(&row.codes);
+                    tally.count(isa, &row.codes);
                     Ok(())
                 })?;
             }
@@ -264,7 +264,7 @@ impl Rows {
         // The first row with several scales.
         let uneven = AtomicUsize::new(usize::MAX);
         matrix.fill(rows.clone(), pool, &|r, row| {
-            format::unpack(encoding, stored_row(r), cols, row)?;
+            format::unpack(isa, encoding, stored_row(r), cols, row)?;
             match form {
                 Form::Ternary if encoding == Encoding::I2_S => row.scales.push(1.0),
                 Form::Ternary => {
@@ -277,14 +277,14 @@ impl Rows {
                 }
                 Form::I8 => {
                     let values = core::mem::take(&mut row.floats);
-                    quantise_i8(&values, row);
+                    quantise_i8(isa, &values, row);
                     row.floats = values;
                 }
                 Form::Q2 if matches!(encoding, Encoding::TQ1_0 | Encoding::TQ2_0) => spread_scales(row, cols),
                 _ => {}
             }
             if form == Form::Ternary {
-                tally.count(&row.codes);
+                tally.count(isa, &row.codes);
             }
             Ok(())
         })?;
@@ -303,7 +303,7 @@ impl Rows {
     /// scale per block, and the rest follows them.
     fn reblock(&mut self, r: usize, pool: &dyn Pool) -> Result<()> {
         let (rows, cols) = (self.matrix.rows(), self.matrix.cols());
-        let mut blocked = Matrix::new(kernel::select(Form::Q2, &self.kernel)?, rows, cols)?;
+        let mut blocked = Matrix::new(kernel::select(Form::Q2, self.isa)?, rows, cols)?;
         blocked.fill(0..r, pool, &|i, row| {
             let mut values = alloc::vec![0.0; cols];
             self.matrix.row(i, &mut values);
@@ -360,7 +360,13 @@ fn spread_scales(row: &mut FormRow, cols: usize) {
 
 /// Latent weights → ternary: absmean (arXiv 2402.17764), or the file's own step if its values already
 /// are −v, 0, +v (absmean of those would shrink v by the share of zeros).
-fn ternarise(matrix: &mut Matrix, encoding: Encoding, bytes: &[u8], pool: &dyn Pool) -> Result<Trits> {
+fn ternarise(
+    isa: Isa,
+    matrix: &mut Matrix,
+    encoding: Encoding,
+    bytes: &[u8],
+    pool: &dyn Pool,
+) -> Result<Trits> {
     let cols = matrix.cols();
     let row_bytes = to_usize(encoding.row_bytes(cols as u64)?)?;
     let mut row = FormRow::default();
@@ -368,7 +374,7 @@ fn ternarise(matrix: &mut Matrix, encoding: Encoding, bytes: &[u8], pool: &dyn P
     let mut is_ternary = true;
     let mut total = 0.0f64;
     for stored in bytes.chunks_exact(row_bytes) {
-        format::unpack(encoding, stored, cols, &mut row)?;
+        format::unpack(isa, encoding, stored, cols, &mut row)?;
         for &w in &row.floats {
             if !w.is_finite() {
                 bail!(BadData, "a weight is {w}");
@@ -391,10 +397,10 @@ fn ternarise(matrix: &mut Matrix, encoding: Encoding, bytes: &[u8], pool: &dyn P
     let tally = Tally::default();
     matrix.fill(0..matrix.rows(), pool, &|r, codes| {
         let mut row = FormRow::default();
-        format::unpack(encoding, &bytes[r * row_bytes..], cols, &mut row)?;
+        format::unpack(isa, encoding, &bytes[r * row_bytes..], cols, &mut row)?;
         format::ternarise(&row.floats, inverse, codes);
         codes.scales.push(scale);
-        tally.count(&codes.codes);
+        tally.count(isa, &codes.codes);
         Ok(())
     })?;
     Ok(tally.trits())

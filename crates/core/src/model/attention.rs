@@ -19,7 +19,7 @@ use crate::{
     cache::{F16, F32, Head, KvCache, KvType, PAGE, Stored, TILE},
     math,
     pool::{self, Pool},
-    simd::{Pairs, WithPairs, pair, vectorised, with_pairs},
+    simd::{Isa, Pairs, WithPairs, pair, vectorised, with_pairs},
 };
 
 /// Queries that share one pass over a head's page: as many as keep their sums in registers.
@@ -33,8 +33,8 @@ const WIDTH: usize = if cfg!(target_arch = "x86_64") { TILE } else { TILE / 2 };
 pub(super) const MAX_HEAD_DIM: usize = 1024;
 
 /// Working memory of [`Attention::run`].
-#[derive(Default)]
 pub(super) struct Attention {
+    isa: Isa,
     /// Partial results of a single token, `(kv_heads, pages, group)`, or of each task of a prompt.
     partials: Vec<f32>,
 }
@@ -46,6 +46,11 @@ struct Query<'a> {
 }
 
 impl Attention {
+    /// `isa` computes, with the same bits on every level.
+    pub(super) fn new(isa: Isa) -> Self {
+        Self { isa, partials: Vec::new() }
+    }
+
     /// Attends from `n` tokens at `first..first + n` whose keys and values are already written.
     ///
     /// `q` and `out` are `(n, heads, head_dim)`.
@@ -63,7 +68,7 @@ impl Attention {
         out: &mut [f32],
         pool: &dyn Pool,
     ) -> Result<()> {
-        let dim = spec.head_dim;
+        let (isa, dim) = (self.isa, spec.head_dim);
         let group = spec.heads / spec.kv_heads;
         let partial = 2 + cache.padded();
         let n = q.len() / spec.q_width();
@@ -78,6 +83,7 @@ impl Attention {
                 let len = (first + 1 - page * PAGE).min(PAGE);
                 let queries = q[head * group * dim..][..group * dim].chunks_exact(dim);
                 page_partials(
+                    isa,
                     cache,
                     cache.head(slot, page, head),
                     dim,
@@ -114,7 +120,7 @@ impl Attention {
                         Query { q: &q[t * spec.q_width() + h * dim..][..dim], len }
                     });
                     let partials = &mut partials[page * stride..][..stride];
-                    page_partials(cache, cache.head(slot, page, head), dim, queries, partials);
+                    page_partials(isa, cache, cache.head(slot, page, head), dim, queries, partials);
                 }
                 for i in 0..tokens * group {
                     let (t, h) = (i / group, head * group + i % group);
@@ -131,6 +137,7 @@ impl Attention {
 
 /// The partial results (m, l, o) of one head's page for some queries.
 fn page_partials<'a>(
+    isa: Isa,
     cache: &KvCache,
     head: Head<'_>,
     dim: usize,
@@ -150,33 +157,38 @@ fn page_partials<'a>(
             KvType::F32 => {
                 some[..n].iter().zip(partials.chunks_mut(2 + cache.padded())).for_each(|(query, partial)| {
                     vectorised(
+                        isa,
                         #[inline(always)]
                         || attend::<F32, 1>([query], head, dim, partial),
                     );
                 })
             }
-            KvType::F16 => halves(&some[..n], head, dim, partials),
-            KvType::I8 => with_pairs(AttendCodes { queries: &some[..n], head, dim, partials }),
+            KvType::F16 => halves(isa, &some[..n], head, dim, partials),
+            KvType::I8 => with_pairs(isa, AttendCodes { queries: &some[..n], head, dim, partials }),
         }
     }
 }
 
 /// [`attend`] on f16.
-fn halves(queries: &[Query<'_>], head: Head<'_>, dim: usize, partials: &mut [f32]) {
+fn halves(isa: Isa, queries: &[Query<'_>], head: Head<'_>, dim: usize, partials: &mut [f32]) {
     match queries {
         [a] => vectorised(
+            isa,
             #[inline(always)]
             || attend::<F16, 1>([a], head, dim, partials),
         ),
         [a, b] => vectorised(
+            isa,
             #[inline(always)]
             || attend::<F16, 2>([a, b], head, dim, partials),
         ),
         [a, b, c] => vectorised(
+            isa,
             #[inline(always)]
             || attend::<F16, 3>([a, b, c], head, dim, partials),
         ),
         [a, b, c, d] => vectorised(
+            isa,
             #[inline(always)]
             || attend::<F16, 4>([a, b, c, d], head, dim, partials),
         ),
@@ -414,6 +426,7 @@ mod tests {
             };
             (0..n).map(|_| 3.0 * next()).collect()
         };
+        let isa = crate::kernel::isa("auto").unwrap();
         for (dim, len) in [(1, 1), (16, 17), (37, 256), (64, 300), (300, 523)] {
             let (keys, values) = (random(len * dim), random(len * dim));
             let queries: Vec<_> = (0..5).map(|_| random(dim)).collect();
@@ -434,7 +447,7 @@ mod tests {
                         .iter()
                         .enumerate()
                         .map(|(i, q)| Query { q, len: seen(i).saturating_sub(page * PAGE).min(PAGE) });
-                    page_partials(&cache, cache.head(0, page, 0), dim, queries, &mut partials);
+                    page_partials(isa, &cache, cache.head(0, page, 0), dim, queries, &mut partials);
                     pages.push(partials);
                 }
                 for (i, q) in queries.iter().enumerate() {
