@@ -14,6 +14,7 @@ use ternlight_core::{
     model::{Decoder, DecoderOptions, Model, Want},
     pool::{Pool, Serial},
     sample::{SampleOptions, Sampler},
+    simd::Isa,
 };
 use ternlight_engine::Threads;
 use ternlight_tests::{SMOLLM2, bytes, data, load_folder_with, push, smollm2};
@@ -61,7 +62,7 @@ fn run(model: &str, compact: bool, prompt: &[u32], count: usize, isa: &str, thre
     let mut decoder = Decoder::new(Arc::new(load(model, compact, isa)), options, pool).expect("memory");
     let mut logits = decoder.forward(prompt, Want::Last).expect("logits").to_vec();
     let (mut tokens, mut logprobs) = (Vec::new(), Vec::new());
-    let mut sampler = Sampler::new(SampleOptions::default()).expect("good options");
+    let mut sampler = Sampler::new(SampleOptions::default(), decoder.model().isa).expect("good options");
     for _ in 0..count {
         let (token, logprob) = sampler.sample(&mut logits.clone(), &[], 1).expect("finite logits").top[0];
         tokens.push(token);
@@ -79,7 +80,7 @@ fn golden() -> Vec<Golden> {
 #[test]
 fn tiny_models_on_every_kernel_and_thread_count() {
     for want in golden().iter().filter(|golden| !golden.model.ends_with(".gguf")) {
-        for isa in kernel::isas() {
+        for isa in kernel::isas().map(Isa::name) {
             for threads in 1..=4 {
                 let got = run(&want.model, want.compact, &want.prompt, want.tokens.len(), isa, threads);
                 assert_eq!(&got, want, "{isa}, {threads} threads");
@@ -94,7 +95,7 @@ fn smollm2_on_every_kernel() {
         return;
     }
     for want in golden().iter().filter(|golden| golden.model == SMOLLM2) {
-        for (isa, threads) in kernel::isas().zip([1, 2, 3, 4].into_iter().cycle()) {
+        for (isa, threads) in kernel::isas().map(Isa::name).zip([1, 2, 3, 4].into_iter().cycle()) {
             let got = run(&want.model, want.compact, &want.prompt, want.tokens.len(), isa, threads);
             assert_eq!(&got, want, "{isa}, {threads} threads");
         }

@@ -9,6 +9,7 @@ use ternlight_core::{
     kernel,
     matrix::Matrix,
     pool::Serial,
+    simd::Isa,
 };
 use ternlight_tests::{argmax, bytes, decoder, difference, floats, load_folder, nudge_norms, tokens};
 
@@ -18,7 +19,7 @@ const FLIP: f32 = 2e-3;
 fn check_logits(folder: &str) {
     let reference = bytes(&format!("oracle/{folder}/reference.safetensors"));
     let reference = SafeTensors::deserialize(&reference).expect("a safetensors file");
-    for isa in kernel::isas() {
+    for isa in kernel::isas().map(Isa::name) {
         for seq in ["seq_a", "seq_b", "seq_c"] {
             let ids = tokens(&reference, &format!("tokens.{seq}"));
             let want = floats(&reference, &format!("logits.{seq}.f32"));
@@ -102,7 +103,7 @@ fn unit_vectors_of_the_ternary_layer() {
     let bits = |x: f32| x.to_bits();
     let (tokens, rows, cols) = (7, 64, 128);
 
-    let mut x = Rows::new();
+    let mut x = Rows::new(Isa::SCALAR);
     x.set(tokens, cols).copy_from_slice(&floats(&file, "act.x"));
     x.prepare(Input::Token8).expect("memory for seven rows");
     let (scales, q) = (floats(&file, "act.scale"), codes("act.q"));

@@ -247,7 +247,7 @@ impl Session {
             );
             return Err(Error::new(ErrorKind::ContextFull, detail));
         }
-        let sampler = Sampler::new(options.sample.clone())?;
+        let sampler = Sampler::new(options.sample.clone(), self.engine.model().isa)?;
         let text = match self.engine.tokenizer() {
             Ok(tokenizer) => tokenizer.decoder(tokens.last().copied()),
             Err(_) => text::Decoder::default(),

@@ -234,7 +234,9 @@ fn fastest_level() -> &'static str {
     }
     static LEVEL: OnceLock<&str> = OnceLock::new();
     // Where it cannot be told (no memory), loading will say so.
-    LEVEL.get_or_init(|| kernel::fastest(Form::Ternary, &|| now() / 1e3).map_or("auto", |kernel| kernel.isa))
+    LEVEL.get_or_init(|| {
+        kernel::fastest(Form::Ternary, &|| now() / 1e3).map_or("auto", |kernel| kernel.isa().name())
+    })
 }
 
 fn engine_prompt(prompt: Prompt) -> Result<engine::Prompt, Error> {

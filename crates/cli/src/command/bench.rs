@@ -232,9 +232,9 @@ impl Bench {
         const TOKENS: usize = 48;
         let clock = Instant::now();
         let clock = || clock.elapsed().as_secs_f64();
-        let wanted = |k: &&kernel::Kernel| self.compute.kernel == "auto" || k.isa == self.compute.kernel;
         // An unknown name is an error, not an empty table.
-        kernel::select(ternlight_core::format::Form::F32, &self.compute.kernel)?;
+        let isa = kernel::isa(&self.compute.kernel)?;
+        let wanted = |k: &&kernel::Kernel| self.compute.kernel == "auto" || k.isa() == isa;
         let mut table = Vec::new();
         for k in kernel::available().filter(wanted) {
             interrupt::check()?;

@@ -16,6 +16,7 @@ use ternlight_core::{
         rope::RopeStyle,
         tensor_names::{Field, LinearRole, TensorRole},
     },
+    simd::Isa,
 };
 use ternlight_engine::Threads;
 
@@ -190,7 +191,7 @@ fn exact_encoding(values: &[f32]) -> Encoding {
     let mut bytes = Vec::new();
     pack_bf16(values, &mut bytes);
     let mut row = FormRow::default();
-    match unpack(Encoding::BF16, &bytes, values.len(), &mut row) {
+    match unpack(Isa::SCALAR, Encoding::BF16, &bytes, values.len(), &mut row) {
         Ok(()) if row.floats == values => Encoding::BF16,
         _ => Encoding::F32,
     }

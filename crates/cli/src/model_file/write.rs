@@ -13,6 +13,7 @@ use ternlight_core::{
     container::{Meta, Value},
     format::{Encoding, FormRow, pack_bf16, pack_f16, pack_f32, pack_hf, pack_i2_s_tail, pack_row, unpack},
     model::tensor_names::{Field, Names, TensorRole},
+    simd::Isa,
 };
 
 use super::{Config, Format, Item, Rows, Vocabulary, describe::generation_config, hf_config, is_ternary};
@@ -80,7 +81,7 @@ fn is_exact(value: f32, encoding: Encoding) -> bool {
         _ => return true,
     }
     let mut row = FormRow::default();
-    unpack(encoding, &bytes, 1, &mut row).is_ok_and(|()| row.floats == [value])
+    unpack(Isa::SCALAR, encoding, &bytes, 1, &mut row).is_ok_and(|()| row.floats == [value])
 }
 
 impl Exactness {

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use crate::{Result, bail};
+use crate::{Result, bail, simd::Isa};
 
 mod float;
 mod ggml;
@@ -305,13 +305,13 @@ fn check_len(encoding: Encoding, bytes: &[u8], cols: usize) -> Result<&[u8]> {
 /// # Errors
 /// `bad-data` for codes outside their range and non-finite scales, `truncated` for too few bytes, `shape` for
 /// columns that do not fill blocks, `unsupported-format` for `U8` and `Other`.
-pub fn unpack(encoding: Encoding, bytes: &[u8], cols: usize, out: &mut FormRow) -> Result<()> {
+pub fn unpack(isa: Isa, encoding: Encoding, bytes: &[u8], cols: usize, out: &mut FormRow) -> Result<()> {
     let bytes = check_len(encoding, bytes, cols)?;
     out.clear();
     match encoding {
-        Encoding::F32 => float::unpack_f32(bytes, out),
-        Encoding::F16 => float::unpack_f16(bytes, out),
-        Encoding::BF16 => float::unpack_bf16(bytes, out),
+        Encoding::F32 => float::unpack_f32(isa, bytes, out),
+        Encoding::F16 => float::unpack_f16(isa, bytes, out),
+        Encoding::BF16 => float::unpack_bf16(isa, bytes, out),
         Encoding::Q4_0 => blocks(encoding, bytes, cols, ggml::q4_0, out),
         Encoding::Q4_1 => blocks(encoding, bytes, cols, ggml::q4_1, out),
         Encoding::Q5_0 => blocks(encoding, bytes, cols, ggml::q5_0, out),
@@ -324,12 +324,14 @@ pub fn unpack(encoding: Encoding, bytes: &[u8], cols: usize, out: &mut FormRow) 
         Encoding::Q5_K => blocks(encoding, bytes, cols, ggml::q5_k, out),
         Encoding::Q6_K => blocks(encoding, bytes, cols, ggml::q6_k, out),
         Encoding::TQ1_0 => scaled(encoding, bytes, cols, ternary::tq1_0, out),
-        Encoding::TQ2_0 => scaled(encoding, bytes, cols, ternary::tq2_0, out),
+        Encoding::TQ2_0 => {
+            scaled(encoding, bytes, cols, |block, codes| ternary::tq2_0(isa, block, codes), out)
+        }
         Encoding::Q1_0 => scaled(encoding, bytes, cols, ternary::q1_0, out),
         Encoding::Q2_0_64 | Encoding::Q2_0_128 => scaled(encoding, bytes, cols, ternary::q2_0, out),
         Encoding::I2_S => {
             out.codes.resize(cols, 0);
-            ternary::i2_s(bytes, &mut out.codes)
+            ternary::i2_s(isa, bytes, &mut out.codes)
         }
         Encoding::U8 | Encoding::Other => {
             bail!(UnsupportedFormat, "{} rows are not weights", encoding.name())
@@ -364,7 +366,7 @@ fn scaled(
     encoding: Encoding,
     bytes: &[u8],
     cols: usize,
-    decode: fn(&[u8], &mut [i8]) -> Result<f32>,
+    decode: impl Fn(&[u8], &mut [i8]) -> Result<f32>,
     out: &mut FormRow,
 ) -> Result<()> {
     let (block_cols, block_bytes) = encoding.block();

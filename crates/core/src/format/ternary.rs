@@ -9,7 +9,7 @@ use super::{Encoding, FormRow, check_len, float};
 use crate::{
     Result, bail,
     math::{f16_to_f32, f32_to_f16},
-    simd::vectorised,
+    simd::{Isa, vectorised},
 };
 
 /// Bytes after the data of an I2_S tensor: the scale and padding.
@@ -51,8 +51,9 @@ fn plane<const SHIFT: usize, const N: usize>(bytes: &[u8; N]) -> [i8; N] {
 }
 
 /// TQ2_0 block, 66 bytes: two halves of 32 bytes × 4 groups of 32 weights, lowest bits first; f16 scale.
-pub(super) fn tq2_0(block: &[u8], codes: &mut [i8]) -> Result<f32> {
+pub(super) fn tq2_0(isa: Isa, block: &[u8], codes: &mut [i8]) -> Result<f32> {
     vectorised(
+        isa,
         #[inline(always)]
         || {
             for (bytes, codes) in block[..64].as_chunks::<32>().0.iter().zip(codes.chunks_exact_mut(128)) {
@@ -97,8 +98,9 @@ fn tq1_0_split(codes: &mut [i8]) -> [&mut [i8]; 3] {
 }
 
 /// I2_S row: groups of 128 weights in 32 bytes, highest bits first. No scale: the tensor has one, in its tail.
-pub(super) fn i2_s(bytes: &[u8], codes: &mut [i8]) -> Result<()> {
+pub(super) fn i2_s(isa: Isa, bytes: &[u8], codes: &mut [i8]) -> Result<()> {
     vectorised(
+        isa,
         #[inline(always)]
         || {
             for (bytes, codes) in bytes.as_chunks::<32>().0.iter().zip(codes.chunks_exact_mut(128)) {
@@ -128,13 +130,14 @@ pub fn i2_s_scale(tail: &[u8]) -> Result<f32> {
 ///
 /// # Errors
 /// `truncated` if `bytes` is shorter than `cols`, `bad-option` for a quarter above 3, `bad-data` for code 3.
-pub fn unpack_hf(bytes: &[u8], cols: usize, quarter: usize, out: &mut FormRow) -> Result<()> {
+pub fn unpack_hf(isa: Isa, bytes: &[u8], cols: usize, quarter: usize, out: &mut FormRow) -> Result<()> {
     let bytes = check_len(Encoding::U8, bytes, cols)?;
     if quarter > 3 {
         bail!(BadOption, "a byte holds the quarters 0 to 3 of the rows, not {quarter}");
     }
     out.clear();
     vectorised(
+        isa,
         #[inline(always)]
         || {
             out.codes.extend(bytes.iter().map(|byte| (byte >> (2 * quarter) & 3) as i8 - 1));

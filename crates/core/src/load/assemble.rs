@@ -15,6 +15,7 @@ use crate::{
         spec::{Block, Linear, PackedScale},
         tensor_names::{BlockNorm, Field, LinearRole, TensorRole},
     },
+    simd::Isa,
 };
 
 /// Makes the model of `plan` from what was loaded.
@@ -25,7 +26,7 @@ pub(super) fn assemble(
     plan: Plan,
     meta: Meta,
     loaded: BTreeMap<TensorRole, Loaded>,
-    kernel: &str,
+    isa: Isa,
     screened: bool,
 ) -> Result<Model> {
     let mut parts = Assembly { plan: &plan, loaded, tensors: Vec::new() };
@@ -56,11 +57,11 @@ pub(super) fn assemble(
     let tensors = parts.tensors;
     let head_matrix = head.as_ref().unwrap_or(&embedding);
     let is_float = matches!(head_matrix.form(), Form::F16 | Form::BF16 | Form::F32);
-    let screen = (screened && is_float).then(|| Screen::new(head_matrix, kernel)).transpose()?;
+    let screen = (screened && is_float).then(|| Screen::new(head_matrix, isa)).transpose()?;
     let mut spec = plan.spec;
     spec.vocab = embedding.rows();
     spec.ropes = ropes;
-    Ok(Model { spec, meta, embedding, head, screen, norm, blocks, tensors })
+    Ok(Model { isa, spec, meta, embedding, head, screen, norm, blocks, tensors })
 }
 
 struct Assembly<'a> {

@@ -31,6 +31,7 @@ use crate::{
     ErrorKind, Result, bail,
     container::{self, Container, Index, Meta, Probe, TensorInfo},
     error::{Error, short},
+    kernel,
     model::{
         Model,
         arch::{self, KnownTensors},
@@ -38,6 +39,7 @@ use crate::{
         tensor_names::TensorRole,
     },
     pool::{Pool, Serial},
+    simd::Isa,
 };
 
 /// The form of an embedding or head that the file stores as floats.
@@ -87,6 +89,8 @@ impl Default for LoadOptions {
 /// Builds a [`Model`] from bytes as they arrive. See the module.
 pub struct Loader {
     options: LoadOptions,
+    /// What [`LoadOptions::kernel`] names; settled when the first file begins.
+    isa: Isa,
     pool: Arc<dyn Pool>,
     meta: Meta,
     container: Option<Container>,
@@ -160,6 +164,7 @@ impl Loader {
     pub fn new(options: LoadOptions) -> Self {
         Self {
             options,
+            isa: Isa::SCALAR,
             pool: Arc::new(Serial),
             meta: Meta::default(),
             container: None,
@@ -224,10 +229,13 @@ impl Loader {
     /// Announces the file whose bytes come next; `len` is its length where known.
     ///
     /// # Errors
-    /// `bad-option` while another file is open.
+    /// `bad-option` while another file is open, or for a kernel that is not here.
     pub fn begin_file(&mut self, name: &str, len: Option<u64>) -> Result<()> {
         if let Some(file) = &self.file {
             bail!(BadOption, "'{}' is still open", file.name);
+        }
+        if self.files == 0 {
+            self.isa = kernel::isa(&self.options.kernel)?;
         }
         let stage = Stage::Header { bytes: Vec::new(), need: 24 };
         self.file = Some(File { name: name.to_string(), len, position: 0, stage });
@@ -413,8 +421,7 @@ impl Loader {
                     file.position += bytes.len() as u64;
                     return Ok(());
                 };
-                let kernel = &self.options.kernel;
-                let loader = piece.part.as_ref().map(|part| TensorLoader::new(part, kernel, len_known));
+                let loader = piece.part.as_ref().map(|part| TensorLoader::new(part, self.isa, len_known));
                 let loader = loader.transpose().map_err(|e| located(e, &piece.name))?;
                 *current = Some((piece, loader));
             }
@@ -436,7 +443,7 @@ impl Loader {
                 && let Some((piece, Some(loader))) = current.take()
                 && let Some(part) = piece.part
             {
-                let loaded = loader.finish(&*self.pool).map_err(|e| located(e, &piece.name))?;
+                let loaded = loader.finish(self.isa, &*self.pool).map_err(|e| located(e, &piece.name))?;
                 if self.loaded.insert(part.role, loaded).is_some() {
                     bail!(BadHeader, "'{}' comes twice", piece.name);
                 }
@@ -471,7 +478,7 @@ impl Loader {
             );
         }
         let screened = self.options.head == HeadPrecision::Exact;
-        assemble::assemble(plan, self.meta, self.loaded, &self.options.kernel, screened)
+        assemble::assemble(plan, self.meta, self.loaded, self.isa, screened)
     }
 }
 

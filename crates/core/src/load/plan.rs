@@ -231,7 +231,7 @@ impl Plan {
             let Shape::Vector(len) = part.shape else { return Ok((0, None)) };
             return Ok((4 * len as u64, None));
         };
-        let kernel = kernel::select(form, &self.options.kernel)?;
+        let kernel = kernel::select(form, kernel::isa(&self.options.kernel)?)?;
         Ok((kernel.layout.matrix_bytes(rows, cols), Some(kernel.name)))
     }
 

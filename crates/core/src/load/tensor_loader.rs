@@ -14,7 +14,7 @@ use crate::{
     matrix::Matrix,
     model::spec::Shape,
     pool::Pool,
-    simd::vectorised,
+    simd::{Isa, vectorised},
 };
 
 /// The most bytes of an HF packed matrix in a file of unknown length: its first byte holds rows from all
@@ -37,8 +37,9 @@ pub(super) type Trits = [u64; 3];
 struct Tally([AtomicU64; 3]);
 
 impl Tally {
-    fn count(&self, codes: &[i8]) {
+    fn count(&self, isa: Isa, codes: &[i8]) {
         let (sum, nonzero) = vectorised(
+            isa,
             #[inline(always)]
             || {
                 const LANES: usize = 32;
@@ -84,7 +85,7 @@ pub(super) struct Rows {
     name: String,
     encoding: Encoding,
     matrix: Matrix,
-    kernel: String,
+    isa: Isa,
     row_bytes: usize,
     /// Stored rows: a quarter of the outputs for HF's packed ternary.
     stored: usize,
@@ -107,7 +108,7 @@ impl TensorLoader {
     ///
     /// # Errors
     /// `out-of-memory`, `too-large`.
-    pub(super) fn new(part: &Part, kernel: &str, len_known: bool) -> Result<Self> {
+    pub(super) fn new(part: &Part, isa: Isa, len_known: bool) -> Result<Self> {
         let encoding = part.encoding;
         let (form, latent) = match part.becomes {
             Becomes::Vector => {
@@ -123,7 +124,7 @@ impl TensorLoader {
         if packed && !len_known && part.bytes > MAX_UNPROVEN {
             bail!(TooLarge, "'{}' has {} bytes in a file of unknown length", part.name, part.bytes);
         }
-        let matrix = Matrix::to_fill(kernel::select(form, kernel)?, rows, cols, len_known && !latent)?;
+        let matrix = Matrix::to_fill(kernel::select(form, isa)?, rows, cols, len_known && !latent)?;
         let name = part.name.to_string();
         if latent {
             let mut bytes = Vec::new();
@@ -136,7 +137,7 @@ impl TensorLoader {
             name,
             encoding,
             matrix,
-            kernel: kernel.to_string(),
+            isa,
             row_bytes: to_usize(encoding.row_bytes(cols as u64)?)?,
             stored: if packed { rows.div_ceil(4) } else { rows },
             next: 0,
@@ -158,16 +159,16 @@ impl TensorLoader {
     }
 
     /// The tensor is whole.
-    pub(super) fn finish(self, pool: &dyn Pool) -> Result<Loaded> {
+    pub(super) fn finish(self, isa: Isa, pool: &dyn Pool) -> Result<Loaded> {
         Ok(match self {
             Self::Vector { encoding, len, bytes } => {
                 let mut row = FormRow::default();
-                format::unpack(encoding, &bytes, len, &mut row)?;
+                format::unpack(isa, encoding, &bytes, len, &mut row)?;
                 Loaded::Vector(row.floats)
             }
             Self::Rows(rows) => rows.finish()?,
             Self::Latent { name, encoding, mut matrix, bytes } => {
-                let trits = ternarise(&mut matrix, encoding, &bytes, pool)?;
+                let trits = ternarise(isa, &mut matrix, encoding, &bytes, pool)?;
                 Loaded::Matrix { name, encoding, matrix, packed: false, trits }
             }
         })
@@ -207,16 +208,16 @@ impl Rows {
 
     /// Packs stored rows, the next ones.
     fn pack(&mut self, bytes: &[u8], pool: &dyn Pool) -> Result<()> {
-        let Self { encoding, ref mut matrix, row_bytes, stored, next, ref tally, .. } = *self;
+        let Self { isa, encoding, ref mut matrix, row_bytes, stored, next, ref tally, .. } = *self;
         let (cols, form) = (matrix.cols(), matrix.form());
         let rows = next..next + bytes.len() / row_bytes;
         let stored_row = |r: usize| &bytes[(r - next) * row_bytes..][..row_bytes];
         if encoding == Encoding::U8 {
             for (quarter, offset) in (0..4).map(|quarter| (quarter, quarter * stored)) {
                 matrix.fill(rows.start + offset..rows.end + offset, pool, &|r, row| {
-                    format::unpack_hf(stored_row(r - offset), cols, quarter, row)?;
+                    format::unpack_hf(isa, stored_row(r - offset), cols, quarter, row)?;
                     row.scales.push(1.0);
-                    tally.count(&row.codes);
+                    tally.count(isa, &row.codes);
                     Ok(())
                 })?;
             }
@@ -226,7 +227,7 @@ impl Rows {
         // The first row with several scales.
         let uneven = AtomicUsize::new(usize::MAX);
         matrix.fill(rows.clone(), pool, &|r, row| {
-            format::unpack(encoding, stored_row(r), cols, row)?;
+            format::unpack(isa, encoding, stored_row(r), cols, row)?;
             match form {
                 Form::Ternary if encoding == Encoding::I2_S => row.scales.push(1.0),
                 Form::Ternary => {
@@ -239,14 +240,14 @@ impl Rows {
                 }
                 Form::I8 => {
                     let values = core::mem::take(&mut row.floats);
-                    quantise_i8(&values, row);
+                    quantise_i8(isa, &values, row);
                     row.floats = values;
                 }
                 Form::Q2 if matches!(encoding, Encoding::TQ1_0 | Encoding::TQ2_0) => spread_scales(row, cols),
                 _ => {}
             }
             if form == Form::Ternary {
-                tally.count(&row.codes);
+                tally.count(isa, &row.codes);
             }
             Ok(())
         })?;
@@ -265,7 +266,7 @@ impl Rows {
     /// scale per block, and the rest follows them.
     fn reblock(&mut self, r: usize, pool: &dyn Pool) -> Result<()> {
         let (rows, cols) = (self.matrix.rows(), self.matrix.cols());
-        let mut blocked = Matrix::new(kernel::select(Form::Q2, &self.kernel)?, rows, cols)?;
+        let mut blocked = Matrix::new(kernel::select(Form::Q2, self.isa)?, rows, cols)?;
         blocked.fill(0..r, pool, &|i, row| {
             let mut values = alloc::vec![0.0; cols];
             self.matrix.row(i, &mut values);
@@ -322,7 +323,13 @@ fn spread_scales(row: &mut FormRow, cols: usize) {
 
 /// Latent weights → ternary: absmean (arXiv 2402.17764), or the file's own step if its values already
 /// are −v, 0, +v (absmean of those would shrink v by the share of zeros).
-fn ternarise(matrix: &mut Matrix, encoding: Encoding, bytes: &[u8], pool: &dyn Pool) -> Result<Trits> {
+fn ternarise(
+    isa: Isa,
+    matrix: &mut Matrix,
+    encoding: Encoding,
+    bytes: &[u8],
+    pool: &dyn Pool,
+) -> Result<Trits> {
     let cols = matrix.cols();
     let row_bytes = to_usize(encoding.row_bytes(cols as u64)?)?;
     let mut row = FormRow::default();
@@ -330,7 +337,7 @@ fn ternarise(matrix: &mut Matrix, encoding: Encoding, bytes: &[u8], pool: &dyn P
     let mut is_ternary = true;
     let mut total = 0.0f64;
     for stored in bytes.chunks_exact(row_bytes) {
-        format::unpack(encoding, stored, cols, &mut row)?;
+        format::unpack(isa, encoding, stored, cols, &mut row)?;
         for &w in &row.floats {
             if !w.is_finite() {
                 bail!(BadData, "a weight is {w}");
@@ -353,10 +360,10 @@ fn ternarise(matrix: &mut Matrix, encoding: Encoding, bytes: &[u8], pool: &dyn P
     let tally = Tally::default();
     matrix.fill(0..matrix.rows(), pool, &|r, codes| {
         let mut row = FormRow::default();
-        format::unpack(encoding, &bytes[r * row_bytes..], cols, &mut row)?;
+        format::unpack(isa, encoding, &bytes[r * row_bytes..], cols, &mut row)?;
         format::ternarise(&row.floats, inverse, codes);
         codes.scales.push(scale);
-        tally.count(&codes.codes);
+        tally.count(isa, &codes.codes);
         Ok(())
     })?;
     Ok(tally.trits())

@@ -20,7 +20,7 @@ use crate::{
     cache::{F16, F32, HeadPage, KvCache, KvType, PAGE, Stored, TILE},
     math,
     pool::{self, Pool},
-    simd::{Pairs, WithPairs, pair, vectorised, with_pairs},
+    simd::{Isa, Pairs, WithPairs, pair, vectorised, with_pairs},
 };
 
 /// Queries that share one pass over a head's page: as many as keep their sums in registers.
@@ -42,6 +42,8 @@ pub(super) struct AttentionScratch {
 
 /// What one call attends with.
 pub(super) struct Layer<'a> {
+    /// Computes, with the same bits on every level.
+    pub isa: Isa,
     /// Heads, mask, scale.
     pub attention: &'a Attention,
     /// Keys and values.
@@ -80,7 +82,14 @@ impl Layer<'_> {
     ) {
         let keys_and_values = self.cache.head(self.state, page, head);
         let (dim, scale) = (self.attention.head_dim, self.attention.scale);
-        page_partials(self.cache.kv(), keys_and_values, HeadScale { dim, scale }, queries, partials);
+        page_partials(
+            self.isa,
+            self.cache.kv(),
+            keys_and_values,
+            HeadScale { dim, scale },
+            queries,
+            partials,
+        );
     }
 }
 
@@ -183,6 +192,7 @@ struct HeadScale {
 
 /// The partial results (m, l, o) of one head's page for some queries.
 fn page_partials<'a>(
+    isa: Isa,
     kv: KvType,
     head: HeadPage<'_>,
     scale: HeadScale,
@@ -202,32 +212,37 @@ fn page_partials<'a>(
             // It is there to compare with: one query at a time is enough, and each further instance adds download size.
             KvType::F32 => some[..n].iter().zip(partials.chunks_mut(size)).for_each(|(query, partial)| {
                 vectorised(
+                    isa,
                     #[inline(always)]
                     || attend::<F32, 1>([query], head, scale, partial),
                 );
             }),
-            KvType::F16 => halves(&some[..n], head, scale, partials),
-            KvType::I8 => with_pairs(AttendCodes { queries: &some[..n], head, scale, partials }),
+            KvType::F16 => halves(isa, &some[..n], head, scale, partials),
+            KvType::I8 => with_pairs(isa, AttendCodes { queries: &some[..n], head, scale, partials }),
         }
     }
 }
 
 /// [`attend`] on f16.
-fn halves(queries: &[Query<'_>], head: HeadPage<'_>, scale: HeadScale, partials: &mut [f32]) {
+fn halves(isa: Isa, queries: &[Query<'_>], head: HeadPage<'_>, scale: HeadScale, partials: &mut [f32]) {
     match queries {
         [a] => vectorised(
+            isa,
             #[inline(always)]
             || attend::<F16, 1>([a], head, scale, partials),
         ),
         [a, b] => vectorised(
+            isa,
             #[inline(always)]
             || attend::<F16, 2>([a, b], head, scale, partials),
         ),
         [a, b, c] => vectorised(
+            isa,
             #[inline(always)]
             || attend::<F16, 3>([a, b, c], head, scale, partials),
         ),
         [a, b, c, d] => vectorised(
+            isa,
             #[inline(always)]
             || attend::<F16, 4>([a, b, c, d], head, scale, partials),
         ),
@@ -467,6 +482,7 @@ mod tests {
             };
             (0..n).map(|_| 3.0 * next()).collect()
         };
+        let isa = crate::kernel::isa("auto").unwrap();
         for (dim, len) in [(1, 1), (16, 17), (37, 256), (64, 300), (300, 523)] {
             let (keys, values) = (random(len * dim), random(len * dim));
             let queries: Vec<_> = (0..5).map(|_| random(dim)).collect();
@@ -488,7 +504,7 @@ mod tests {
                         .enumerate()
                         .map(|(i, q)| Query { q, seen: 0..seen(i).saturating_sub(page * PAGE).min(PAGE) });
                     let scale = HeadScale { dim, scale: 1.0 / libm::sqrtf(dim as f32) };
-                    page_partials(kv, cache.head(0, page, 0), scale, queries, &mut partials);
+                    page_partials(isa, kv, cache.head(0, page, 0), scale, queries, &mut partials);
                     pages.push(partials);
                 }
                 for (i, q) in queries.iter().enumerate() {

@@ -127,7 +127,7 @@ impl Decoder {
             block: options.block.max(1),
             tables: spec.ropes.iter().map(|rope| RopeTable::new(rope, context)).collect(),
             attention: AttentionScratch::default(),
-            rows: Rows::new(),
+            rows: Rows::new(model.isa),
             buffers,
             out: Vec::new(),
             model,
@@ -290,7 +290,7 @@ impl Decoder {
             cache.write(state, first + i, k, v)?;
         }
         let out = &mut b.attn[..n * q_width];
-        scratch.run(&Layer { attention, cache, state, first, pool }, q, out)?;
+        scratch.run(&Layer { isa: self.model.isa, attention, cache, state, first, pool }, q, out)?;
         norm_in_place(out, attention.sub_norm, body.sub_norm.as_deref());
         LinearInput::new(rows, out, pool).apply(attention.o, &body.o, &mut b.h)?;
         add_branch(&mut b.x, &mut b.h, branch, weights);

@@ -23,6 +23,7 @@ use crate::{
     container::Meta,
     format::{Encoding, Form},
     matrix::Matrix,
+    simd::Isa,
 };
 use tensor_names::{BlockNorm, LinearRole};
 
@@ -125,6 +126,8 @@ pub struct TensorSummary {
 
 /// A loaded model. Immutable; any number of [`Decoder`]s may share it.
 pub struct Model {
+    /// The instruction set level that computes it.
+    pub isa: Isa,
     /// What it computes.
     pub spec: Spec,
     /// The file's metadata (GGUF keys, or the flattened `config.json`).

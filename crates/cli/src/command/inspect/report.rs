@@ -19,6 +19,7 @@ use ternlight_core::{
         plan::{Plan, Planned},
     },
     model::{Spec, arch::KnownTensors},
+    simd::Isa,
 };
 use ternlight_engine::Threads;
 
@@ -240,7 +241,7 @@ impl Report {
                 total: weights + kv_per_token * context as u64,
             },
             kernels,
-            isas: kernel::isas().collect(),
+            isas: kernel::isas().map(Isa::name).collect(),
             trits: if args.weights {
                 Some(trits(&path, options(HeadPrecision::Auto), console)?)
             } else {
