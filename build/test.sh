@@ -56,6 +56,8 @@ test_arm() {
 test_web() {
     cmd_wasm
     cmd_web
+    cargo build --quiet --locked -p ternlight-cli # makes the model that the snippets of the documentation load
+    export TERNLIGHT=$CARGO_TARGET_DIR/debug/ternlight
     (cd web && npm run --silent check && npm test)
 }
 
