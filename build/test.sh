@@ -56,9 +56,11 @@ test_arm() {
 test_web() {
     cmd_wasm
     cmd_web
-    cargo build --quiet --locked -p ternlight-cli # makes the model that the snippets of the documentation load
+    npm_folder examples/web/vite
+    # Snippets of the documentation and examples: makes their model, serves them.
+    cargo build --quiet --locked -p ternlight-cli
     export TERNLIGHT=$CARGO_TARGET_DIR/debug/ternlight
-    (cd web && npm run --silent check && npm test)
+    (cd web && npm run --silent check && npm run --silent check:package && npm test)
 }
 
 test_www() {

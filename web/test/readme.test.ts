@@ -6,22 +6,18 @@
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import type { Browser } from "playwright-core";
 import { launch } from "./browser.js";
+import { program, ROOT } from "./program.js";
 import { FaultServer } from "./server.js";
 
-const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const WEB = join(ROOT, "web");
 const OUT = join(WEB, ".build/readme");
 const DOCUMENTS = ["README.md", "web/README.md"];
-/** `build.sh` says where the program is; by hand, `cargo build -p ternlight-cli` puts it here. */
-const PROGRAM = process.env["TERNLIGHT"] ?? join(ROOT, "target/debug/ternlight");
-
 interface Snippet {
   readonly path: string;
   readonly code: string;
@@ -40,11 +36,10 @@ let origin: string;
 let model: Buffer;
 
 before(async () => {
-  assert.ok(existsSync(PROGRAM), `${PROGRAM} is missing: cargo build -p ternlight-cli`);
   const folder = mkdtempSync(join(tmpdir(), "ternlight-readme-"));
   const out = join(folder, "model.gguf");
   const env = { ...process.env, TERNLIGHT_CACHE: folder, TERNLIGHT_MODEL: "" };
-  execFileSync(PROGRAM, ["--quiet", "convert", "--format", "i2_s", "--out", out], { env });
+  execFileSync(program(), ["--quiet", "convert", "--format", "i2_s", "--out", out], { env });
   model = readFileSync(out);
   rmSync(folder, { recursive: true });
   browser = await launch();

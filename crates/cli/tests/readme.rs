@@ -157,7 +157,7 @@ fn cargo(words: &[&str]) {
     for package in named("-p") {
         assert!(has(package), "no package {package}");
     }
-    for (option, folder) in [("--test", "tests"), ("--example", "examples")] {
+    for (option, folder) in [("--test", "tests"), ("--example", "examples"), ("--bin", "rust")] {
         for name in named(option) {
             let file = format!("{folder}/{name}.rs");
             assert!(has(name) || folders.iter().any(|f| f.join(&file).is_file()), "no {option} {name}");
