@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use ternlight_core::{
     cache::KvType,
     kernel,
-    load::{Head, LoadOptions, Loader},
+    load::{HeadPrecision, LoadOptions, Loader},
     model::{Decoder, DecoderOptions, Model, Want},
     pool::{Pool, Serial},
     sample::{SampleOptions, Sampler},
@@ -41,8 +41,11 @@ fn fnv1a(logits: &[f32]) -> String {
 }
 
 fn load(model: &str, compact: bool, isa: &str) -> Model {
-    let options =
-        LoadOptions { kernel: isa.into(), head: if compact { Head::Int8 } else { Head::default() } };
+    let options = LoadOptions {
+        kernel: isa.into(),
+        head: if compact { HeadPrecision::Int8 } else { HeadPrecision::default() },
+        ..LoadOptions::default()
+    };
     if model.ends_with(".gguf") {
         let mut loader = Loader::new(options);
         push(&mut loader, model, &smollm2().expect("the file"), 1 << 22).expect("a valid model");

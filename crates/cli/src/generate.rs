@@ -165,6 +165,7 @@ pub fn open(
         context: context.context,
         kv: context.kv.into(),
         head: compute.head.into(),
+        allow_unknown: compute.allow_unknown.clone(),
         ..EngineOptions::default()
     };
     let start = Instant::now();

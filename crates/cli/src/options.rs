@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use clap::{Args, ValueEnum};
 use ternlight_core::{
     cache::KvType,
-    load::Head,
+    load::{HeadPrecision, LoadOptions},
     pool::{Pool, Serial},
 };
 use ternlight_engine::Threads;
@@ -129,6 +129,10 @@ pub struct ComputeOptions {
     /// Embedding and output head in memory
     #[arg(long, value_enum, default_value = "auto")]
     pub head: HeadChoice,
+
+    /// Pass by a metadata key or tensor that is not known, although it may change what the model computes
+    #[arg(long, value_name = "NAME")]
+    pub allow_unknown: Vec<String>,
 }
 
 impl ComputeOptions {
@@ -138,6 +142,15 @@ impl ComputeOptions {
             self.head = HeadChoice::Native;
         }
         self
+    }
+
+    /// How to load.
+    pub fn load(&self) -> LoadOptions {
+        LoadOptions {
+            kernel: self.kernel.clone(),
+            head: self.head.into(),
+            allow_unknown: self.allow_unknown.clone(),
+        }
     }
 
     /// The threads.
@@ -183,7 +196,7 @@ pub enum HeadChoice {
     Exact,
 }
 
-impl From<HeadChoice> for Head {
+impl From<HeadChoice> for HeadPrecision {
     fn from(head: HeadChoice) -> Self {
         match head {
             HeadChoice::Auto => Self::Auto,

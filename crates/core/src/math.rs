@@ -148,6 +148,14 @@ pub fn relu2(x: f32) -> f32 {
     x * x
 }
 
+/// GELU in its tanh approximation, x/2·(1 + tanh(u)) with u = √(2/π)·(x + 0.044715·x³): as x·σ(2u).
+#[inline(always)]
+pub fn gelu_tanh(x: f32) -> f32 {
+    const ROOT_2_OVER_PI: f32 = 0.797_884_6;
+    let u = ROOT_2_OVER_PI * (x + 0.044_715 * (x * x * x));
+    x / (1.0 + exp(-2.0 * u))
+}
+
 /// Replaces `x` by `exp(x − max(x))` and returns (max, Σ): softmax without its division.
 #[inline(always)]
 pub fn exp_shifted(x: &mut [f32]) -> (f32, f32) {

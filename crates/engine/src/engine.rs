@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ternlight_core::{
     Error, ErrorKind, Result,
     cache::KvType,
-    load::Head,
+    load::HeadPrecision,
     model::{Decoder, DecoderOptions, Model, Want},
     pool::Pool,
 };
@@ -29,7 +29,9 @@ pub struct EngineOptions {
     /// How keys and values of past tokens are stored.
     pub kv: KvType,
     /// The form of float embeddings and heads.
-    pub head: Head,
+    pub head: HeadPrecision,
+    /// Names of metadata keys and tensors to pass by although they are not understood.
+    pub allow_unknown: Vec<String>,
     /// Prompt tokens computed at once; an abort is honoured between blocks.
     pub block: usize,
 }
@@ -47,7 +49,8 @@ impl Default for EngineOptions {
             threads: 0,
             context: None,
             kv: KvType::default(),
-            head: Head::default(),
+            head: HeadPrecision::default(),
+            allow_unknown: Vec::new(),
             block: 64,
         }
     }

@@ -127,6 +127,8 @@ impl Sampling {
 
 pub(crate) fn describe(inner: &Inner) -> ModelInfo {
     let (model, spec) = (&inner.model, &inner.model.spec);
+    // Of the first block, which speaks for all in the models at hand.
+    let (attention, mlp) = (&spec.blocks[0].mixer.body, &spec.blocks[0].ffn.body);
     let mut kernels: Vec<String> = Vec::new();
     for tensor in &model.tensors {
         if !kernels.iter().any(|k| k == tensor.kernel) {
@@ -145,12 +147,12 @@ pub(crate) fn describe(inner: &Inner) -> ModelInfo {
         context,
         trained_context: spec.context,
         vocab: spec.vocab,
-        layers: spec.layers,
+        layers: spec.blocks.len(),
         hidden: spec.hidden,
-        ffn: spec.ffn,
-        heads: spec.heads,
-        kv_heads: spec.kv_heads,
-        head_dim: spec.head_dim,
+        ffn: mlp.width,
+        heads: attention.heads,
+        kv_heads: attention.kv_heads,
+        head_dim: attention.head_dim,
         file_bytes: inner.file_bytes,
         packed_bytes: model.packed_bytes() as u64,
         bytes_per_token: model.bytes_per_token() as u64,

@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use ternlight_core::{Error, ErrorKind, cache::KvType, format::Form, kernel, load::Head};
+use ternlight_core::{Error, ErrorKind, cache::KvType, format::Form, kernel, load::HeadPrecision};
 use ternlight_engine as engine;
 use wasm_bindgen::prelude::*;
 
@@ -215,10 +215,10 @@ fn engine_options(options: &EngineOptions) -> Result<engine::EngineOptions, Erro
         out.kv = KvType::from_name(kv).ok_or_else(|| bad_option(format!("kv {kv:?}: not f32, f16 or i8")))?;
     }
     out.head = match options.head.as_deref() {
-        None | Some("auto") => Head::Auto,
-        Some("native") => Head::Native,
-        Some("int8") => Head::Int8,
-        Some("exact") => Head::Exact,
+        None | Some("auto") => HeadPrecision::Auto,
+        Some("native") => HeadPrecision::Native,
+        Some("int8") => HeadPrecision::Int8,
+        Some("exact") => HeadPrecision::Exact,
         Some(head) => return Err(bad_option(format!("head {head:?}: not auto, native, int8 or exact"))),
     };
     Ok(out)

@@ -13,7 +13,7 @@ use clap::Args;
 use serde::Serialize;
 use ternlight_core::{
     kernel,
-    load::{LoadOptions, Loader},
+    load::Loader,
     model::{Decoder, DecoderOptions, Model, Want},
     pool::Pool,
 };
@@ -129,8 +129,7 @@ impl Bench {
             Some(shape) => self.synthetic(shape, pool.clone(), console)?,
             None => {
                 let path = self.model.locate(console)?;
-                let options =
-                    LoadOptions { kernel: self.compute.kernel.clone(), head: self.compute.head.into() };
+                let options = self.compute.load();
                 (path.display().to_string(), model_file::load(&path, options, pool.clone(), console)?)
             }
         };
@@ -210,8 +209,8 @@ impl Bench {
     fn synthetic(&self, shape: Shape, pool: Arc<dyn Pool>, console: &Console) -> Result<(String, Model)> {
         let config = shape.config();
         let format = Format::I2S;
-        let items = items(&config, ternlight_core::format::Encoding::F16);
-        let options = LoadOptions { kernel: self.compute.kernel.clone(), head: self.compute.head.into() };
+        let items = items(&config, format, ternlight_core::format::Encoding::F16)?;
+        let options = self.compute.load();
         let mut loader = Loader::new(options).with_pool(pool);
         loader.begin_file("synthetic", None)?;
         let mut into = IntoLoader { loader, failure: None };

@@ -89,6 +89,21 @@ pub struct FormRow {
 }
 
 impl Form {
+    /// A name for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ternary => "ternary",
+            Self::Q2 => "2-bit blocks",
+            Self::Q4 => "4-bit blocks",
+            Self::Q8 => "8-bit blocks",
+            Self::Q8x16 => "8-bit blocks of 16",
+            Self::I8 => "int8 rows",
+            Self::F16 => "f16",
+            Self::BF16 => "bf16",
+            Self::F32 => "f32",
+        }
+    }
+
     /// Columns that share one scale; `None` for a scale per row and for float forms.
     pub const fn block(self) -> Option<usize> {
         match self {

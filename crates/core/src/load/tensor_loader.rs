@@ -1,4 +1,4 @@
-//! What becomes of one tensor's bytes: skipped, collected, or packed row by row.
+//! One tensor's bytes, in order → a vector or a packed matrix, as the plan decided.
 
 use alloc::{
     string::{String, ToString},
@@ -6,20 +6,19 @@ use alloc::{
 };
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use super::LoadOptions;
+use super::plan::{Becomes, Part};
 use crate::{
     Result, bail,
-    container::TensorInfo,
     format::{self, Encoding, Form, FormRow},
     kernel::{self, quantise_i8},
     matrix::Matrix,
-    model::{Spec, Weights, role::Role},
+    model::spec::Shape,
     pool::Pool,
     simd::vectorised,
 };
 
 /// The most bytes of an HF packed matrix in a file of unknown length: its first byte holds rows from all
-/// four quarters, so memory cannot grow as it comes. (The largest of a 70B model has 59 MB.)
+/// four quarters, so memory cannot grow as they arrive. (The largest of a 70B model has 59 MB.)
 const MAX_UNPROVEN: u64 = 64 << 20;
 
 /// A tensor that has arrived whole.
@@ -71,15 +70,13 @@ impl Tally {
 }
 
 /// Takes a tensor's bytes in order.
-pub(super) enum Sink {
-    /// Not needed.
-    Skip,
+pub(super) enum TensorLoader {
     /// Small: collected whole, then read as floats.
     Vector { encoding: Encoding, len: usize, bytes: Vec<u8> },
     /// Packed as rows become whole.
     Rows(Rows),
     /// Latent weights: collected whole, because ternarising needs the mean of all.
-    Online { name: String, encoding: Encoding, matrix: Matrix, bytes: Vec<u8> },
+    Latent { name: String, encoding: Encoding, matrix: Matrix, bytes: Vec<u8> },
 }
 
 /// A matrix being packed.
@@ -97,10 +94,6 @@ pub(super) struct Rows {
     tally: Tally,
 }
 
-fn is_float(encoding: Encoding) -> bool {
-    matches!(encoding, Encoding::F32 | Encoding::F16 | Encoding::BF16)
-}
-
 fn to_usize(n: u64) -> Result<usize> {
     match usize::try_from(n) {
         Ok(n) => Ok(n),
@@ -108,73 +101,44 @@ fn to_usize(n: u64) -> Result<usize> {
     }
 }
 
-impl Sink {
-    /// For `len` floats.
-    pub(super) fn vector(encoding: Encoding, len: usize) -> Result<Self> {
-        if !is_float(encoding) {
-            bail!(UnsupportedFormat, "a vector stored as {}", encoding.name());
-        }
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(to_usize(encoding.row_bytes(len as u64)?)?)?;
-        Ok(Self::Vector { encoding, len, bytes })
-    }
-
-    /// For a matrix of `rows` × `cols`, stored in `info`'s shape and encoding. `len_known`: the file was found
-    /// to be long enough for it; if not, it may take no more memory than its bytes justify when they come.
-    pub(super) fn matrix(
-        info: &TensorInfo,
-        role: Role,
-        [rows, cols]: [usize; 2],
-        spec: &Spec,
-        own_norm: bool,
-        options: &LoadOptions,
-        len_known: bool,
-    ) -> Result<Self> {
-        let encoding = info.encoding;
-        let packed = encoding == Encoding::U8;
-        let stored = if packed { rows.div_ceil(4) } else { rows };
-        if info.shape != [stored as u64, cols as u64] {
-            bail!(Shape, "'{}' is {:?}, {:?} is needed", info.name, info.shape, [stored, cols]);
-        }
-        if packed && !(matches!(spec.weights, Weights::Multiply | Weights::Divide) && rows.is_multiple_of(4))
-        {
-            bail!(
-                UnsupportedFormat,
-                "'{}' is packed, but config.json names no BitNet packing of it",
-                info.name
-            );
-        }
-        if encoding == Encoding::Other {
-            bail!(UnsupportedFormat, "'{}' holds integers", info.name);
-        }
-        let linear = matches!(role, Role::Linear(..));
-        let online = linear && is_float(encoding) && (spec.weights == Weights::Online || own_norm);
-        let form = match encoding.form() {
-            _ if online => Form::Ternary,
-            Form::F32 | Form::F16 | Form::BF16 if !linear && options.head.is_int8(rows, cols) => Form::I8,
-            form => form,
+impl TensorLoader {
+    /// For a part of a tensor. `len_known`: the file was found to be long enough for it; if not, it may take no
+    /// more memory than its bytes justify when they arrive.
+    ///
+    /// # Errors
+    /// `out-of-memory`, `too-large`.
+    pub(super) fn new(part: &Part, kernel: &str, len_known: bool) -> Result<Self> {
+        let encoding = part.encoding;
+        let (form, latent) = match part.becomes {
+            Becomes::Vector => {
+                let Shape::Vector(len) = part.shape else { bail!(Shape, "'{}' is a matrix", part.name) };
+                let mut bytes = Vec::new();
+                bytes.try_reserve_exact(to_usize(part.bytes)?)?;
+                return Ok(Self::Vector { encoding, len, bytes });
+            }
+            Becomes::Matrix { form, latent, .. } => (form, latent),
         };
-        if packed && !len_known && info.bytes > MAX_UNPROVEN {
-            bail!(TooLarge, "'{}' has {} bytes in a file of unknown length", info.name, info.bytes);
+        let Shape::Matrix(rows, cols) = part.shape else { bail!(Shape, "'{}' is a vector", part.name) };
+        let packed = encoding == Encoding::U8;
+        if packed && !len_known && part.bytes > MAX_UNPROVEN {
+            bail!(TooLarge, "'{}' has {} bytes in a file of unknown length", part.name, part.bytes);
         }
-        let matrix =
-            Matrix::to_fill(kernel::select(form, &options.kernel)?, rows, cols, len_known && !online)?;
-        let name = info.name.to_string();
-        if online {
+        let matrix = Matrix::to_fill(kernel::select(form, kernel)?, rows, cols, len_known && !latent)?;
+        let name = part.name.to_string();
+        if latent {
             let mut bytes = Vec::new();
             if len_known {
-                bytes.try_reserve_exact(to_usize(info.bytes)?)?;
+                bytes.try_reserve_exact(to_usize(part.bytes)?)?;
             }
-            return Ok(Self::Online { name, encoding, matrix, bytes });
+            return Ok(Self::Latent { name, encoding, matrix, bytes });
         }
-        let row_bytes = to_usize(encoding.row_bytes(cols as u64)?)?;
         Ok(Self::Rows(Rows {
             name,
             encoding,
             matrix,
-            kernel: options.kernel.clone(),
-            row_bytes,
-            stored,
+            kernel: kernel.to_string(),
+            row_bytes: to_usize(encoding.row_bytes(cols as u64)?)?,
+            stored: if packed { rows.div_ceil(4) } else { rows },
             next: 0,
             partial: Vec::new(),
             tally: Tally::default(),
@@ -184,8 +148,7 @@ impl Sink {
     /// Takes the next bytes; never more than the tensor has.
     pub(super) fn push(&mut self, bytes: &[u8], pool: &dyn Pool) -> Result<()> {
         match self {
-            Self::Skip => {}
-            Self::Vector { bytes: all, .. } | Self::Online { bytes: all, .. } => {
+            Self::Vector { bytes: all, .. } | Self::Latent { bytes: all, .. } => {
                 all.try_reserve(bytes.len())?;
                 all.extend_from_slice(bytes);
             }
@@ -195,18 +158,17 @@ impl Sink {
     }
 
     /// The tensor is whole.
-    pub(super) fn finish(self, pool: &dyn Pool) -> Result<Option<Loaded>> {
+    pub(super) fn finish(self, pool: &dyn Pool) -> Result<Loaded> {
         Ok(match self {
-            Self::Skip => None,
             Self::Vector { encoding, len, bytes } => {
                 let mut row = FormRow::default();
                 format::unpack(encoding, &bytes, len, &mut row)?;
-                Some(Loaded::Vector(row.floats))
+                Loaded::Vector(row.floats)
             }
-            Self::Rows(rows) => Some(rows.finish()?),
-            Self::Online { name, encoding, mut matrix, bytes } => {
+            Self::Rows(rows) => rows.finish()?,
+            Self::Latent { name, encoding, mut matrix, bytes } => {
                 let trits = ternarise(&mut matrix, encoding, &bytes, pool)?;
-                Some(Loaded::Matrix { name, encoding, matrix, packed: false, trits })
+                Loaded::Matrix { name, encoding, matrix, packed: false, trits }
             }
         })
     }
