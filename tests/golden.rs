@@ -17,7 +17,7 @@ use ternlight_core::{
     simd::Isa,
 };
 use ternlight_engine::Threads;
-use ternlight_tests::{SMOLLM2, bytes, data, load_folder_with, push, smollm2};
+use ternlight_tests::{SMOLLM2, TERN, bytes, data, load_folder_with, push, smollm2};
 
 /// What one model must continue a prompt with.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -114,8 +114,8 @@ fn write() {
     let all = [
         run("oracle/tiny_a_packed", false, &[1, 5, 9, 2, 400, 77], 24, "scalar", 1),
         run("oracle/tiny_c_llama_bitlinear", false, &[1, 5, 9, 2, 200, 77], 24, "scalar", 1),
-        run("../models/tern", false, &fox, 64, "scalar", 1),
-        run("../models/tern", true, &fox, 300, "scalar", 1),
+        run(TERN, false, &fox, 64, "scalar", 1),
+        run(TERN, true, &fox, 300, "scalar", 1),
         run(SMOLLM2, false, &gravity, 24, "scalar", 1),
     ];
     let json = serde_json::to_string_pretty(&all).expect("JSON");

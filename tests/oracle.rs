@@ -94,7 +94,7 @@ fn qwen3_with_a_norm_per_projection_gives_the_pooled_embedding() {
 /// no model here has.)
 #[test]
 fn unit_vectors_of_the_ternary_layer() {
-    let file = bytes("oracle/unit_vectors.safetensors");
+    let file = bytes("../../crates/core/tests/data/unit_vectors.safetensors");
     let file = SafeTensors::deserialize(&file).expect("a valid file");
     let codes = |name: &str| {
         let tensor = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));

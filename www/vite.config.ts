@@ -49,7 +49,7 @@ function engine(): Plugin {
 
 /** Puts the repository's own trained model beside the page. */
 function tern(): Plugin {
-  const root = resolve(here, "../tests/models/tern");
+  const root = resolve(here, "../crates/tern/tern");
   return {
     name: "tern",
     apply: "build",

@@ -18,9 +18,16 @@ use ternlight_core::{
     pool::Serial,
 };
 
-/// A file of the test data.
+/// The name of Tern's folder in `golden.json`, which was written when the model lay there.
+pub const TERN: &str = "../models/tern";
+
+/// A file of the test data, or of Tern.
 pub fn data(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(path)
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    match path.strip_prefix(TERN) {
+        Some(rest) => root.join("../crates/tern/tern").join(rest.trim_start_matches('/')),
+        None => root.join("data").join(path),
+    }
 }
 
 /// The name of the file that [`smollm2`] reads.

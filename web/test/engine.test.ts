@@ -56,9 +56,13 @@ beforeEach(async () => {
 });
 afterEach(() => context.close());
 
+/** golden.json knows Tern by the folder in which the model lay when it was written. */
+const TERN = "../models/tern";
+
 function serveFolder(model: string, as = model): void {
+  const folder = model === TERN ? new URL("crates/tern/tern/", ROOT) : new URL(`${model}/`, DATA);
   for (const name of ["config.json", "model.safetensors"]) {
-    server.serve(`${as}/${name}`, readFileSync(new URL(`${model}/${name}`, DATA)));
+    server.serve(`${as}/${name}`, readFileSync(new URL(name, folder)));
   }
 }
 
@@ -100,8 +104,7 @@ for (const { flavour, kernel, threads } of CREWS) {
     const golden: Golden[] = JSON.parse(readFileSync(new URL("golden.json", DATA), "utf8"));
     for (const { model, compact, prompt, tokens, logprobs } of golden) {
       if (skip && model.endsWith(".gguf")) continue;
-      // Folders beside the data ("../models/tern") have no such address.
-      const as = model.replace(/^\.\.\//, "");
+      const as = model === TERN ? "tern" : model;
       if (!model.endsWith(".gguf")) serveFolder(model, as);
       const url = model.endsWith(".gguf") ? "/models/model.gguf" : `/models/${as}/`;
       const small = compact ? ({ kv: "i8", head: "int8" } as const) : {};

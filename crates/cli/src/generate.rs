@@ -14,7 +14,7 @@ use crate::{
     console::Console,
     failure::Failure,
     interrupt,
-    options::{ComputeOptions, Kv, ModelOptions},
+    options::{ComputeOptions, Kv},
 };
 
 /// How the cache is set up.
@@ -154,12 +154,11 @@ pub struct Opened {
 /// # Errors
 /// Anything that can be wrong with a model.
 pub fn open(
-    model: &ModelOptions,
+    path: &Path,
     compute: &ComputeOptions,
     context: &ContextOptions,
     console: &Console,
 ) -> Result<Opened> {
-    let path = model.locate(console)?;
     let options = EngineOptions {
         kernel: compute.kernel.clone(),
         threads: compute.threads,
@@ -170,7 +169,7 @@ pub fn open(
         ..EngineOptions::default()
     };
     let start = Instant::now();
-    let engine = open_path(&path, &options, console)?;
+    let engine = open_path(path, &options, console)?;
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
     let mut title = engine.info().name;
     // A folder's weights are all called the same; the folder's name says more.

@@ -310,7 +310,7 @@ fn ctrl_c_ends_run_with_130() {
 #[test]
 fn the_embedded_model_says_what_it_should() {
     let cache = TempDir::new().unwrap();
-    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/models/tern/golden.json");
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../tern/tern/golden.json");
     let golden: Vec<Value> = serde_json::from_slice(&fs::read(golden).unwrap()).unwrap();
     assert!(!golden.is_empty());
     for case in &golden {

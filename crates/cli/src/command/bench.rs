@@ -32,14 +32,14 @@ use crate::{
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     ternlight bench --synthetic bitnet-2b4t                no file needed: random weights of that shape\n  \
-    ternlight bench --model model.gguf --prompt 512 --gen 64 --threads 2 --json\n  \
+    ternlight bench model.gguf --prompt 512 --gen 64 --threads 2 --json\n  \
     ternlight bench --kernels                              each kernel on a small matrix, one thread")]
 pub struct Bench {
     #[command(flatten)]
     model: ModelOptions,
 
     /// Random weights of this shape, made in memory, instead of a model file
-    #[arg(long, value_enum, value_name = "SHAPE", conflicts_with = "model")]
+    #[arg(long, value_enum, value_name = "SHAPE", conflicts_with_all = ["model_argument", "model"])]
     synthetic: Option<Shape>,
 
     /// Tokens of the prompt
@@ -59,7 +59,7 @@ pub struct Bench {
     kv: Kv,
 
     /// Time each kernel on a small matrix instead of a whole model
-    #[arg(long, conflicts_with_all = ["model", "synthetic"])]
+    #[arg(long, conflicts_with_all = ["model_argument", "model", "synthetic"])]
     kernels: bool,
 
     #[command(flatten)]

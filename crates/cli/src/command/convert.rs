@@ -19,7 +19,7 @@ use crate::{
     after_help = "Reads GGUF files (I2_S, TQ1_0, TQ2_0) and Hugging Face folders (packed, or master weights\n\
     that a BitNet config marks as `online`). Codes and scales are kept exactly: where a format cannot hold a\n\
     scale, it goes into a tensor beside the matrix.\n\n\
-    Example: ternlight convert --model bitnet-folder --format i2_s --out bitnet.gguf"
+    Example: ternlight convert bitnet-folder --format i2_s --out bitnet.gguf"
 )]
 pub struct Convert {
     #[command(flatten)]

@@ -8,14 +8,15 @@ use crate::{
     console::{Console, DIM, STRONG},
     generate::{self, ContextOptions, Opened},
     interrupt,
-    options::{ComputeOptions, ModelOptions},
+    options::{ComputeOptions, NamedModel},
 };
 
 /// Turn texts into vectors; similar texts have a cosine near 1.
 #[derive(Args)]
+#[command(after_help = "Every argument is a text, so the model is given by --model.")]
 pub struct Embed {
     #[command(flatten)]
-    model: ModelOptions,
+    model: NamedModel,
 
     /// One or more texts
     #[arg(value_name = "TEXT", required = true)]
@@ -34,7 +35,8 @@ pub struct Embed {
 
 impl Embed {
     pub fn execute(self, console: &Console) -> Result<()> {
-        let Opened { engine, .. } = generate::open(&self.model, &self.compute, &self.context, console)?;
+        let path = self.model.locate(None, console)?;
+        let Opened { engine, .. } = generate::open(&path, &self.compute, &self.context, console)?;
         let mut vectors: Vec<Vec<f32>> = Vec::new();
         for text in &self.texts {
             interrupt::check()?;

@@ -75,7 +75,7 @@ impl Run {
     pub fn execute(self, console: &Console) -> Result<()> {
         let text = self.text()?;
         let Opened { engine, load_ms, .. } =
-            generate::open(&self.model, &self.compute, &self.context, console)?;
+            generate::open(&self.model.locate(console)?, &self.compute, &self.context, console)?;
         let options = GenerateOptions {
             top_logprobs: self.logprobs,
             ignore_stop_tokens: self.ignore_stop,

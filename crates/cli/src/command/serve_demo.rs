@@ -23,7 +23,6 @@ use crate::{
     console::{Console, STRONG},
     failure::{Failure, IO, NETWORK, USAGE},
     options::CacheOptions,
-    options::ModelOptions,
     place::Reference,
 };
 
@@ -35,7 +34,11 @@ pub struct ServeDemo {
     dir: PathBuf,
 
     /// Model file to offer to the page, under /model/
-    #[arg(long, short, value_name = "PATH|REF")]
+    #[arg(value_name = "MODEL", id = "model_argument", conflicts_with = "model")]
+    argument: Option<Reference>,
+
+    /// The model file by name: the same, as an option
+    #[arg(long, short, value_name = "MODEL")]
     model: Option<Reference>,
 
     #[command(flatten)]
@@ -56,10 +59,8 @@ impl ServeDemo {
             let text = format!("{}: there is no index.html", self.dir.display());
             return Err(Failure::new(USAGE, text).hint("build the page with ./build.sh www, or give --dir."));
         }
-        let model = match self.model {
-            None => None,
-            some => Some(ModelOptions { model: some, cache: self.cache }.locate(console)?),
-        };
+        let reference = self.argument.or(self.model);
+        let model = reference.map(|reference| self.cache.locate(&reference, console)).transpose()?;
         let mut router = Router::new();
         let mut query = String::new();
         if let Some(model) = &model {

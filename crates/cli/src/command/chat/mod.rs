@@ -46,7 +46,7 @@ pub struct Chat {
 impl Chat {
     pub fn execute(self, console: &Console) -> Result<()> {
         let Opened { engine, load_ms, title } =
-            generate::open(&self.model, &self.compute, &self.context, console)?;
+            generate::open(&self.model.locate(console)?, &self.compute, &self.context, console)?;
         if engine.chat_template().is_none() {
             let failure = Failure::kind(ErrorKind::Template, "the model has no chat template");
             return Err(failure.hint("ternlight run --raw continues a text instead."));

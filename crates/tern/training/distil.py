@@ -28,8 +28,8 @@ import export
 import facts
 import mixture
 import prepare
-import talk
-import tales
+import dialogues
+import stories
 from model import Decoder, ModelConfig
 from train import atomic_save, learning_rate
 
@@ -39,7 +39,7 @@ HERE = Path(__file__).parent
 def load_teacher(where: Path | None, device: str):
     """(model, tokenizer); without a path a random tiny LLaMA with Tern's tokenizer."""
     if where is None:
-        tok = AutoTokenizer.from_pretrained(HERE / "tern")
+        tok = AutoTokenizer.from_pretrained(HERE.parent / "tern")
         config = LlamaConfig(vocab_size=len(tok), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
                              num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512,
                              tie_word_embeddings=True)
@@ -94,7 +94,7 @@ def documents(corpus: Path | None, rng: random.Random) -> list[dict]:
     """The recipe's own mixture; without a corpus only what the generators make."""
     if corpus:
         return mixture.build(corpus, rng, 1.0, 1.0, prepare.held_out, prepare.PROMPTS)[0]
-    draws = [lambda: facts.question(rng), lambda: talk.exchange(rng), lambda: tales.request(rng)]
+    draws = [lambda: facts.question(rng), lambda: dialogues.exchange(rng), lambda: stories.request(rng)]
     return [mixture.as_document(rng, "toy", [rng.choice(draws)()]) for _ in range(200)]
 
 

@@ -5,7 +5,7 @@ autocast type, and its module is slow to trace. Here a ternary product is an exa
 (int8 codes x {-1,0,1} are exact in bf16, the accumulator is f32) times one scale, which is what a runtime computes.
 
 Invariant: parameter names and shapes are those of `BitNetForCausalLM`, so `state_dict()` is a checkpoint as it
-stands; `export.py` checks that both give the same logits. `quant="none"` is the full-precision twin: the same
+stands; `export.py` checks that both give the same logits. `quant="none"` is the full-precision model: the same
 network without the two quantisers.
 """
 

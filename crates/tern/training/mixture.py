@@ -11,8 +11,8 @@ from pathlib import Path
 import corpus
 import facts
 import persona
-import tales
-import talk
+import stories
+import dialogues
 from phrasing import vary
 
 SYSTEM = ["You are Tern, a small model that lives in your browser tab.",
@@ -40,7 +40,7 @@ class Chat:
         if x < 0.55:
             key = rng.choice(self.keys)
             return vary(rng, rng.choice(self.intents[key])), rng.choice(persona.REPLIES[key])
-        return talk.exchange(rng)
+        return dialogues.exchange(rng)
 
     def fact(self):
         rng = self.rng
@@ -56,8 +56,8 @@ class Chat:
         rng = self.rng
         if rng.random() < 0.12:
             before = [p for p in (self.fact() for _ in range(rng.choice([0, 0, 1, 2])))]
-            return [*before, talk.unknown_name(rng)]
-        pairs = talk.memory(rng)
+            return [*before, dialogues.unknown_name(rng)]
+        pairs = dialogues.memory(rng)
         between = [self.fact() if rng.random() < 0.7 else self.small_talk() for _ in range(rng.choice([0, 0, 0, 1, 1, 2]))]
         return [pairs[0], *between, *pairs[1:]]
 
@@ -107,14 +107,14 @@ def build(folder: Path, rng: random.Random, scale: float, book_share: float, hel
         train.append(as_document(rng, "instr", [(q, ans)]))
     one = lambda weights: rng.choices(range(1, len(weights) + 1), weights)[0]
     kinds = {
-        "tale": (4500, lambda: [tales.request(rng)]),
-        "continuation": (3500, lambda: [tales.continuation(rng)]),
+        "tale": (4500, lambda: [stories.request(rng)]),
+        "continuation": (3500, lambda: [stories.continuation(rng)]),
         "small-talk": (30000, lambda: [chat.small_talk() for _ in range(one([6, 2, 1]))]),
         "fact": (60000, lambda: [chat.fact() for _ in range(one([6, 2, 1, 1]))]),
         "follow-up": (3000, lambda: facts.follow_up(rng)),
         "mixed": (6000, lambda: [chat.mixed() for _ in range(rng.randint(2, 7))]),
         "memory": (14000, chat.memory),
-        "long-mixed": (800, lambda: [*(chat.mixed() for _ in range(rng.randint(0, 3))), tales.request(rng), *(chat.mixed() for _ in range(rng.randint(0, 2)))]),
+        "long-mixed": (800, lambda: [*(chat.mixed() for _ in range(rng.randint(0, 3))), stories.request(rng), *(chat.mixed() for _ in range(rng.randint(0, 2)))]),
     }
     for part, (count, draw) in kinds.items():
         train += [as_document(rng, part, draw()) for _ in range(int(count * scale))]
