@@ -46,7 +46,7 @@ test("stopping while the model loads leaves a question that can be answered", as
   await answered(page);
 });
 
-test("answering again keeps the versions; editing drops what followed", async ({ open }) => {
+test("answering again and editing a question keep the versions", async ({ open }) => {
   const page = await open({ reply: "First answer." });
   await ask(page, "Question one");
   await page.evaluate(() => Object.assign(window.fake ?? {}, { reply: "Second answer." }));
@@ -62,8 +62,16 @@ test("answering again keeps the versions; editing drops what followed", async ({
   await page.getByRole("textbox", { name: "Edit the question" }).fill("Question one, better");
   await page.keyboard.press("Enter");
   await answered(page);
-  await expect(page.locator(".asked")).toHaveCount(1);
-  await expect(page.locator(".asked .words")).toHaveText("Question one, better");
+  const words = page.locator(".asked .words");
+  await expect(words).toHaveText(["Question one, better"]);
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("Question one, better");
+  const asked = page.locator(".asked").first();
+  await expect(asked.getByText("2 / 2")).toBeVisible();
+  await asked.getByRole("button", { name: "Earlier version" }).click();
+  await expect(words).toHaveText(["Question one", "Question two"]);
+  await expect(page.locator(".answered .prose").first()).toHaveText("First answer.");
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("Question one");
+  await expect(asked.getByRole("button", { name: "Earlier version" })).toBeFocused();
 });
 
 test("copying puts the answer's source on the clipboard", async ({ open, context }) => {

@@ -8,7 +8,7 @@ import { theme } from "../state/settings";
 import { bytes, speed } from "../text/format";
 import { announce } from "../ui/announce";
 import { CopyButton } from "../ui/CopyButton";
-import { Trouble } from "../ui/Trouble";
+import { ErrorNotice } from "../ui/ErrorNotice";
 import { measure, type Bench as Result, stages } from "./measure";
 import { Plot } from "./Plot";
 
@@ -125,7 +125,7 @@ export function Bench() {
             )}
           </div>
         )}
-        {trouble.value && <Trouble code={trouble.value.code} message={trouble.value.message} />}
+        {trouble.value && <ErrorNotice code={trouble.value.code} message={trouble.value.message} />}
         {bench && (
           <>
             <dl class="facts figures">

@@ -5,7 +5,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { memory, model } from "../model/engine";
 import { touch } from "../offline/install";
 import { ask, busy, live, stop } from "../state/answer";
-import { chat, shownReply } from "../state/chats";
+import { path } from "../state/chats";
 import { bytes, speed } from "../text/format";
 import { Glyph } from "../ui/icons";
 import { go } from "../ui/route";
@@ -29,8 +29,8 @@ function Meters() {
   const now = live.value;
   const used = memory.value;
   const context = model.value.info?.context;
-  const last = chat.value?.turns.at(-1);
-  const figures = now || !last ? undefined : shownReply(last)?.figures;
+  const last = path.value.at(-1)?.message;
+  const figures = now || last?.role !== "assistant" ? undefined : last.figures;
   const seen = figures ? figures.promptTokens + figures.tokens : 0;
   return (
     <p class="meters figures">

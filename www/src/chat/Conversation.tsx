@@ -3,10 +3,10 @@
 import { useEffect, useRef } from "preact/hooks";
 import { model, retryLoad } from "../model/engine";
 import { LoadStrip } from "../model/LoadStrip";
-import { busy, live, resume, writingChat, writingTurn } from "../state/answer";
-import { chat, shownReply } from "../state/chats";
+import { busy, live, resume, writingReply } from "../state/answer";
+import { chat, path } from "../state/chats";
 import { Composer } from "./Composer";
-import { Hello } from "./Hello";
+import { EmptyChat } from "./EmptyChat";
 import { Answered, Answering, Asked } from "./Message";
 
 /** Keeps the end of a growing reply in view, unless the reader scrolled up. */
@@ -43,29 +43,29 @@ function useFollow(key: string | undefined) {
 
 export function Conversation() {
   const one = chat.value;
-  const written = one && writingChat.value === one.id ? writingTurn.value : null;
+  const steps = path.value;
+  const written = writingReply.value;
   const box = useFollow(one?.id);
-  const unanswered = one?.turns.at(-1)?.role === "user" && !busy.value;
+  const unanswered = steps.at(-1)?.message.role === "user" && !busy.value;
   return (
     <>
       <div class="scroll" ref={box} tabIndex={-1} id="content">
         {one ? (
-          <ol class="turns column" aria-label="Conversation">
-            {one.turns.map((turn, index) => {
-              if (turn.role === "user") return <Asked key={index} text={turn.text} index={index} />;
-              if (index === written) return <Answering key={index} />;
-              const reply = shownReply(turn);
+          <ol key={one.id} class="turns column" aria-label="Conversation">
+            {steps.map((step, index) => {
+              const { message } = step;
+              // By place and not by message, so that the focus stays where a version is chosen.
+              if (message.id === written) return <Answering key={index} />;
+              if (message.role === "user")
+                return <Asked key={index} question={message} versions={step.versions} at={step.at} />;
               return (
-                reply && (
-                  <Answered
-                    key={index}
-                    reply={reply}
-                    index={index}
-                    last={index === one.turns.length - 1}
-                    versions={turn.replies.length}
-                    shown={turn.shown}
-                  />
-                )
+                <Answered
+                  key={index}
+                  reply={message}
+                  versions={step.versions}
+                  at={step.at}
+                  last={index === steps.length - 1}
+                />
               );
             })}
             {unanswered && model.value.state !== "failed" && (
@@ -77,7 +77,7 @@ export function Conversation() {
             )}
           </ol>
         ) : (
-          <Hello />
+          <EmptyChat />
         )}
       </div>
       <div class="column">

@@ -2,9 +2,9 @@
 
 import type { Progress } from "ternlight";
 import { bytes, duration } from "../text/format";
+import { ErrorNotice } from "../ui/ErrorNotice";
 import { Glyph } from "../ui/icons";
 import { modelsOpen } from "../ui/route";
-import { Trouble } from "../ui/Trouble";
 import { cancelLoad, model, retryLoad } from "./engine";
 
 const PHASES: Record<Progress["phase"], string> = {
@@ -22,11 +22,11 @@ export function LoadStrip({ onRetry = retryLoad }: { onRetry?: () => void }) {
   if (state === "failed" && trouble) {
     return (
       <div class="loading failed">
-        <Trouble code={trouble.code} message={trouble.message} onRetry={onRetry}>
+        <ErrorNotice code={trouble.code} message={trouble.message} onRetry={onRetry}>
           <button type="button" class="button" onClick={() => (modelsOpen.value = true)}>
             Choose another model
           </button>
-        </Trouble>
+        </ErrorNotice>
       </div>
     );
   }

@@ -16,13 +16,13 @@ import {
   type Progress,
 } from "ternlight";
 import { keepEngine, touch } from "../offline/install";
-import type { ReplyFigures, SpokenToken } from "../state/chats";
+import type { ReplyFigures, ReplyToken } from "../state/messages";
 import { type Settings, settings } from "../state/settings";
 import { adviceFor } from "../text/errors";
 import { announce } from "../ui/announce";
 import { notify } from "../ui/Notice";
+import { cachedModels, refreshCachedModels } from "./cachedModels";
 import { addressOf, type Choice, nameOf, OFFERS, offered, requested } from "./catalogue";
-import { kept, refreshKept } from "./kept";
 
 export interface Failure {
   code: string;
@@ -140,7 +140,7 @@ async function load(wanted: Choice): Promise<void> {
       keepEngine();
       announce(`${wanted.name} is ready`);
       void weigh();
-      void refreshKept();
+      void refreshCachedModels();
     } catch (error) {
       if (!current()) return;
       const failure = failureOf(error);
@@ -228,7 +228,7 @@ export async function weigh(): Promise<void> {
 
 export interface Listener {
   onReading: (done: number, total: number) => void;
-  onPiece: (text: string, tokens: SpokenToken[]) => void;
+  onPiece: (text: string, tokens: ReplyToken[]) => void;
 }
 
 /** Asks the model, and tells `listener` what comes. Ends normally when `signal` stops it. */
@@ -290,9 +290,9 @@ export async function answer(
 
 /** At the start: what is here already, or small, is loaded at once; a large download waits to be wanted. */
 export async function begin(): Promise<void> {
-  await refreshKept();
+  await refreshCachedModels();
   if (model.value.state !== "idle" || !("source" in choice.from)) return;
   const address = addressOf(choice.from.source);
-  const here = kept.value?.some((one) => one.address === address && one.complete) ?? false;
+  const here = cachedModels.value?.some((one) => one.address === address && one.complete) ?? false;
   if (here || (choice.size !== null && choice.size <= UNASKED)) await load(choice);
 }

@@ -4,8 +4,9 @@ import { signal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { startWriting } from "../chat/Composer";
 import { writingChat } from "../state/answer";
-import { type Chat, chat, chats, exportChat, openChat, removeChat, renameChat } from "../state/chats";
-import { durable } from "../state/database";
+import { chat, chats, openChat, removeChat, renameChat } from "../state/chats";
+import { blocked, type ChatRecord, durable } from "../state/database";
+import { exportChat } from "../state/exportChat";
 import { theme } from "../state/settings";
 import { day } from "../text/format";
 import { Glyph, type GlyphName } from "./icons";
@@ -20,12 +21,12 @@ function newChat(): void {
   startWriting();
 }
 
-export function deleteWithUndo(one: Chat): void {
+export function deleteWithUndo(one: ChatRecord): void {
   const undo = removeChat(one.id);
   notify(`Deleted “${one.title}”`, { label: "Undo", run: undo });
 }
 
-function ChatMenu({ one }: { one: Chat }) {
+function ChatMenu({ one }: { one: ChatRecord }) {
   const menu = useRef<HTMLDivElement>(null);
   const button = useRef<HTMLButtonElement>(null);
   const id = `menu-${one.id}`;
@@ -62,10 +63,10 @@ function ChatMenu({ one }: { one: Chat }) {
         <button type="button" onClick={act(() => (renaming.value = one.id))}>
           <Glyph name="pen" /> Rename
         </button>
-        <button type="button" onClick={act(() => exportChat(one, "markdown"))}>
+        <button type="button" onClick={act(() => void exportChat(one, "markdown"))}>
           <Glyph name="down" /> Export as Markdown
         </button>
-        <button type="button" onClick={act(() => exportChat(one, "json"))}>
+        <button type="button" onClick={act(() => void exportChat(one, "json"))}>
           <Glyph name="down" /> Export as JSON
         </button>
         <button
@@ -81,7 +82,7 @@ function ChatMenu({ one }: { one: Chat }) {
   );
 }
 
-function Rename({ one }: { one: Chat }) {
+function Rename({ one }: { one: ChatRecord }) {
   const field = useRef<HTMLInputElement>(null);
   useLayoutEffect(() => field.current?.select(), []);
   const finish = (keep: boolean) => {
@@ -107,8 +108,8 @@ function Rename({ one }: { one: Chat }) {
   );
 }
 
-function groups(all: Chat[]): { name: string; items: Chat[] }[] {
-  const result: { name: string; items: Chat[] }[] = [];
+function groups(all: readonly ChatRecord[]): { name: string; items: ChatRecord[] }[] {
+  const result: { name: string; items: ChatRecord[] }[] = [];
   for (const one of all) {
     const name = day(one.updated);
     const last = result.at(-1);
@@ -181,6 +182,11 @@ export function Sidebar() {
             </ul>
           </section>
         ))}
+        {blocked.value && (
+          <p class="hint">
+            Conversations are being moved to a new form. Close the other tabs of this page to see them.
+          </p>
+        )}
         {!durable.value && <p class="hint">This browser keeps no conversations: they end with the tab.</p>}
       </div>
       <div class="side-foot">

@@ -14,7 +14,7 @@ const STARTS = [
   "Write a polite note asking a neighbour to turn the music down.",
 ];
 
-export function Hello() {
+export function EmptyChat() {
   const { state, size, source } = model.value;
   const starts = OFFERS.find((offer) => offer.source === source)?.starts ?? STARTS;
   const costs =
