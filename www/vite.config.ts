@@ -47,6 +47,18 @@ function engine(): Plugin {
   };
 }
 
+/** KaTeX lists each font in three formats; every browser that can run the engine takes the first. */
+function oneFontFormat(): Plugin {
+  return {
+    name: "one-font-format",
+    enforce: "pre",
+    transform: (code, id) =>
+      /katex.*\.css/.test(id)
+        ? code.replaceAll(/,url\([^)]*\.(?:woff|ttf)\) format\("(?:woff|truetype)"\)/g, "")
+        : null,
+  };
+}
+
 /** Puts the repository's own trained model beside the page. */
 function tern(): Plugin {
   const root = resolve(here, "../tests/models/tern");
@@ -84,7 +96,8 @@ function shell(): Plugin {
         files.push(name);
         hash.update(name).update(readFileSync(resolve(here, "public", name)));
       }
-      const heavy = (name: string) => name.endsWith(".wasm");
+      // What only some replies need is kept when it was first needed.
+      const heavy = (name: string) => name.endsWith(".wasm") || /KaTeX|\/(?:typeset|highlight)-/.test(name);
       const list = {
         version: hash.digest("hex").slice(0, 12),
         files: files.filter((name) => !heavy(name)),
@@ -97,7 +110,7 @@ function shell(): Plugin {
 
 export default defineConfig(({ mode }) => ({
   base: "./",
-  plugins: [...(mode === "fake" ? [] : [engine(), tern()]), shell()],
+  plugins: [oneFontFormat(), ...(mode === "fake" ? [] : [engine(), tern()]), shell()],
   resolve: mode === "fake" ? { alias: { ternlight: resolve(here, "test/fake-engine.ts") } } : {},
   optimizeDeps: { exclude: ["ternlight"] },
   build: {

@@ -75,6 +75,7 @@ export function Composer() {
         <textarea
           ref={area}
           id={ID}
+          dir="auto"
           aria-label="Message"
           placeholder={`Ask ${model.value.name || "the model"}`}
           rows={1}

@@ -62,7 +62,9 @@ export function Asked({ question, versions, at }: { question: Question } & Versi
   return (
     <li class="turn asked">
       <span class="unseen">You asked:</span>
-      <p class="words">{text}</p>
+      <p class="words" dir="auto">
+        {text}
+      </p>
       <div class="tools">
         <Versions versions={versions} at={at} />
         <CopyButton text={text} label="Copy question" />
@@ -106,6 +108,7 @@ function EditQuestion({ question, onClose }: { question: Question; onClose: () =
       >
         <textarea
           ref={area}
+          dir="auto"
           aria-label="Edit the question"
           defaultValue={text}
           rows={Math.min(8, text.split("\n").length + 1)}

@@ -16,7 +16,7 @@ interface Shell {
   version: string;
   /** Needed before the first token; kept at install. */
   files: string[];
-  /** WebAssembly flavours; kept when first used. */
+  /** WebAssembly flavours, and what only some replies need (maths, colours for code); kept when first used. */
   later: string[];
 }
 

@@ -172,7 +172,7 @@ export function Sidebar() {
                           drawer.value = null;
                         }}
                       >
-                        {one.title}
+                        <bdi>{one.title}</bdi>
                       </button>
                       <ChatMenu one={one} />
                     </>
