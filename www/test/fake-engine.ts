@@ -28,6 +28,8 @@ export interface Script {
   load?: number | "forever";
   /** The load fails with this code. */
   loadError?: ErrorCode;
+  /** The host does not answer: every attempt fails at once, and is repeated as the package does it. */
+  unreachable?: boolean;
   /** The reply fails with this code after a few words. */
   replyError?: ErrorCode;
   /** Milliseconds between tokens. */
@@ -40,6 +42,8 @@ export interface Script {
 declare global {
   interface Window {
     fake?: Script;
+    /** What the last load was told. */
+    loadedFrom?: string;
   }
 }
 
@@ -237,8 +241,13 @@ export class Engine {
   readonly flavour = "simd128";
   #closed = false;
 
-  static async load(_source: ModelSource, options: LoadOptions = {}): Promise<Engine> {
-    const { load = 300, loadError } = script();
+  static async load(source: ModelSource, options: LoadOptions = {}): Promise<Engine> {
+    const { load = 300, loadError, unreachable } = script();
+    window.loadedFrom = JSON.stringify(source);
+    if (unreachable) {
+      await sleep((options.retryDelay ?? 500) * (2 ** (options.retries ?? 5) - 1));
+      throw new EngineError("network", "https://no.such.host/: Failed to fetch");
+    }
     const total = 98_362_432;
     const steps = 20;
     for (let step = 0; step <= steps; step += 1) {

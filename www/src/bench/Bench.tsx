@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { NoModel } from "../model/About";
-import { engine, type Failure, failureOf, model } from "../model/engine";
+import { engine, type Failure, failureOf, model, whileUsed } from "../model/loading";
 import { busy } from "../state/answer";
 import { theme } from "../state/settings";
 import { bytes, speed } from "../text/format";
@@ -32,6 +32,8 @@ async function run(): Promise<void> {
     bytesPerToken: info.bytesPerToken,
     readings: [],
   };
+  let letGo = () => {};
+  void whileUsed(subject, new Promise<void>((resolve) => (letGo = resolve)));
   try {
     for await (const reading of measure(subject, abort.signal)) {
       if (abort.signal.aborted) break;
@@ -43,6 +45,7 @@ async function run(): Promise<void> {
     const failure = failureOf(error);
     if (failure.code !== "cancelled") trouble.value = failure;
   }
+  letGo();
   running.value = null;
 }
 

@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { memory, model } from "../model/engine";
+import { memory, model } from "../model/loading";
 import { touch } from "../offline/install";
 import { ask, busy, live, stop } from "../state/answer";
 import { path } from "../state/chats";
@@ -64,6 +64,11 @@ export function Composer() {
     ask(text);
     draft.value = "";
   };
+  // The button goes away: the focus goes on to where one writes.
+  const halt = () => {
+    stop();
+    area.current?.focus();
+  };
   return (
     <div class="composer column">
       <form
@@ -92,7 +97,7 @@ export function Composer() {
           }}
         />
         {busy.value ? (
-          <button type="button" class="icon send halt" aria-label="Stop" title="Stop (Esc)" onClick={stop}>
+          <button type="button" class="icon send halt" aria-label="Stop" title="Stop (Esc)" onClick={halt}>
             <Glyph name="stop" />
           </button>
         ) : (

@@ -1,8 +1,8 @@
 /** The stage of a chat: its turns, the one being written, what stands in the way, and the composer. */
 
 import { useEffect, useRef } from "preact/hooks";
-import { model, retryLoad } from "../model/engine";
 import { LoadStrip } from "../model/LoadStrip";
+import { model, retryLoad, withdraw } from "../model/loading";
 import { busy, live, resume, writingReply } from "../state/answer";
 import { chat, path } from "../state/chats";
 import { Composer } from "./Composer";
@@ -81,7 +81,16 @@ export function Conversation() {
         )}
       </div>
       <div class="column">
-        <LoadStrip onRetry={unanswered ? resume : retryLoad} />
+        <LoadStrip
+          onRetry={() => {
+            retryLoad();
+            if (unanswered) resume();
+          }}
+          onBack={() => {
+            withdraw();
+            if (unanswered) resume();
+          }}
+        />
       </div>
       <Composer />
     </>

@@ -1,7 +1,7 @@
 /** First sight: what this is, in two lines, and somewhere to begin. */
 
 import { OFFERS } from "../model/catalogue";
-import { model } from "../model/engine";
+import { model } from "../model/loading";
 import { ask } from "../state/answer";
 import { bytes } from "../text/format";
 import { Glyph } from "../ui/icons";

@@ -4,8 +4,8 @@ import { useState } from "preact/hooks";
 import type { ModelInfo, TensorSummary } from "ternlight";
 import { bytes, count, share } from "../text/format";
 import { useWidth } from "../ui/useWidth";
-import { ensureReady, model } from "./engine";
 import { LoadStrip } from "./LoadStrip";
+import { ensureReady, model } from "./loading";
 import { addTrits, type Part, partsOf, shortName, type Trits, total } from "./modelParts";
 
 const SIGNS = ["-", "0", "+"] as const;

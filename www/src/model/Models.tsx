@@ -8,7 +8,7 @@ import { notify } from "../ui/Notice";
 import { modelsOpen } from "../ui/route";
 import { cachedModels, forget, refreshCachedModels, room } from "./cachedModels";
 import { addressOf, OFFERS, offered } from "./catalogue";
-import { loadFile, loadSource, model } from "./engine";
+import { loadFile, loadSource, model } from "./loading";
 
 const close = () => (modelsOpen.value = false);
 

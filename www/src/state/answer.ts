@@ -6,7 +6,8 @@
  */
 
 import { batch, computed, signal } from "@preact/signals";
-import { answer, ensureReady, type Failure, failureOf, LoadFailed, model } from "../model/engine";
+import { answer } from "../model/engine";
+import { ensureReady, type Failure, failureOf, LoadFailed, model } from "../model/loading";
 import { announce, Reader } from "../ui/announce";
 import { addMessage, chat, dropMessage, path, saveMessage, startChat, threadOf } from "./chats";
 import { asMessages, newId, type Question, type Reply } from "./messages";

@@ -82,13 +82,16 @@ function ChatMenu({ one }: { one: ChatRecord }) {
   );
 }
 
+const openerId = (one: ChatRecord) => `open-${one.id}`;
+
 function Rename({ one }: { one: ChatRecord }) {
   const field = useRef<HTMLInputElement>(null);
   useLayoutEffect(() => field.current?.select(), []);
-  const finish = (keep: boolean) => {
+  const finish = (keep: boolean, focus: boolean) => {
     if (renaming.value !== one.id) return;
     renaming.value = null;
     if (keep) renameChat(one.id, field.current?.value ?? "");
+    if (focus) queueMicrotask(() => document.getElementById(openerId(one))?.focus());
   };
   return (
     <input
@@ -96,12 +99,12 @@ function Rename({ one }: { one: ChatRecord }) {
       type="text"
       aria-label="Name of the conversation"
       defaultValue={one.title}
-      onBlur={() => finish(true)}
+      onBlur={() => finish(true, false)}
       onKeyDown={(event) => {
-        if (event.key === "Enter") finish(true);
+        if (event.key === "Enter") finish(true, true);
         if (event.key === "Escape") {
           event.stopPropagation();
-          finish(false);
+          finish(false, true);
         }
       }}
     />
@@ -163,6 +166,7 @@ export function Sidebar() {
                     <>
                       <button
                         type="button"
+                        id={openerId(one)}
                         class="open"
                         title={one.title}
                         aria-current={open?.id === one.id && route.value === "chat" ? "true" : undefined}
