@@ -228,9 +228,9 @@ pub fn answer(
             return Ok(Answer { text, tokens, summary });
         }
         match session.next()? {
-            Step::Prefill { done, total } => {
-                bar.get_or_insert_with(|| console.count_bar("reading", total as u64))
-                    .set_position(done as u64);
+            Step::Prefill(progress) => {
+                bar.get_or_insert_with(|| console.count_bar("reading", progress.total as u64))
+                    .set_position(progress.done as u64);
             }
             Step::Piece(piece) => {
                 if let Some(bar) = bar.take() {
@@ -262,6 +262,9 @@ pub fn remark(summary: &Summary) -> String {
     parts.push(format!("prompt {} at {:.0} tok/s", t.prefill_tokens, t.prefill_tok_s));
     if summary.cached_tokens > 0 {
         parts.push(format!("{} from the cache", summary.cached_tokens));
+    }
+    if summary.dropped_messages > 0 {
+        parts.push(format!("the oldest {} messages forgotten", summary.dropped_messages));
     }
     match summary.finish_reason.name() {
         "stop" => {}

@@ -16,6 +16,9 @@ mod engine;
 mod info;
 mod later;
 mod loader;
+mod options;
+mod overflow;
+mod reply;
 mod session;
 mod stop;
 pub mod text;
@@ -26,9 +29,9 @@ mod threads;
 pub use engine::{Engine, EngineOptions};
 pub use info::{ModelInfo, Sampling, TensorInfo};
 pub use loader::EngineLoader;
-pub use session::{
-    Alternative, FinishReason, GenerateOptions, Piece, Prompt, Session, Step, Summary, Timings, TokenInfo,
-};
+pub use options::{GenerateOptions, Overflow, Prompt};
+pub use reply::{Alternative, FinishReason, Piece, Prefill, Step, Summary, Timings, TokenInfo};
+pub use session::Session;
 pub use ternlight_core::sample::SampleOptions;
 pub use text::template::{ChatOptions, Message};
 #[cfg(not(target_arch = "wasm32"))]

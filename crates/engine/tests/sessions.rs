@@ -77,7 +77,7 @@ fn all(session: &mut Session, prompt: &Prompt, options: &GenerateOptions) -> (St
     let mut steps = 0;
     loop {
         match session.next().unwrap() {
-            Step::Prefill { done, total } => assert!(done <= total && tokens.is_empty()),
+            Step::Prefill(p) => assert!(p.done <= p.total && tokens.is_empty()),
             Step::Piece(piece) => {
                 text += &piece.text;
                 tokens.extend(piece.tokens.iter().map(|t| t.id));

@@ -167,12 +167,12 @@ impl Session {
 impl Session {
     fn begin(&mut self, prompt: &JsPrompt, options: &JsGenerateOptions) -> Result<(), Error> {
         let prompt = engine_prompt(from_js("prompt", prompt)?)?;
-        let options = self.generate_options(from_js("options", options)?);
+        let options = self.generate_options(from_js("options", options)?)?;
         self.0.start(&prompt, &options)
     }
 
     /// What the caller asks for, over what the model's authors suggest.
-    fn generate_options(&self, options: GenerateOptions) -> engine::GenerateOptions {
+    fn generate_options(&self, options: GenerateOptions) -> Result<engine::GenerateOptions, Error> {
         let mut sample = engine::SampleOptions::default();
         self.0.engine().sampling().apply(&mut sample);
         let set = |field: &mut f32, value: Option<f32>| *field = value.unwrap_or(*field);
@@ -190,13 +190,20 @@ impl Session {
         // 53 random bits, as many as a JavaScript number can hold.
         sample.seed =
             options.seed.unwrap_or_else(|| (js_sys::Math::random() * 9_007_199_254_740_992.0) as u64);
-        engine::GenerateOptions {
+        let overflow = match options.overflow.as_deref() {
+            None => engine::Overflow::default(),
+            Some(name) => engine::Overflow::from_name(name)
+                .ok_or_else(|| bad_option(format!("overflow {name:?}: not error or slide")))?,
+        };
+        Ok(engine::GenerateOptions {
             max_tokens: options.max_tokens.map_or(usize::MAX, |n| n as usize),
             sample,
             stop: options.stop.unwrap_or_default(),
             top_logprobs: options.top_logprobs.unwrap_or(0) as usize,
             ignore_stop_tokens: options.ignore_stop_tokens.unwrap_or(false),
-        }
+            overflow,
+            keep_tokens: options.keep_tokens.unwrap_or(0) as usize,
+        })
     }
 }
 

@@ -67,12 +67,19 @@ wire! {
     /// How one reply is generated. The order in which the steps apply: bias and bans, penalties, temperature,
     /// top-k, top-p, min-p, typical.
     options GenerateOptions {
-        /// Stop after this many tokens. Default: until the model stops or the context is full.
+        /// Stop after this many tokens. Default: until the model stops or the context is full; when it
+        /// slides, as many as it holds.
         max_tokens / "maxTokens": u32 => "number",
         /// Text that ends the reply; it is not part of it.
         stop / "stop": Vec<String> => "readonly string[]",
         /// Go on after the model's own stop tokens, for measurements.
         ignore_stop_tokens / "ignoreStopTokens": bool => "boolean",
+        /// What happens when prompt and reply outgrow the context: `error` (default) refuses the prompt or
+        /// ends the reply; with `slide` the oldest turns of a conversation, or the oldest tokens, fall out.
+        overflow / "overflow": String => "\"error\" | \"slide\"",
+        /// How many tokens at the beginning of a text or token prompt stay when the context slides. The
+        /// system prompt of a conversation stays anyway.
+        keep_tokens / "keepTokens": u32 => "number",
         /// How many alternatives to report with each token.
         top_logprobs / "topLogprobs": u32 => "number",
         /// Added to the logits of these token ids.
@@ -181,12 +188,16 @@ wire! {
 }
 
 wire! {
-    /// Progress through the prompt, in tokens.
+    /// Progress through the prompt, in tokens; also in mid-reply, when the context has slid.
     record Prefill {
         /// Computed so far.
         done / "done": u32 => "number",
         /// To compute in all.
         total / "total": u32 => "number",
+        /// Messages after the system prompt that the model no longer sees.
+        dropped_messages / "droppedMessages": u32 => "number",
+        /// Tokens of prompt and reply that the model no longer sees.
+        dropped_tokens / "droppedTokens": u32 => "number",
     }
 }
 
@@ -221,6 +232,10 @@ wire! {
         finish_reason / "finishReason": String => "\"stop\" | \"length\" | \"stop-string\" | \"context-full\" | \"cancelled\"",
         /// The stop string that ended it.
         stop_string / "stopString": Option<String> => "string | null",
+        /// Messages after the system prompt that the model no longer sees, the oldest ones.
+        dropped_messages / "droppedMessages": u32 => "number",
+        /// Tokens of prompt and reply that the model no longer sees.
+        dropped_tokens / "droppedTokens": u32 => "number",
         /// How long it took.
         timings / "timings": Timings => "Timings",
     }
@@ -339,8 +354,13 @@ export type Step =
 impl From<engine::Step> for Step {
     fn from(step: engine::Step) -> Self {
         match step {
-            engine::Step::Prefill { done, total } => {
-                Self::Prefill(Prefill { done: count(done), total: count(total) })
+            engine::Step::Prefill(engine::Prefill { done, total, dropped_messages, dropped_tokens }) => {
+                Self::Prefill(Prefill {
+                    done: count(done),
+                    total: count(total),
+                    dropped_messages: count(dropped_messages),
+                    dropped_tokens: count(dropped_tokens),
+                })
             }
             engine::Step::Piece(piece) => Self::Piece(piece.into()),
             engine::Step::Done(summary) => Self::Done(summary.into()),
@@ -371,6 +391,8 @@ impl From<engine::Summary> for Summary {
             tokens: count(summary.tokens),
             finish_reason: summary.finish_reason.name().into(),
             stop_string: summary.stop_string,
+            dropped_messages: count(summary.dropped_messages),
+            dropped_tokens: count(summary.dropped_tokens),
             timings: Timings {
                 prefill_ms: timings.prefill_ms,
                 prefill_tokens: count(timings.prefill_tokens),

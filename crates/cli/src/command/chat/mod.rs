@@ -8,7 +8,7 @@ use std::{io::IsTerminal, path::Path};
 
 use clap::Args;
 use ternlight_core::ErrorKind;
-use ternlight_engine::{ChatOptions, GenerateOptions, Message, Prompt, Session};
+use ternlight_engine::{ChatOptions, GenerateOptions, Message, Overflow, Prompt, Session};
 
 use crate::{
     Result,
@@ -61,7 +61,8 @@ impl Chat {
         console.remark(words);
         // A seed of its own for each answer, or /regen would say the same again.
         let fixed_seed = self.sample.seed;
-        let options = self.sample.options(engine.sampling())?;
+        let options =
+            GenerateOptions { overflow: Overflow::Slide, ..self.sample.options(engine.sampling())? };
         let mut talk = Talk { session: engine.session()?, messages: Vec::new(), options, console };
         talk.set_system(self.system);
         let mut lines = Lines::new();
@@ -172,40 +173,13 @@ impl Talk<'_> {
         Ok(())
     }
 
-    /// One answer; forgets the oldest turns when the context has no room for all.
+    /// One answer. The engine drops the oldest turns when the context has no room for all.
     fn generate(&mut self) -> Result<Answer> {
         if std::io::stdout().is_terminal() {
             anstream::print!("{ACCENT}‹{ACCENT:#} ");
         }
-        loop {
-            let prompt = Prompt::Chat(self.messages.clone(), ChatOptions::default());
-            let result = generate::answer(
-                &mut self.session,
-                &prompt,
-                &self.options,
-                self.console,
-                &mut generate::print_now,
-            );
-            match result {
-                Err(failure) if failure.code() == ErrorKind::ContextFull.code() && self.forget() => {
-                    self.note("(the context is full: the oldest messages were forgotten)");
-                }
-                result => return result,
-            }
-        }
-    }
-
-    /// Drops the oldest question and what follows it up to the next; keeps the last question.
-    fn forget(&mut self) -> bool {
-        let questions: Vec<usize> =
-            (0..self.messages.len()).filter(|i| self.messages[*i].role == "user").collect();
-        match questions[..] {
-            [first, next, ..] => {
-                self.messages.drain(first..next);
-                true
-            }
-            _ => false,
-        }
+        let prompt = Prompt::Chat(self.messages.clone(), ChatOptions::default());
+        generate::answer(&mut self.session, &prompt, &self.options, self.console, &mut generate::print_now)
     }
 
     /// Writes the conversation as JSON (the messages) for `.json`, else as Markdown.
