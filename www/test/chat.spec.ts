@@ -74,6 +74,40 @@ test("answering again and editing a question keep the versions", async ({ open }
   await expect(asked.getByRole("button", { name: "Earlier version" })).toBeFocused();
 });
 
+test("a conversation longer than the context goes on, and a rule shows what is out of sight", async ({
+  open,
+}) => {
+  const page = await open({
+    context: 120,
+    reply: "A reply of a few words, again and again, to fill the context.",
+  });
+  for (let turn = 1; turn <= 6; turn += 1) await ask(page, `Question number ${turn} with some more words`);
+  await expect(page.getByRole("alert")).toHaveCount(0);
+  const rule = page.locator(".horizon");
+  await expect(rule).toHaveText("The model no longer sees what is above");
+  // 22 tokens a turn and 20 a reply: 120 hold the last five messages.
+  await expect(rule.locator("xpath=following-sibling::li[contains(@class, 'asked')]")).toHaveCount(3);
+  await page.reload();
+  await page.locator(".chats .open").first().click();
+  await expect(rule).toHaveCount(1);
+});
+
+test("the newest words stay in view, until one scrolls up; the way back is one button", async ({ open }) => {
+  const page = await open({ pace: 0 });
+  for (const question of ["One", "Two", "Three"]) await ask(page, question);
+  const last = page.locator(".answered").last();
+  await expect(last.getByText(/tok\/s/)).toBeInViewport();
+  const latest = page.getByRole("button", { name: "Jump to the latest" });
+  await expect(latest).toHaveCount(0);
+  await page.locator(".scroll").hover();
+  await page.mouse.wheel(0, -900);
+  await expect(latest).toBeVisible();
+  await expect(last.getByText(/tok\/s/)).not.toBeInViewport();
+  await latest.click();
+  await expect(last.getByText(/tok\/s/)).toBeInViewport();
+  await expect(latest).toHaveCount(0);
+});
+
 test("copying puts the answer's source on the clipboard", async ({ open, context }) => {
   await context.grantPermissions(["clipboard-read", "clipboard-write"]);
   const page = await open({ reply: "A **bold** answer." });

@@ -38,7 +38,7 @@ function Meters() {
       {now && now.count > 0 && <span>{now.count} tokens</span>}
       {seen > 0 && context && (
         <span>
-          {seen.toLocaleString("en")} of {context.toLocaleString("en")} tokens of context
+          {Math.min(seen, context).toLocaleString("en")} of {context.toLocaleString("en")} tokens of context
         </span>
       )}
       {used !== null && <span>{bytes(used)} in memory</span>}

@@ -6,7 +6,8 @@ import type { Settings } from "../state/settings";
 import { discard, engine, failureOf, weigh, whileUsed } from "./loading";
 
 export interface Listener {
-  onReading: (done: number, total: number) => void;
+  /** `dropped` is how many of the messages the model no longer sees. */
+  onReading: (done: number, total: number, dropped: number) => void;
   onPiece: (text: string, tokens: ReplyToken[]) => void;
 }
 
@@ -32,8 +33,10 @@ export async function answer(
     repetitionPenalty: how.repetitionPenalty,
     ...(how.seed === null ? {} : { seed: how.seed }),
     topLogprobs: how.probabilities ? 5 : 0,
+    // A conversation outgrows every context at some time; the oldest turns then fall out of sight.
+    overflow: "slide",
     signal,
-    onPrefill: ({ done, total }) => listener.onReading(done, total),
+    onPrefill: ({ done, total, droppedMessages }) => listener.onReading(done, total, droppedMessages),
   });
   void whileUsed(running, reply.summary).catch(() => {});
   const weighing = setInterval(() => void weigh(), 2000);
@@ -46,7 +49,8 @@ export async function answer(
       }));
       listener.onPiece(text, spoken);
     }
-    const { promptTokens, cachedTokens, tokens, finishReason, timings } = await reply.summary;
+    const { promptTokens, cachedTokens, tokens, finishReason, droppedMessages, timings } =
+      await reply.summary;
     return {
       promptTokens,
       cachedTokens,
@@ -54,6 +58,7 @@ export async function answer(
       prefillTokensPerSecond: timings.prefillTokensPerSecond,
       decodeTokensPerSecond: timings.decodeTokensPerSecond,
       finish: finishReason,
+      droppedMessages,
     };
   } catch (error) {
     if (failureOf(error).code === "crashed") await discard(running);

@@ -20,6 +20,8 @@ export interface Live {
   phase: "waiting" | "reading" | "writing";
   /** Tokens of the prompt that are done, and all of them. */
   read: { done: number; total: number };
+  /** Messages that the model no longer sees. */
+  dropped: number;
   /** Tokens per second over the last second or so; 0 until known. */
   speed: number;
   /** Tokens written so far. */
@@ -28,6 +30,8 @@ export interface Live {
 
 export const live = signal<Live | null>(null);
 export const busy = computed(() => live.value !== null);
+/** How many messages before the reply that is being written its model no longer sees. */
+export const dropped = computed(() => live.value?.dropped ?? 0);
 /** The chat and the reply that are being written; they change far less often than `live`. */
 export const writingChat = computed(() => live.value?.reply.chat ?? null);
 export const writingReply = computed(() => live.value?.reply.id ?? null);
@@ -73,7 +77,7 @@ async function write(question: Question): Promise<void> {
   };
   const speedometer = new Speedometer();
   const reader = new Reader();
-  let now: Live = { reply, phase: "waiting", read: { done: 0, total: 0 }, speed: 0, count: 0 };
+  let now: Live = { reply, phase: "waiting", read: { done: 0, total: 0 }, dropped: 0, speed: 0, count: 0 };
   let frame = 0;
   const show = (change: Partial<Live>) => {
     now = { ...now, ...change };
@@ -100,7 +104,10 @@ async function write(question: Question): Promise<void> {
     live.value = now;
     const messages = asMessages(threadOf(reply.chat, question.id));
     const figures = await answer(messages, settings.value, cancelled, {
-      onReading: (done, total) => show({ phase: "reading", read: { done, total } }),
+      onReading: (done, total, dropped) => {
+        // The context may slide in mid-reply; what is written by then stays in sight.
+        show({ phase: now.reply.text ? "writing" : "reading", read: { done, total }, dropped });
+      },
       onPiece: (piece, fresh) => {
         const text = now.reply.text + piece;
         const tokens = settings.value.probabilities ? [...now.reply.tokens, ...fresh] : now.reply.tokens;

@@ -23,6 +23,8 @@ export interface ReplyFigures {
   decodeTokensPerSecond: number;
   /** Why the reply ended, a code of the engine. */
   finish: string;
+  /** How many of the messages before it the model no longer saw; absent in replies of earlier versions of the page. */
+  droppedMessages?: number;
 }
 
 interface Node {
@@ -119,9 +121,16 @@ export function threadTo(messages: Messages, id: string | null): ChatMessage[] {
   return thread;
 }
 
+/** The first message of a path that the model still sees, if it does not see all of them. */
+export function firstSeen(path: readonly ChatMessage[], dropped: number): string | null {
+  return dropped > 0 ? (path.filter(isGiven)[dropped]?.id ?? null) : null;
+}
+
+function isGiven({ role, text }: ChatMessage): boolean {
+  return role === "user" || text !== "";
+}
+
 /** What the model is given for the messages of a path. */
 export function asMessages(path: readonly ChatMessage[]): Message[] {
-  return path
-    .filter(({ role, text }) => role === "user" || text !== "")
-    .map(({ role, text }) => ({ role, content: text }));
+  return path.filter(isGiven).map(({ role, text }) => ({ role, content: text }));
 }

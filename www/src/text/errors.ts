@@ -69,8 +69,8 @@ const ADVICE: Record<ErrorCode | PageErrorCode | "unknown", Advice> = {
     advice: "Close other tabs, choose a smaller model, or lower the context length in the settings.",
   },
   "context-full": {
-    title: "The conversation is longer than the model can see",
-    advice: "Start a new chat, edit an earlier question, or raise the context length in the settings.",
+    title: "The question is longer than the model can see",
+    advice: "Shorten it or the system prompt, or raise the context length in the settings.",
   },
   source: {
     title: "The file could not be read",
