@@ -76,7 +76,8 @@ impl ServeDemo {
         }
         let loopback = self.host.is_loopback();
         let router = router
-            .fallback_service(ServeDir::new(&self.dir))
+            // The build of the page puts these beside what compresses well.
+            .fallback_service(ServeDir::new(&self.dir).precompressed_br().precompressed_gzip())
             .layer(middleware::from_fn(if_range))
             .layer(middleware::from_fn(move |request: Request, next: Next| guard(loopback, request, next)));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -111,7 +112,10 @@ async fn guard(loopback: bool, request: Request, next: Next) -> Response {
     if loopback && !names_this_machine(request.headers().get(header::HOST), request.uri()) {
         return (StatusCode::FORBIDDEN, "this server answers to localhost only\n").into_response();
     }
+    let fixed = is_named_by_content(request.uri().path());
     let mut response = next.run(request).await;
+    let status = response.status();
+    let fixed = fixed && (status.is_success() || status == StatusCode::NOT_MODIFIED);
     let headers = response.headers_mut();
     let mut set = |name: &'static str, value: &'static str| {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -120,9 +124,26 @@ async fn guard(loopback: bool, request: Request, next: Next) -> Response {
     set("cross-origin-embedder-policy", "require-corp");
     set("cross-origin-resource-policy", "same-origin");
     set("x-content-type-options", "nosniff");
+    // The answer depends on what the browser can unpack.
+    set("vary", "accept-encoding");
     // Validators make revalidation cheap, and a rebuilt page is seen at once.
-    set("cache-control", "no-cache");
+    set("cache-control", if fixed { "public, max-age=31536000, immutable" } else { "no-cache" });
     response
+}
+
+/// Whether the page's build put a hash of the content into the path: `/assets/index-BHu5VNiB.js`,
+/// `/engine/64d6b96d/…`. Another content would have another name.
+fn is_named_by_content(path: &str) -> bool {
+    let name_has_hash = |name: &str| {
+        let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+        // A hash may have a `-` of its own, so the last eight characters are looked at.
+        stem.len() > 9 && stem.is_ascii() && stem.as_bytes()[stem.len() - 9] == b'-'
+    };
+    if let Some(name) = path.strip_prefix("/assets/") {
+        return !name.contains('/') && name_has_hash(name);
+    }
+    let version = path.strip_prefix("/engine/").and_then(|rest| rest.split_once('/'));
+    version.is_some_and(|(hash, _)| hash.len() == 8 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 fn names_this_machine(host: Option<&HeaderValue>, uri: &Uri) -> bool {

@@ -1,7 +1,7 @@
 /** The card beside a token: how likely it was, and the other candidates, as bars on one scale. */
 
 import { useLayoutEffect, useRef } from "preact/hooks";
-import type { SpokenToken } from "../state/chats";
+import type { ReplyToken } from "../state/messages";
 import { share } from "../text/format";
 
 /** White space made visible, so that `" the"` and `"the"` differ. */
@@ -11,7 +11,7 @@ export function visible(text: string): string {
 
 const GAP = 8;
 
-export function Odds({ token, place }: { token: SpokenToken; place: DOMRect }) {
+export function TokenAlternatives({ token, place }: { token: ReplyToken; place: DOMRect }) {
   const card = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
     const element = card.current;

@@ -3,14 +3,14 @@
 import type { ComponentChildren } from "preact";
 import { adviceFor } from "../text/errors";
 
-interface TroubleProps {
+interface ErrorNoticeProps {
   code: string;
   message: string;
   onRetry?: (() => void) | undefined;
   children?: ComponentChildren;
 }
 
-export function Trouble({ code, message, onRetry, children }: TroubleProps) {
+export function ErrorNotice({ code, message, onRetry, children }: ErrorNoticeProps) {
   const { title, advice } = adviceFor(code);
   return (
     <div class="trouble" role="alert">

@@ -37,7 +37,7 @@ function part(name: string, layer: number | null, tensors: TensorSummary[]): Par
   return { name, layer, tensors, bytes, ternaryBytes, trits };
 }
 
-export function anatomy(info: ModelInfo): Part[] {
+export function partsOf(info: ModelInfo): Part[] {
   const layers = new Map<number, TensorSummary[]>();
   const outside: TensorSummary[] = [];
   for (const tensor of info.tensors) {

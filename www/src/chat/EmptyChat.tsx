@@ -1,7 +1,7 @@
 /** First sight: what this is, in two lines, and somewhere to begin. */
 
 import { OFFERS } from "../model/catalogue";
-import { model } from "../model/engine";
+import { model } from "../model/loading";
 import { ask } from "../state/answer";
 import { bytes } from "../text/format";
 import { Glyph } from "../ui/icons";
@@ -14,7 +14,7 @@ const STARTS = [
   "Write a polite note asking a neighbour to turn the music down.",
 ];
 
-export function Hello() {
+export function EmptyChat() {
   const { state, size, source } = model.value;
   const starts = OFFERS.find((offer) => offer.source === source)?.starts ?? STARTS;
   const costs =

@@ -5,9 +5,9 @@
  */
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { SpokenToken } from "../state/chats";
+import type { ReplyToken } from "../state/messages";
 import { share } from "../text/format";
-import { Odds, visible } from "./Odds";
+import { TokenAlternatives, visible } from "./TokenAlternatives";
 
 /** Lower bounds of the five steps of sureness. */
 const STEPS = [0.1, 0.3, 0.6, 0.9] as const;
@@ -17,7 +17,7 @@ export function sureness(logprob: number): number {
   return STEPS.filter((bound) => p >= bound).length;
 }
 
-export function Spoken({ tokens }: { tokens: SpokenToken[] }) {
+export function TokenView({ tokens }: { tokens: ReplyToken[] }) {
   const box = useRef<HTMLDivElement>(null);
   const [at, setAt] = useState<number | null>(null);
   const [place, setPlace] = useState<DOMRect | null>(null);
@@ -94,7 +94,7 @@ export function Spoken({ tokens }: { tokens: SpokenToken[] }) {
       <p class="unseen" aria-live="polite">
         {chosen && `${visible(chosen.text)}, ${share(Math.exp(chosen.logprob))}`}
       </p>
-      {chosen && place && <Odds token={chosen} place={place} />}
+      {chosen && place && <TokenAlternatives token={chosen} place={place} />}
     </>
   );
 }

@@ -4,7 +4,7 @@ import { signal } from "@preact/signals";
 import { cache } from "ternlight";
 
 /** A model in this browser: one file, or the files of one folder. */
-export interface Kept {
+export interface CachedModel {
   address: string;
   urls: string[];
   bytes: number;
@@ -13,18 +13,18 @@ export interface Kept {
 }
 
 /** Null where the browser keeps none. */
-export const kept = signal<Kept[] | null>([]);
+export const cachedModels = signal<CachedModel[] | null>([]);
 /** Bytes that the browser would give this page, where it says. */
 export const room = signal<number | null>(null);
 
-export async function refreshKept(): Promise<void> {
+export async function refreshCachedModels(): Promise<void> {
   // Insecure pages have no `storage`, whatever its type says.
   const storage = navigator.storage as StorageManager | undefined;
   if (!storage?.getDirectory) {
-    kept.value = null;
+    cachedModels.value = null;
     return;
   }
-  const byAddress = new Map<string, Kept>();
+  const byAddress = new Map<string, CachedModel>();
   for (const { url, bytes, total, complete } of await cache.list()) {
     const address = /\.gguf$/i.test(new URL(url).pathname) ? url : new URL(".", url).href;
     const before = byAddress.get(address) ?? { address, urls: [], bytes: 0, total: 0, complete: true };
@@ -36,11 +36,11 @@ export async function refreshKept(): Promise<void> {
       complete: before.complete && complete,
     });
   }
-  kept.value = [...byAddress.values()];
+  cachedModels.value = [...byAddress.values()];
   room.value = (await cache.estimate())?.quota ?? null;
 }
 
-export async function forget({ urls }: Kept): Promise<void> {
+export async function forget({ urls }: CachedModel): Promise<void> {
   for (const url of urls) await cache.remove(url);
-  await refreshKept();
+  await refreshCachedModels();
 }
