@@ -217,7 +217,7 @@ impl Session {
             Prompt::Text { text, special, add_bos } => {
                 let tokenizer = self.engine.tokenizer()?;
                 let tokens = tokenizer.encode(text, *special)?;
-                Ok(if *add_bos { tokenizer.open(tokens) } else { tokens })
+                Ok(if *add_bos { tokenizer.add_bos(tokens) } else { tokens })
             }
             Prompt::Chat(messages, options) => self.engine.chat_tokens(messages, options),
         }
