@@ -324,8 +324,8 @@ impl Inspect {
     fn print(&self, report: &Report) {
         let d = &report.dimensions;
         let name = report.name.clone().unwrap_or_else(|| report.path.display().to_string());
-        anstream::println!("{STRONG}{name}{STRONG:#}");
-        let line = |label: &str, text: String| anstream::println!("  {ACCENT}{label:<14}{ACCENT:#}{text}");
+        crate::say!("{STRONG}{name}{STRONG:#}");
+        let line = |label: &str, text: String| crate::say!("  {ACCENT}{label:<14}{ACCENT:#}{text}");
         let files = if report.files > 1 { format!(", {} files", report.files) } else { String::new() };
         line(
             "file",
@@ -379,15 +379,15 @@ impl Inspect {
             print_trits(trits);
         }
         if self.metadata {
-            println!();
+            crate::say!("");
             for (key, value) in &report.metadata {
-                anstream::println!("{DIM}{key}{DIM:#} {value}");
+                crate::say!("{DIM}{key}{DIM:#} {value}");
             }
         }
         if self.tensors {
-            println!();
+            crate::say!("");
             for t in &report.tensors {
-                anstream::println!(
+                crate::say!(
                     "{:<48} {:<7} {:>16} {DIM}{:>9}{DIM:#}",
                     t.name,
                     t.encoding,
@@ -397,21 +397,21 @@ impl Inspect {
             }
         }
         if !self.metadata && !self.tensors {
-            anstream::println!("{DIM}--tensors, --metadata and --weights show more{DIM:#}");
+            crate::say!("{DIM}--tensors, --metadata and --weights show more{DIM:#}");
         }
     }
 }
 
 fn print_trits(trits: &[Trits]) {
     let mut sum = [0u64; 3];
-    println!();
+    crate::say!("");
     for t in trits {
         let counts = [t.negative, t.zero, t.positive];
         sum.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
-        println!("{:<48} {}", t.name, shares(counts));
+        crate::say!("{:<48} {}", t.name, shares(counts));
     }
     if sum.iter().any(|n| *n > 0) {
-        anstream::println!("{STRONG}{:<48} {}{STRONG:#}", "all ternary weights", shares(sum));
+        crate::say!("{STRONG}{:<48} {}{STRONG:#}", "all ternary weights", shares(sum));
     }
 }
 
