@@ -1,6 +1,6 @@
 //! What `run` and `chat` share: opening the engine, sampling options, streaming one answer.
 
-use std::{io::Write, path::Path, time::Instant};
+use std::{path::Path, time::Instant};
 
 use clap::Args;
 use ternlight_core::ErrorKind;
@@ -244,14 +244,6 @@ pub fn answer(
             }
             Step::Done(summary) => return Ok(Answer { text, tokens, summary }),
         }
-    }
-}
-
-/// Writes text to stdout without waiting for a line's end. A closed pipe ends the program quietly.
-pub fn print_now(text: &str) {
-    let mut out = std::io::stdout().lock();
-    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-        std::process::exit(1);
     }
 }
 

@@ -12,7 +12,7 @@ use ternlight_core::{
 
 use crate::{
     ChatOptions, Message, ModelInfo, Sampling, Session,
-    text::{Control, Tokenizer, template::Template},
+    text::{Tokenizer, template::Template},
 };
 
 /// How an engine is set up.
@@ -156,16 +156,16 @@ impl Engine {
     pub fn chat_tokens(&self, messages: &[Message], options: &ChatOptions) -> Result<Vec<u32>> {
         let rendered = self.render(messages, options)?;
         let tokenizer = self.tokenizer()?;
-        Ok(tokenizer.open(tokenizer.encode_with(&rendered.text, Control::Except(&rendered.cuts))?))
+        Ok(tokenizer.add_bos(tokenizer.encode_said(&rendered.text, &rendered.said)?))
     }
 
     fn render(&self, messages: &[Message], options: &ChatOptions) -> Result<crate::text::template::Rendered> {
-        let tokenizer = self.tokenizer()?;
+        // A text that nothing can turn into tokens is of no use.
+        self.tokenizer()?;
         let template = self.inner.template.as_ref();
         let template =
             template.ok_or_else(|| Error::new(ErrorKind::Template, "the model has no chat template"))?;
-        let control: Vec<&str> = tokenizer.control_spellings().collect();
-        template.render(messages, options, &control, now())
+        template.render(messages, options, now())
     }
 
     /// A new sequence with an empty cache.
@@ -193,8 +193,8 @@ impl Engine {
     /// As [`Engine::tokenizer`] and [`Engine::logits`].
     pub fn embed(&self, text: &str) -> Result<Vec<f32>> {
         let tokenizer = self.tokenizer()?;
-        let mut tokens = tokenizer.open(tokenizer.encode(text, false)?);
-        let framed = tokenizer.frame(tokens.clone());
+        let mut tokens = tokenizer.add_bos(tokenizer.encode(text, false)?);
+        let framed = tokenizer.add_special_tokens(tokens.clone());
         if framed.len() > tokens.len() {
             tokens = framed;
         } else {

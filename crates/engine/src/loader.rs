@@ -207,6 +207,9 @@ impl EngineLoader {
             tokenizer.add_stops(eos_ids(&generation).into_iter().chain(eos_ids(&model.meta)));
         }
         let template = template(&self.texts, &config, &model, tokenizer.as_ref().ok());
+        if let (Ok(tokenizer), Some(template)) = (&mut tokenizer, &template) {
+            tokenizer.guard_tokens_of(&template.literals());
+        }
         let sampling = if self.texts.contains_key("generation_config.json") {
             Sampling::from_meta(&generation)
         } else {

@@ -254,17 +254,17 @@ impl Bench {
             });
         }
         console.result(&table, || {
-            anstream::println!(
+            crate::say!(
                 "{STRONG}{:<22} {:<18} {:>6} {:>14} {:>11} {:>15}{STRONG:#}",
                 "kernel", "layout", "bits", "decode GMAC/s", "GB/s", "prefill GMAC/s"
             );
             for k in &table {
-                println!(
+                crate::say!(
                     "{:<22} {:<18} {:>6.2} {:>14.1} {:>11.1} {:>15.1}",
                     k.kernel, k.layout, k.bits_per_weight, k.decode_gmac_s, k.decode_gb_s, k.prefill_gmac_s
                 );
             }
-            anstream::println!("{DIM}one thread, {ROWS} × {COLS} matrix in cache, decode 1 token, prefill {TOKENS} tokens{DIM:#}");
+            crate::say!("{DIM}one thread, {ROWS} × {COLS} matrix in cache, decode 1 token, prefill {TOKENS} tokens{DIM:#}");
         });
         Ok(())
     }
@@ -297,8 +297,8 @@ fn best(row: &[f32]) -> u32 {
 }
 
 fn print(report: &Report) {
-    anstream::println!("{STRONG}{}{STRONG:#}", report.model);
-    let line = |label: &str, text: String| anstream::println!("  {ACCENT}{label:<11}{ACCENT:#}{text}");
+    crate::say!("{STRONG}{}{STRONG:#}", report.model);
+    let line = |label: &str, text: String| crate::say!("  {ACCENT}{label:<11}{ACCENT:#}{text}");
     let (parameters, packed) = (console::count(report.parameters), console::bytes(report.packed_bytes));
     line(
         "model",

@@ -67,8 +67,8 @@ impl Convert {
         )?;
         let report = Report { path: self.out, bytes, tensors: items.len() };
         console.result(&report, || {
-            anstream::println!("{STRONG}{}{STRONG:#}", report.path.display());
-            println!("{}, {} tensors", console::bytes(report.bytes), report.tensors);
+            crate::say!("{STRONG}{}{STRONG:#}", report.path.display());
+            crate::say!("{}, {} tensors", console::bytes(report.bytes), report.tensors);
         });
         Ok(())
     }

@@ -45,14 +45,14 @@ impl Embed {
         let dimensions = vectors.first().map_or(0, Vec::len);
         console.result(&json!({ "dimensions": dimensions, "embeddings": vectors }), || {
             for (i, (text, vector)) in self.texts.iter().zip(&vectors).enumerate() {
-                anstream::println!("{STRONG}{}{STRONG:#} {text}", i + 1);
+                crate::say!("{STRONG}{}{STRONG:#} {text}", i + 1);
                 let start: Vec<_> = vector.iter().take(6).map(|x| format!("{x:.4}")).collect();
-                anstream::println!("  {DIM}[{}, … {dimensions}]{DIM:#}", start.join(", "));
+                crate::say!("  {DIM}[{}, … {dimensions}]{DIM:#}", start.join(", "));
                 // The lengths are 1, so the dot product is the cosine.
                 let cosine = |other: &[f32]| vector.iter().zip(other).map(|(a, b)| a * b).sum::<f32>();
                 let cosines: Vec<_> = vectors.iter().map(|other| format!("{:6.3}", cosine(other))).collect();
                 if vectors.len() > 1 {
-                    println!("  cosines {}", cosines.join(" "));
+                    crate::say!("  cosines {}", cosines.join(" "));
                 }
             }
         });

@@ -96,8 +96,8 @@ impl Logits {
         bar.finish_and_clear();
         let report = json!({ "path": self.out, "shape": [n, vocab], "argmax": argmax });
         console.result(&report, || {
-            anstream::println!("{STRONG}{}{STRONG:#}", self.out.display());
-            println!("logits [{n}, {vocab}], {}", console::bytes(header.file_len()));
+            crate::say!("{STRONG}{}{STRONG:#}", self.out.display());
+            crate::say!("logits [{n}, {vocab}], {}", console::bytes(header.file_len()));
         });
         Ok(())
     }

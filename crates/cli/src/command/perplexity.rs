@@ -151,8 +151,8 @@ impl Perplexity {
             "perplexity_per_byte": per_byte.exp(),
         });
         console.result(&report, || {
-            let line = |label: &str, text: String| anstream::println!("{ACCENT}{label:<12}{ACCENT:#}{text}");
-            anstream::println!("{STRONG}{}{STRONG:#}", self.file.display());
+            let line = |label: &str, text: String| crate::say!("{ACCENT}{label:<12}{ACCENT:#}{text}");
+            crate::say!("{STRONG}{}{STRONG:#}", self.file.display());
             line("text", format!("{}, {} tokens", console::bytes(bytes as u64), tokens.len()));
             line("windows", format!("{window} tokens, stride {stride}, {scored} tokens scored"));
             line("per token", format!("perplexity {:.4} ({per_token:.5} nats)", per_token.exp()));

@@ -89,7 +89,7 @@ impl ServeDemo {
                     .hint("give another --port; 0 takes a free one.")
             })?;
             let address = listener.local_addr().map_err(|e| Failure::new(NETWORK, e.to_string()))?;
-            anstream::println!("{STRONG}http://{address}/{query}{STRONG:#}");
+            crate::say!("{STRONG}http://{address}/{query}{STRONG:#}");
             console.remark("Ctrl-C stops the server");
             let stop = async {
                 while !crate::interrupt::asked() {

@@ -164,9 +164,9 @@ impl Synth {
         )?;
         let report = Report { path: self.out, bytes, parameters, ternary };
         console.result(&report, || {
-            anstream::println!("{STRONG}{}{STRONG:#}", report.path.display());
+            crate::say!("{STRONG}{}{STRONG:#}", report.path.display());
             let (all, ternary) = (console::count(report.parameters), console::count(report.ternary));
-            println!(
+            crate::say!(
                 "{}, {all} parameters ({ternary} ternary), random weights",
                 console::bytes(report.bytes)
             );

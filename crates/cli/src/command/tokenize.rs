@@ -114,9 +114,9 @@ impl Tokenize {
         let report = json!({ "tokens": ids, "pieces": pieces, "text": text });
         console.result(&report, || {
             let list: Vec<String> = ids.iter().map(u32::to_string).collect();
-            println!("{}", list.join(","));
+            crate::say!("{}", list.join(","));
             for (id, piece) in ids.iter().zip(&pieces) {
-                anstream::println!("{DIM}{id:>8}{DIM:#}  {piece:?}");
+                crate::say!("{DIM}{id:>8}{DIM:#}  {piece:?}");
             }
             console.remark(format_args!("{} tokens, {} bytes", ids.len(), text.len()));
         });

@@ -10,8 +10,8 @@ impl Inspect {
     pub(super) fn print(&self, report: &Report) {
         let d = &report.dimensions;
         let name = report.name.clone().unwrap_or_else(|| report.path.display().to_string());
-        anstream::println!("{STRONG}{name}{STRONG:#}");
-        let line = |label: &str, text: String| anstream::println!("  {ACCENT}{label:<14}{ACCENT:#}{text}");
+        crate::say!("{STRONG}{name}{STRONG:#}");
+        let line = |label: &str, text: String| crate::say!("  {ACCENT}{label:<14}{ACCENT:#}{text}");
         let files = if report.files > 1 { format!(", {} files", report.files) } else { String::new() };
         line(
             "file",
@@ -65,13 +65,13 @@ impl Inspect {
             print_trits(trits);
         }
         if self.metadata {
-            println!();
+            crate::say!("");
             for (key, value) in &report.metadata {
-                anstream::println!("{DIM}{key}{DIM:#} {value}");
+                crate::say!("{DIM}{key}{DIM:#} {value}");
             }
         }
         if self.tensors {
-            println!();
+            crate::say!("");
             report.tensors.iter().for_each(print_tensor);
         }
         for tensor in report.tensors.iter().filter(|tensor| tensor.refused.is_some()) {
@@ -81,7 +81,7 @@ impl Inspect {
             line("missing", report.missing.join(", "));
         }
         if !self.metadata && !self.tensors {
-            anstream::println!("{DIM}--tensors, --metadata and --weights show more{DIM:#}");
+            crate::say!("{DIM}--tensors, --metadata and --weights show more{DIM:#}");
         }
     }
 }
@@ -91,28 +91,28 @@ fn print_tensor(t: &Tensor) {
     let stored =
         format!("{:<48} {:<7} {:>16} {:>9}", t.name, t.encoding, shape(&t.shape), console::bytes(t.bytes));
     if let Some(why) = t.unused {
-        anstream::println!("{stored}  {DIM}unused: {why}{DIM:#}");
+        crate::say!("{stored}  {DIM}unused: {why}{DIM:#}");
     } else if t.refused.is_some() {
-        anstream::println!("{stored}  {STRONG}refused{STRONG:#}");
+        crate::say!("{stored}  {STRONG}refused{STRONG:#}");
     }
     for (i, part) in t.becomes.iter().enumerate() {
         let stored = if i == 0 { stored.as_str() } else { "" };
         let kernel = part.kernel.unwrap_or("");
         let size = console::bytes(part.bytes);
-        anstream::println!("{stored:<83}  {DIM}→{DIM:#} {:<24} {size:>9}  {DIM}{kernel}{DIM:#}", part.form);
+        crate::say!("{stored:<83}  {DIM}→{DIM:#} {:<24} {size:>9}  {DIM}{kernel}{DIM:#}", part.form);
     }
 }
 
 fn print_trits(trits: &[Trits]) {
     let mut sum = [0u64; 3];
-    println!();
+    crate::say!("");
     for t in trits {
         let counts = [t.negative, t.zero, t.positive];
         sum.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
-        println!("{:<48} {}", t.name, shares(counts));
+        crate::say!("{:<48} {}", t.name, shares(counts));
     }
     if sum.iter().any(|n| *n > 0) {
-        anstream::println!("{STRONG}{:<48} {}{STRONG:#}", "all ternary weights", shares(sum));
+        crate::say!("{STRONG}{:<48} {}{STRONG:#}", "all ternary weights", shares(sum));
     }
 }
 

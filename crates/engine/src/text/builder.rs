@@ -1,6 +1,6 @@
 //! What a tokenizer is made of, whichever file described it, and how it is built.
 //!
-//! `json` and `gguf` fill a [`Recipe`]; [`Recipe::build`] checks it and hands it to the library. The
+//! `json` and `gguf` fill a [`TokenizerBuilder`]; [`TokenizerBuilder::build`] checks it and hands it to the library. The
 //! library asserts what it expects of a tokenizer and indexes without bounds checks, so everything it
 //! relies on is checked here first: a hostile file is an error, not a panic.
 
@@ -14,8 +14,9 @@ use tokenizers::{
 
 use super::{
     Kind, Tokenizer, library,
-    special::{Added, Matcher},
+    special::{self, Added, Matcher},
     split::Splitter,
+    template::Origin,
 };
 
 /// Ids are indices of tables, so they are bounded. The largest vocabularies have 0.3 million.
@@ -24,12 +25,14 @@ const MAX_ID: u32 = 1 << 22;
 const MAX_TOKEN_BYTES: usize = 1 << 14;
 /// Added tokens may be many (one per image patch), but each is looked at in every text.
 const MAX_ADDED: usize = 1 << 18;
+/// Bytes of an added token: each place of a text is compared with this many at most.
+const MAX_ADDED_BYTES: usize = 512;
 /// Words the library remembers per thread of use; 32 bytes each.
 const CACHED_WORDS: usize = 4096;
 
 /// The parts of a tokenizer.
 #[derive(Default)]
-pub(crate) struct Recipe {
+pub(crate) struct TokenizerBuilder {
     /// Token → id, in the spelling of the file.
     pub vocab: HashMap<String, u32>,
     /// Pairs, best first.
@@ -57,16 +60,17 @@ pub(crate) struct Recipe {
     pub stops: Vec<u32>,
 }
 
-impl Recipe {
+impl TokenizerBuilder {
     /// # Errors
     /// `tokenizer`, naming the token or merge that cannot be.
     pub fn build(mut self) -> Result<Tokenizer> {
         self.check()?;
         let pieces = self.pieces()?;
-        // Control tokens are found by `special`; inside the model their spelling must be plain text.
+        // Added tokens are found by `special`; inside the model their spelling must be plain text.
         let in_merges: HashSet<&str> =
             self.merges.iter().flat_map(|(a, b)| [a.as_str(), b.as_str()]).collect();
-        for token in self.added.iter().filter(|t| t.control) {
+        let hidden = |t: &&Added| t.control || !t.single_word && t.content.chars().nth(1).is_some();
+        for token in self.added.iter().filter(hidden) {
             if !in_merges.contains(token.content.as_str()) && self.unk.as_deref() != Some(&token.content) {
                 self.vocab.remove(&token.content);
             }
@@ -92,9 +96,12 @@ impl Recipe {
         .map_err(library)?;
 
         let (mut raw, mut normalized) = (Vec::new(), Vec::new());
-        for token in self.added {
-            // Without normalisers the two kinds are one, and one pass finds the longest.
-            if token.normalized && !self.normalizers.is_empty() {
+        for mut token in self.added {
+            let speller = special::speller(&token.content, false);
+            token.speller = if token.control { Origin::Template } else { speller };
+            // Without normalisers the two kinds are one, and one pass finds the longest. What steers is looked
+            // for in the raw text: normalised text no longer tells who wrote it.
+            if token.normalized && !self.normalizers.is_empty() && token.speller == Origin::Input {
                 normalized.push(token)
             } else {
                 raw.push(token)
@@ -126,6 +133,10 @@ impl Recipe {
         }
         if self.added.len() > MAX_ADDED {
             return Err(bad(format!("{} added tokens are more than {MAX_ADDED}", self.added.len())));
+        }
+        if let Some(long) = self.added.iter().find(|t| t.content.len() > MAX_ADDED_BYTES) {
+            let name = short(&long.content);
+            return Err(bad(format!("the added token {name} is longer than {MAX_ADDED_BYTES} bytes")));
         }
         let mut owner: HashMap<u32, &str> = HashMap::with_capacity(self.vocab.len());
         let added = self.added.iter().map(|t| (t.content.as_str(), t.id));
