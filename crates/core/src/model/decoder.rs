@@ -10,7 +10,7 @@ use alloc::{sync::Arc, vec::Vec};
 use super::{
     AttentionWeights, BranchWeights, MlpWeights, Model,
     attention::{AttentionScratch, Layer},
-    linear::{LinearInput, norm_in_place, norm_rows},
+    linear::{LinearInput, norm_in_place, norm_rows, rotate, rotate_back},
     rope::RopeTable,
     spec::{self, Activation, Branch, Mlp, Spec},
 };
@@ -196,6 +196,9 @@ impl Decoder {
             let x = &self.buffers.x[from * hidden..];
             let normed = self.rows.set(n, hidden);
             norm_rows(x, &model.norm, model.spec.norm, normed);
+            if let (true, Some(rotation)) = (model.spec.output.rotated, &model.spec.rotation) {
+                rotate(normed, hidden, rotation);
+            }
             let at = if want == Want::All { (done - n) * vocab } else { 0 };
             let out = &mut self.out[at..at + n * vocab];
             match &model.screen {
@@ -245,6 +248,9 @@ impl Decoder {
         self.buffers.resize(tokens.len(), spec)?;
         for (token, x) in tokens.iter().zip(self.buffers.x.chunks_exact_mut(spec.hidden)) {
             model.embedding.row(*token as usize, x);
+            if let (true, Some(rotation)) = (spec.embed.rotated, &spec.rotation) {
+                rotate_back(x, rotation);
+            }
         }
         scale_by(&mut self.buffers.x, spec.embed.scale);
         for table in &mut self.tables {
@@ -253,7 +259,7 @@ impl Decoder {
         for run in &spec.program.runs {
             let (block, weights) = (&spec.blocks[run.block], &model.blocks[run.block]);
             self.mixer(spec, &block.mixer, &weights.mixer, run.state)?;
-            self.ffn(&block.ffn, &weights.ffn)?;
+            self.ffn(spec, &block.ffn, &weights.ffn)?;
         }
         self.cache.advance(tokens.len());
         Ok(())
@@ -266,13 +272,14 @@ impl Decoder {
         weights: &BranchWeights<AttentionWeights>,
         state: usize,
     ) -> Result<()> {
+        let rotation = spec.rotation.as_ref();
         let Self { buffers: b, rows, cache, tables, attention: scratch, pool, .. } = self;
         let (attention, body, pool) = (&branch.body, &weights.body, &**pool);
         let n = b.x.len() / weights.pre.len();
         let (q_width, kv_width) = (attention.q_width(), attention.kv_width());
         let (q, k, v) = (&mut b.q[..n * q_width], &mut b.k[..n * kv_width], &mut b.v[..n * kv_width]);
         norm_rows(&b.x, &weights.pre, branch.pre, &mut b.h);
-        let mut input = LinearInput::new(rows, &b.h, pool);
+        let mut input = LinearInput::new(rows, &b.h, rotation, pool);
         input.apply(attention.q, &body.q, q)?;
         input.apply(attention.k, &body.k, k)?;
         input.apply(attention.v, &body.v, v)?;
@@ -292,18 +299,19 @@ impl Decoder {
         let out = &mut b.attn[..n * q_width];
         scratch.run(&Layer { isa: self.model.isa, attention, cache, state, first, pool }, q, out)?;
         norm_in_place(out, attention.sub_norm, body.sub_norm.as_deref());
-        LinearInput::new(rows, out, pool).apply(attention.o, &body.o, &mut b.h)?;
+        LinearInput::new(rows, out, rotation, pool).apply(attention.o, &body.o, &mut b.h)?;
         add_branch(&mut b.x, &mut b.h, branch, weights);
         Ok(())
     }
 
-    fn ffn(&mut self, branch: &Branch<Mlp>, weights: &BranchWeights<MlpWeights>) -> Result<()> {
+    fn ffn(&mut self, spec: &Spec, branch: &Branch<Mlp>, weights: &BranchWeights<MlpWeights>) -> Result<()> {
+        let rotation = spec.rotation.as_ref();
         let Self { buffers: b, rows, pool, .. } = self;
         let (mlp, body, pool) = (&branch.body, &weights.body, &**pool);
         let n = b.x.len() / weights.pre.len();
         let (gate, up) = (&mut b.gate[..n * mlp.width], &mut b.up[..n * mlp.width]);
         norm_rows(&b.x, &weights.pre, branch.pre, &mut b.h);
-        let mut input = LinearInput::new(rows, &b.h, pool);
+        let mut input = LinearInput::new(rows, &b.h, rotation, pool);
         input.apply(mlp.gate, &body.gate, gate)?;
         input.apply(mlp.up, &body.up, up)?;
         match mlp.activation {
@@ -312,7 +320,7 @@ impl Decoder {
             Activation::GeluTanh => multiply_gate(gate, up, math::gelu_tanh),
         }
         norm_in_place(gate, mlp.sub_norm, body.sub_norm.as_deref());
-        LinearInput::new(rows, gate, pool).apply(mlp.down, &body.down, &mut b.h)?;
+        LinearInput::new(rows, gate, rotation, pool).apply(mlp.down, &body.down, &mut b.h)?;
         add_branch(&mut b.x, &mut b.h, branch, weights);
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::{
     LinearWeights,
-    spec::{Linear, Norm},
+    spec::{Linear, Norm, Rotation},
 };
 use crate::{Result, act::Rows, math, pool::Pool};
 
@@ -11,14 +11,26 @@ pub(super) struct LinearInput<'a> {
     rows: &'a mut Rows,
     x: &'a [f32],
     pool: &'a dyn Pool,
-    /// `rows` holds `x` itself (not a layer's own normalisation of it).
-    plain: bool,
+    rotation: Option<&'a Rotation>,
+    /// What `rows` holds.
+    holds: Holds,
+}
+
+/// What was made of the input for the last layer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    /// Nothing, or a layer's own normalisation of it.
+    Other,
+    /// The input itself.
+    Plain,
+    /// The input, rotated.
+    Rotated,
 }
 
 impl<'a> LinearInput<'a> {
-    /// The input `x` of `(n, cols)`.
-    pub fn new(rows: &'a mut Rows, x: &'a [f32], pool: &'a dyn Pool) -> Self {
-        Self { rows, x, pool, plain: false }
+    /// The input `x` of `(n, cols)`, which layers may want rotated.
+    pub fn new(rows: &'a mut Rows, x: &'a [f32], rotation: Option<&'a Rotation>, pool: &'a dyn Pool) -> Self {
+        Self { rows, x, pool, rotation, holds: Holds::Other }
     }
 
     /// y = W·x (+ bias), `(n, out)`.
@@ -31,13 +43,19 @@ impl<'a> LinearInput<'a> {
         match (spec.norm, &layer.norm) {
             (Some(norm), Some(gain)) => {
                 norm_rows(self.x, gain, norm, self.rows.set(n, cols));
-                self.plain = false;
+                self.holds = Holds::Other;
             }
-            _ if !self.plain => {
-                self.rows.set(n, cols).copy_from_slice(self.x);
-                self.plain = true;
+            _ => {
+                let wanted = if spec.rotated { Holds::Rotated } else { Holds::Plain };
+                if self.holds != wanted {
+                    let rows = self.rows.set(n, cols);
+                    rows.copy_from_slice(self.x);
+                    if let (true, Some(rotation)) = (spec.rotated, self.rotation) {
+                        rotate(rows, cols, rotation);
+                    }
+                    self.holds = wanted;
+                }
             }
-            _ => {}
         }
         self.rows.prepare(layer.matrix.input())?;
         layer.matrix.mul(self.rows, y, self.pool);
@@ -47,6 +65,26 @@ impl<'a> LinearInput<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// Rotates rows of `cols` values: `x ← H (s ⊙ x)`.
+pub(super) fn rotate(x: &mut [f32], cols: usize, rotation: &Rotation) {
+    for x in x.chunks_exact_mut(cols) {
+        apply_signs(x, rotation);
+        math::walsh_hadamard(x, rotation.block);
+    }
+}
+
+/// The inverse of [`rotate`], of one row: `x ← s ⊙ (H x)`.
+pub(super) fn rotate_back(x: &mut [f32], rotation: &Rotation) {
+    math::walsh_hadamard(x, rotation.block);
+    apply_signs(x, rotation);
+}
+
+fn apply_signs(x: &mut [f32], rotation: &Rotation) {
+    if let Some(signs) = rotation.signs.get(&x.len()) {
+        x.iter_mut().zip(signs).for_each(|(x, &sign)| *x *= f32::from(sign));
     }
 }
 

@@ -4,7 +4,7 @@
 //! packed forms in the loading plan ([`crate::load::plan`]). An architecture ([`super::arch`]) maps metadata to it,
 //! and [`Spec::tensors`] lists every tensor that the forward pass will read.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use super::{
     rope::Rope,
@@ -34,8 +34,21 @@ pub struct Spec {
     pub norm: Norm,
     /// How the last hidden state becomes logits.
     pub output: Output,
+    /// The rotation that linear layers, embedding and head refer to.
+    pub rotation: Option<Rotation>,
     /// How the file at hand writes the weights down.
     pub checkpoint: Checkpoint,
+}
+
+/// A block-diagonal Walsh–Hadamard rotation of activations, after a change of signs: `x ← H (s ⊙ x)`.
+///
+/// Weights that were multiplied by its inverse have fewer outliers, so they keep more of their values in few bits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// Elements of a diagonal block; a power of two.
+    pub block: usize,
+    /// The signs of each input width; none: all are +1.
+    pub signs: BTreeMap<usize, Vec<i8>>,
 }
 
 /// Token embedding.
@@ -43,6 +56,8 @@ pub struct Spec {
 pub struct Embed {
     /// Multiplies the embedding (Gemma: √hidden; Granite, MiniCPM: a key); 1 for most.
     pub scale: f32,
+    /// The rows are stored rotated ([`Spec::rotation`]).
+    pub rotated: bool,
 }
 
 /// Output head.
@@ -52,6 +67,8 @@ pub struct Output {
     pub tied: bool,
     /// Multiplies the logits (Granite: 1 / `logits_scaling`); 1 for most.
     pub scale: f32,
+    /// The head takes its input rotated ([`Spec::rotation`]).
+    pub rotated: bool,
 }
 
 /// The order in which blocks run.
@@ -94,6 +111,20 @@ pub struct Block {
 }
 
 impl Block {
+    /// One of its linear layers, to be changed.
+    pub fn linear_mut(&mut self, linear: LinearRole) -> &mut Linear {
+        let (attention, mlp) = (&mut self.mixer.body, &mut self.ffn.body);
+        match linear {
+            LinearRole::Q => &mut attention.q,
+            LinearRole::K => &mut attention.k,
+            LinearRole::V => &mut attention.v,
+            LinearRole::O => &mut attention.o,
+            LinearRole::Gate => &mut mlp.gate,
+            LinearRole::Up => &mut mlp.up,
+            LinearRole::Down => &mut mlp.down,
+        }
+    }
+
     /// One of its linear layers.
     pub fn linear(&self, linear: LinearRole) -> &Linear {
         let (attention, mlp) = (&self.mixer.body, &self.ffn.body);
@@ -246,6 +277,8 @@ pub struct Linear {
     pub norm: Option<Norm>,
     /// What the model was trained to multiply by.
     pub input: InputSemantics,
+    /// The matrix was stored rotated: its input is, too ([`Spec::rotation`]).
+    pub rotated: bool,
 }
 
 /// What a linear layer's input means to the model. How exact inputs are realised (f32 or 14-bit codes) follows
@@ -327,12 +360,7 @@ impl Spec {
     /// Gives every linear layer of every block the same input semantics.
     pub(super) fn set_input(&mut self, input: InputSemantics) {
         for block in &mut self.blocks {
-            let (attention, mlp) = (&mut block.mixer.body, &mut block.ffn.body);
-            let linears = [&mut attention.q, &mut attention.k, &mut attention.v, &mut attention.o];
-            linears
-                .into_iter()
-                .chain([&mut mlp.gate, &mut mlp.up, &mut mlp.down])
-                .for_each(|l| l.input = input);
+            LinearRole::ALL.into_iter().for_each(|linear| block.linear_mut(linear).input = input);
         }
     }
 

@@ -84,12 +84,13 @@ pub(super) fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
         vocab,
         hidden,
         context,
-        embed: Embed { scale: 1.0 },
+        embed: Embed { scale: 1.0, rotated: false },
         ropes: [rope(keys, head_dim)?].into(),
         blocks: alloc::vec![block; layers],
         program: Program::sequential(layers),
         norm,
-        output: Output { tied: tied(keys, names)?, scale: 1.0 },
+        output: Output { tied: tied(keys, names)?, scale: 1.0, rotated: false },
+        rotation: None,
         checkpoint,
     })
 }
@@ -151,6 +152,7 @@ fn linear(
         bias,
         norm: own_norm.then_some(norm),
         input: if ternary_trained { InputSemantics::Int8 } else { InputSemantics::Float },
+        rotated: false,
     })
 }
 

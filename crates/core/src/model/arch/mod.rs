@@ -8,8 +8,11 @@ mod bitnet;
 mod common;
 mod gemma;
 mod granite;
+mod hadamard;
+mod hunyuan;
 mod keys;
 mod llama;
+mod minicpm;
 mod phi;
 mod qwen;
 mod smollm;
@@ -39,11 +42,17 @@ struct Arch {
     /// Tensor names that differ from the convention's.
     gguf_rows: &'static [Row],
     hf_rows: &'static [Row],
+    /// PrismML's `prism.hadamard.*` keys are known for it.
+    rotatable: bool,
 }
 
 impl Arch {
     const fn new(names: &'static [&'static str], spec: fn(&Keys<'_>, Names) -> Result<Spec>) -> Self {
-        Self { names, spec, gguf_rows: &[], hf_rows: &[] }
+        Self { names, spec, gguf_rows: &[], hf_rows: &[], rotatable: false }
+    }
+
+    const fn rotatable(self) -> Self {
+        Self { rotatable: true, ..self }
     }
 
     const fn with_names(self, gguf_rows: &'static [Row], hf_rows: &'static [Row]) -> Self {
@@ -61,12 +70,15 @@ impl Arch {
 /// Every family that can be run.
 static ARCHES: &[Arch] = &[
     Arch::new(&["bitnet", "bitnet-b1.58", "bitnet-25"], bitnet::spec),
-    Arch::new(&["llama"], llama::spec),
-    Arch::new(&["qwen2", "qwen3"], qwen::spec),
+    Arch::new(&["llama"], llama::spec).rotatable(),
+    Arch::new(&["qwen2"], qwen::spec),
+    Arch::new(&["qwen3"], qwen::spec).rotatable(),
     Arch::new(&["gemma3", "gemma3_text"], gemma::spec).with_names(&[], gemma::HF_ROWS),
     Arch::new(&["granite"], granite::spec),
     Arch::new(&["phi3"], phi::spec).with_names(phi::GGUF_ROWS, phi::HF_ROWS),
     Arch::new(&["smollm3"], smollm::spec),
+    Arch::new(&["minicpm"], minicpm::spec),
+    Arch::new(&["hunyuan-dense", "hunyuan_v1_dense"], hunyuan::spec).with_names(&[], hunyuan::HF_ROWS),
 ];
 
 /// The names of every architecture that can be run.
@@ -99,7 +111,10 @@ pub fn spec(
         bail!(UnsupportedArch, "architecture '{}' is not one of: {}", short(keys.arch), known.join(", "));
     };
     let names = arch.tensor_names(container);
-    let spec = (arch.spec)(&keys, names)?;
+    let mut spec = (arch.spec)(&keys, names)?;
+    if arch.rotatable {
+        hadamard::rotate(&keys, names, &mut spec)?;
+    }
     check(&spec)?;
     keys.refuse_unread(allowed)?;
     Ok((spec, names))
