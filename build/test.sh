@@ -82,6 +82,7 @@ cmd_test() {
     setup_build
     setup_test
     model_if_possible
+    try_model gemma3 TERNLIGHT_WITHOUT_GEMMA3
     times+=("setup $((SECONDS - start)) s")
     for stage in "${stages[@]}"; do
         start=$SECONDS
