@@ -13,9 +13,8 @@ use ternlight_engine::{ChatOptions, GenerateOptions, Message, Prompt, Step};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let engine = ternlight_examples::open(std::env::args().nth(1).as_deref())?;
-    // The authors of a model suggest how to sample from it; the default is greedy.
-    let mut options = GenerateOptions::default();
-    engine.sampling().apply(&mut options.sample);
+    // Sampled as the model's authors suggest, unless an option says otherwise.
+    let options = GenerateOptions::default();
 
     // One session for the whole conversation: each turn computes only what is new.
     let mut session = engine.session()?;

@@ -5,8 +5,7 @@ use std::{path::Path, time::Instant};
 use clap::Args;
 use ternlight_core::ErrorKind;
 use ternlight_engine::{
-    Engine, EngineOptions, GenerateOptions, Prompt, SampleOptions, Sampling, Session, Step, Summary,
-    TokenInfo,
+    Engine, EngineOptions, GenerateOptions, Prompt, Sampling, Session, Step, Summary, Token,
 };
 
 use crate::{
@@ -99,44 +98,26 @@ fn bias(text: &str) -> Result<(u32, f32), String> {
 }
 
 impl SampleArgs {
-    /// The engine's options: what was given, over `suggested`, over greedy.
-    ///
-    /// # Errors
-    /// `bad-option`, naming a value that makes no sense.
-    pub fn options(&self, suggested: &Sampling) -> Result<GenerateOptions> {
-        let mut sample = SampleOptions { temperature: 0.0, ..SampleOptions::default() };
-        suggested.apply(&mut sample);
-        fn set<T: Copy>(to: &mut T, from: Option<T>) {
-            if let Some(value) = from {
-                *to = value;
-            }
-        }
-        set(&mut sample.temperature, self.temperature);
-        set(&mut sample.top_k, self.top_k);
-        set(&mut sample.top_p, self.top_p);
-        set(&mut sample.min_p, self.min_p);
-        set(&mut sample.typical_p, self.typical_p);
-        set(&mut sample.repetition_penalty, self.repetition_penalty);
-        set(&mut sample.frequency_penalty, self.frequency_penalty);
-        set(&mut sample.presence_penalty, self.presence_penalty);
-        set(&mut sample.penalty_window, self.penalty_window);
-        sample.logit_bias.clone_from(&self.logit_bias);
-        sample.banned_tokens.clone_from(&self.ban);
-        sample.seed = self.seed.unwrap_or_else(fresh_seed);
-        sample.check()?;
-        Ok(GenerateOptions {
+    /// The engine's options: what was given, else what the model's authors suggest, else greedy.
+    pub fn options(&self, suggested: &Sampling) -> GenerateOptions {
+        GenerateOptions {
             max_tokens: self.max_tokens.unwrap_or(usize::MAX),
-            sample,
             stop: self.stop.clone(),
+            temperature: self.temperature.or(suggested.temperature).or(Some(0.0)),
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            typical_p: self.typical_p.unwrap_or(1.0),
+            repetition_penalty: self.repetition_penalty,
+            frequency_penalty: self.frequency_penalty.unwrap_or(0.0),
+            presence_penalty: self.presence_penalty.unwrap_or(0.0),
+            penalty_window: self.penalty_window.unwrap_or(0),
+            logit_bias: self.logit_bias.clone(),
+            banned_tokens: self.ban.clone(),
+            seed: self.seed,
             ..GenerateOptions::default()
-        })
+        }
     }
-}
-
-/// Another one each time.
-pub fn fresh_seed() -> u64 {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-    RandomState::new().build_hasher().finish()
 }
 
 /// An engine that was just opened.
@@ -202,7 +183,7 @@ pub struct Answer {
     /// The text.
     pub text: String,
     /// Its tokens.
-    pub tokens: Vec<TokenInfo>,
+    pub tokens: Vec<Token>,
     /// How it ended.
     pub summary: Summary,
 }

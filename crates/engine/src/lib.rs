@@ -12,9 +12,9 @@
 //! making of the tokenizer.
 #![deny(unsafe_code)]
 
+mod deferred;
 mod engine;
 mod info;
-mod later;
 mod loader;
 mod options;
 mod overflow;
@@ -26,13 +26,12 @@ pub mod text;
 #[allow(unsafe_code)]
 mod threads;
 
-pub use engine::{Engine, EngineOptions};
+pub use engine::Engine;
 pub use info::{ModelInfo, Sampling, TensorInfo};
 pub use loader::EngineLoader;
-pub use options::{GenerateOptions, Overflow, Prompt};
-pub use reply::{Alternative, FinishReason, Piece, Prefill, Step, Summary, Timings, TokenInfo};
+pub use options::{EngineOptions, GenerateOptions, Overflow, Prompt};
+pub use reply::{Alternative, FinishReason, Piece, Prefill, Step, Summary, Timings, Token};
 pub use session::Session;
-pub use ternlight_core::sample::SampleOptions;
 pub use text::template::{ChatOptions, Message};
 #[cfg(not(target_arch = "wasm32"))]
 pub use threads::Threads;

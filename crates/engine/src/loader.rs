@@ -16,9 +16,10 @@ use ternlight_core::{
 };
 
 use crate::{
-    Engine, EngineOptions, Sampling,
-    engine::Inner,
-    later::Later,
+    deferred::Deferred,
+    engine::{Engine, Inner},
+    info::Sampling,
+    options::EngineOptions,
     text::{
         Tokenizer,
         template::{BITNET, Template},
@@ -50,7 +51,7 @@ pub struct EngineLoader {
     loader: Loader,
     open: Option<Open>,
     /// Being made while weights arrive, which have more work for the threads than the reading gives them.
-    tokenizer: Option<Later<Result<Tokenizer>>>,
+    tokenizer: Option<Deferred<Result<Tokenizer>>>,
     texts: BTreeMap<&'static str, String>,
     weights_name: Option<String>,
     bytes: u64,
@@ -131,7 +132,7 @@ impl EngineLoader {
             && let Some(json) = self.texts.remove("tokenizer.json")
         {
             let make = move || Tokenizer::from_json(&json, Some(&config));
-            self.tokenizer = Some(Later::new(&*self.pool, make));
+            self.tokenizer = Some(Deferred::new(&*self.pool, make));
         }
     }
 
@@ -144,7 +145,7 @@ impl EngineLoader {
         if self.tokenizer.is_none() {
             let rest = self.loader.meta().0.iter().filter(|(key, _)| key.starts_with("tokenizer.ggml."));
             meta.0.extend(rest.map(|(key, value)| (key.clone(), value.clone())));
-            self.tokenizer = Some(Later::new(&*self.pool, move || Tokenizer::from_meta(&meta)));
+            self.tokenizer = Some(Deferred::new(&*self.pool, move || Tokenizer::from_meta(&meta)));
         }
     }
 
@@ -188,9 +189,7 @@ impl EngineLoader {
         if self.open.is_some() {
             return Err(Error::new(ErrorKind::Truncated, "a file is not complete"));
         }
-        if self.options.context == Some(0) {
-            return Err(Error::new(ErrorKind::BadOption, "context (> 0) is 0"));
-        }
+        self.options.check()?;
         let model = self.loader.finish()?;
         let text = |name: &str| self.texts.get(name).map(String::as_str);
         let config: Json =
@@ -286,7 +285,7 @@ fn eos_ids(meta: &Meta) -> Vec<u32> {
 
 #[cfg(not(target_arch = "wasm32"))]
 fn own_pool(threads: usize) -> Arc<dyn Pool> {
-    Arc::new(crate::Threads::new(threads))
+    Arc::new(crate::threads::Threads::new(threads))
 }
 
 #[cfg(target_arch = "wasm32")]
@@ -308,7 +307,7 @@ mod files {
     };
 
     use super::{EngineLoader, TEXTS};
-    use crate::{Engine, EngineOptions};
+    use crate::{engine::Engine, options::EngineOptions};
 
     /// Bytes read at once.
     const CHUNK: usize = 4 << 20;

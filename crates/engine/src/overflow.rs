@@ -11,7 +11,11 @@
 
 use ternlight_core::{Error, ErrorKind, Result};
 
-use crate::{ChatOptions, Engine, GenerateOptions, Message, Overflow, Prompt};
+use crate::{
+    engine::Engine,
+    options::{Overflow, Prompt},
+    text::template::{ChatOptions, Message},
+};
 
 /// A prompt that may lose its oldest part.
 pub(crate) struct Window {
@@ -44,8 +48,21 @@ struct Conversation {
     tokens: usize,
 }
 
+/// What a prompt and its answer must fit.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// Tokens that the context holds.
+    pub capacity: usize,
+    /// Tokens that the answer may have.
+    pub max_tokens: usize,
+    /// What happens when they do not fit.
+    pub overflow: Overflow,
+    /// Tokens at the beginning that stay.
+    pub keep_tokens: usize,
+}
+
 impl Window {
-    /// The tokens of `prompt` that fit a context of `capacity` tokens. `dropped` are the messages that fell
+    /// The tokens of `prompt` that fit. `dropped` are the messages that fell
     /// out of the previous prompt.
     ///
     /// # Errors
@@ -53,29 +70,28 @@ impl Window {
     /// `bad-option` when the tokens to keep leave no room; those of [`Engine::chat_tokens`].
     pub fn new(
         engine: &Engine,
-        capacity: usize,
+        limits: Limits,
         prompt: &Prompt,
-        options: &GenerateOptions,
         dropped: &[Message],
     ) -> Result<(Self, Vec<u32>)> {
+        let Limits { capacity, max_tokens, overflow, keep_tokens } = limits;
         let (tokens, opening) = prompt_tokens(engine, prompt)?;
-        let source = match (options.overflow, prompt) {
+        let source = match (overflow, prompt) {
             (Overflow::Error, _) => Source::Whole,
             (Overflow::Slide, Prompt::Chat(messages, options)) => {
                 Source::Chat(Conversation::new(messages.clone(), options.clone(), tokens.len()))
             }
             (Overflow::Slide, _) => {
-                let keep = options.keep_tokens.max(opening);
+                let keep = keep_tokens.max(opening);
                 if keep > capacity / 2 {
-                    let detail =
-                        format!("keep_tokens is {keep}, more than half of the context of {capacity}");
+                    let detail = format!("keepTokens is {keep}, more than half of the context of {capacity}");
                     return Err(Error::new(ErrorKind::BadOption, detail));
                 }
                 Source::Tokens { keep }
             }
         };
         let mut window = Self { source, capacity, dropped_messages: 0, dropped_tokens: 0 };
-        let room = capacity - (capacity / 4).min(options.max_tokens);
+        let room = capacity - (capacity / 4).min(max_tokens);
         let limit = if matches!(window.source, Source::Whole) { capacity } else { room };
         let tokens =
             if tokens.len() <= limit { tokens } else { window.shorten(engine, tokens, room, dropped)? };

@@ -1,9 +1,13 @@
-//! What a session gives back: steps, pieces, and the summary of an answer.
+//! What a session gives back: steps, pieces, and the summary of a reply.
+//!
+//! With the feature `js` these are also what JavaScript is given; names become camelCase.
 
 use serde::Serialize;
 
 /// What one call of [`Session::next`](crate::Session::next) did.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", content = "value", rename_all = "lowercase")]
+#[cfg_attr(feature = "js", derive(tsify::Tsify))]
 pub enum Step {
     /// A block of the prompt was computed.
     Prefill(Prefill),
@@ -15,6 +19,8 @@ pub enum Step {
 
 /// Progress through the prompt; also in mid-answer, when the window has slid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "js", derive(tsify::Tsify))]
 pub struct Prefill {
     /// Tokens computed so far.
     pub done: usize,
@@ -28,16 +34,20 @@ pub struct Prefill {
 
 /// The next certain text of an answer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "js", derive(tsify::Tsify))]
 pub struct Piece {
     /// The text: whole characters, no part of a stop string; may be empty.
     pub text: String,
     /// The tokens generated since the last piece.
-    pub tokens: Vec<TokenInfo>,
+    pub tokens: Vec<Token>,
 }
 
 /// A generated token.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct TokenInfo {
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "js", derive(tsify::Tsify))]
+pub struct Token {
     /// Its id.
     pub id: u32,
     /// Its text, with U+FFFD for bytes that are no character on their own.
@@ -50,6 +60,8 @@ pub struct TokenInfo {
 
 /// A token that might have come.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "js", derive(tsify::Tsify))]
 pub struct Alternative {
     /// Its id.
     pub id: u32,
@@ -62,6 +74,7 @@ pub struct Alternative {
 /// Why an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "js", derive(tsify::Tsify))]
 pub enum FinishReason {
     /// The model ended it.
     Stop,
@@ -90,6 +103,8 @@ impl FinishReason {
 
 /// How an answer ended and what it cost.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "js", derive(tsify::Tsify), tsify(missing_as_null))]
 pub struct Summary {
     /// Tokens in the prompt, as far as the model saw it at the beginning.
     pub prompt_tokens: usize,
@@ -101,9 +116,7 @@ pub struct Summary {
     pub finish_reason: FinishReason,
     /// The stop string that ended it.
     pub stop_string: Option<String>,
-    /// Messages after the system prompt that the model no longer sees; see [`Overflow::Slide`].
-    ///
-    /// [`Overflow::Slide`]: crate::Overflow::Slide
+    /// Messages after the system prompt that the model no longer sees, the oldest ones.
     pub dropped_messages: usize,
     /// Tokens of prompt and answer that the model no longer sees.
     pub dropped_tokens: usize,
@@ -111,19 +124,23 @@ pub struct Summary {
     pub timings: Timings,
 }
 
-/// Durations of an answer. Time between calls of [`Session::next`](crate::Session::next) does not count.
+/// Durations of an answer. Time between two steps does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "js", derive(tsify::Tsify))]
 pub struct Timings {
     /// Milliseconds for the prompt.
     pub prefill_ms: f64,
     /// Prompt tokens computed.
     pub prefill_tokens: usize,
     /// Prompt tokens per second.
+    #[serde(rename = "prefillTokensPerSecond")]
     pub prefill_tok_s: f64,
     /// Milliseconds for the answer.
     pub decode_ms: f64,
     /// Tokens computed for the answer: all but the first, whose logits the prompt gave.
     pub decode_tokens: usize,
     /// Those per second.
+    #[serde(rename = "decodeTokensPerSecond")]
     pub decode_tok_s: f64,
 }

@@ -6,19 +6,22 @@
 //! Invariants: the cache always holds exactly `cached`; text that was returned is never taken back (see
 //! [`crate::stop`] and [`crate::text::Decoder`]).
 
+use std::ops::Range;
+
 use ternlight_core::{
     Error, ErrorKind, Result,
     model::{Decoder, Want},
-    sample::Sampler,
+    sample::{SampleOptions, Sampler},
 };
 use web_time::Instant;
 
 use crate::{
-    Alternative, Engine, FinishReason, GenerateOptions, Message, Piece, Prefill, Prompt, Step, Summary,
-    Timings, TokenInfo,
-    overflow::{Window, prompt_tokens},
+    engine::Engine,
+    options::{GenerateOptions, Prompt},
+    overflow::{Limits, Window, prompt_tokens},
+    reply::{Alternative, FinishReason, Piece, Prefill, Step, Summary, Timings, Token},
     stop::StopStrings,
-    text,
+    text::{self, template::Message},
 };
 
 /// One sequence. Made by [`Engine::session`].
@@ -39,7 +42,7 @@ struct Answer {
     prompt_tokens: usize,
     cached_tokens: usize,
     /// Positions that are computed block by block: the prompt, or all that is left after the window slid.
-    prefill: std::ops::Range<usize>,
+    prefill: Range<usize>,
     window: Window,
     sampler: Sampler,
     max_tokens: usize,
@@ -54,8 +57,18 @@ struct Answer {
     end: Option<(FinishReason, Option<String>)>,
 }
 
+impl Engine {
+    /// A new sequence with an empty cache.
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub fn session(&self) -> Result<Session> {
+        Session::new(self.clone())
+    }
+}
+
 impl Session {
-    pub(crate) fn new(engine: Engine) -> Result<Self> {
+    fn new(engine: Engine) -> Result<Self> {
         let decoder = engine.decoder(engine.context())?;
         Ok(Self {
             engine,
@@ -85,8 +98,7 @@ impl Session {
     /// [`Overflow::Slide`]: crate::Overflow::Slide
     pub fn start(&mut self, prompt: &Prompt, options: &GenerateOptions) -> Result<()> {
         self.answer = None;
-        let (window, tokens) =
-            Window::new(&self.engine, self.decoder.capacity(), prompt, options, &self.dropped)?;
+        let (mut answer, tokens) = self.prepare(prompt, options.clone())?;
         let bad = |detail: String| Err(Error::new(ErrorKind::BadOption, detail));
         if tokens.is_empty() {
             return bad("the prompt has no tokens".into());
@@ -95,39 +107,86 @@ impl Session {
         if let Some(token) = tokens.iter().find(|&&t| t as usize >= vocab) {
             return bad(format!("token {token} is outside the vocabulary of {vocab}"));
         }
-        let sampler = Sampler::new(options.sample.clone(), self.engine.model().isa)?;
+        answer.prefill = self.replace_tokens(tokens);
+        answer.prompt_tokens = answer.prefill.end;
+        answer.cached_tokens = answer.prefill.start;
+        self.dropped = answer.window.dropped().to_vec();
+        self.answer = Some(answer);
+        Ok(())
+    }
+
+    /// An answer with `options`, and the tokens of its prompt that fit the window. Every option is read here.
+    fn prepare(&self, prompt: &Prompt, options: GenerateOptions) -> Result<(Answer, Vec<u32>)> {
+        let GenerateOptions {
+            max_tokens,
+            stop,
+            ignore_stop_tokens,
+            overflow,
+            keep_tokens,
+            top_logprobs,
+            logit_bias,
+            banned_tokens,
+            repetition_penalty,
+            frequency_penalty,
+            presence_penalty,
+            penalty_window,
+            temperature,
+            top_k,
+            top_p,
+            min_p,
+            typical_p,
+            seed,
+        } = options;
+        let suggested = self.engine.sampling();
+        let neutral = SampleOptions::default();
+        let sampler = Sampler::new(
+            SampleOptions {
+                temperature: temperature.or(suggested.temperature).unwrap_or(neutral.temperature),
+                top_k: top_k.or(suggested.top_k.map(|k| k as usize)).unwrap_or(neutral.top_k),
+                top_p: top_p.or(suggested.top_p).unwrap_or(neutral.top_p),
+                min_p: min_p.or(suggested.min_p).unwrap_or(neutral.min_p),
+                typical_p,
+                repetition_penalty: repetition_penalty
+                    .or(suggested.repetition_penalty)
+                    .unwrap_or(neutral.repetition_penalty),
+                frequency_penalty,
+                presence_penalty,
+                penalty_window,
+                logit_bias,
+                banned_tokens,
+                seed: seed.unwrap_or_else(fresh_seed),
+            },
+            self.engine.model().isa,
+        )?;
+        let capacity = self.decoder.capacity();
+        let limits = Limits { capacity, max_tokens, overflow, keep_tokens };
+        let (window, tokens) = Window::new(&self.engine, limits, prompt, &self.dropped)?;
         let text = match self.engine.tokenizer() {
             Ok(tokenizer) => tokenizer.decoder(tokens.last().copied()),
             Err(_) => text::Decoder::default(),
         };
-        let max_tokens = match options.max_tokens {
-            usize::MAX if window.slides() => self.decoder.capacity(),
-            most => most,
-        };
-        let prefill = self.replace_tokens(tokens);
-        self.dropped = window.dropped().to_vec();
-        self.answer = Some(Answer {
-            prompt_tokens: prefill.end,
-            cached_tokens: prefill.start,
-            prefill,
+        let answer = Answer {
+            prompt_tokens: 0,
+            cached_tokens: 0,
+            prefill: 0..0,
+            max_tokens: if max_tokens == usize::MAX && window.slides() { capacity } else { max_tokens },
             window,
             sampler,
-            max_tokens,
-            top: options.top_logprobs,
-            ignore_stop_tokens: options.ignore_stop_tokens,
+            top: top_logprobs,
+            ignore_stop_tokens,
             logits: Vec::new(),
             text,
-            stop: StopStrings::new(&options.stop),
+            stop: StopStrings::new(&stop),
             generated: 0,
             timings: Timings::default(),
             end: None,
-        });
-        Ok(())
+        };
+        Ok((answer, tokens))
     }
 
     /// Puts `tokens` into the window; returns the positions that are to be computed. The last token is
     /// computed again even if it is cached: its logits are not kept.
-    fn replace_tokens(&mut self, tokens: Vec<u32>) -> std::ops::Range<usize> {
+    fn replace_tokens(&mut self, tokens: Vec<u32>) -> Range<usize> {
         let same = self.cached.iter().zip(&tokens).take_while(|(a, b)| a == b).count();
         let common = same.min(tokens.len() - 1);
         self.decoder.rewind(common);
@@ -231,9 +290,10 @@ impl Session {
         let text_of = |id: u32| {
             tokenizer.map_or_else(String::new, |t| String::from_utf8_lossy(t.token_bytes(id)).into_owned())
         };
-        let top =
-            sampled.top.iter().map(|&(id, logprob)| Alternative { id, text: text_of(id), logprob }).collect();
-        let info = TokenInfo { id: token, text: text_of(token), logprob: sampled.logprob, top };
+        let alternative =
+            |&(id, logprob): &(u32, f32)| Alternative { id, text: text_of(id), logprob: finite(logprob) };
+        let top = sampled.top.iter().map(alternative).collect();
+        let info = Token { id: token, text: text_of(token), logprob: finite(sampled.logprob), top };
         let (mut decoded, mut text) = (String::new(), String::new());
         if let Some(tokenizer) = tokenizer {
             answer.text.push(tokenizer, token, &mut decoded);
@@ -277,6 +337,17 @@ impl Session {
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
+}
+
+/// Another seed each time. In a browser the hasher is always the same: there the caller gives one.
+fn fresh_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}
+
+/// JSON has no infinity: the logarithm of a probability of 0 becomes the least number.
+fn finite(logprob: f32) -> f32 {
+    logprob.max(f32::MIN)
 }
 
 impl Answer {

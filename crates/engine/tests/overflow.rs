@@ -42,7 +42,7 @@ fn slide(max_tokens: usize) -> GenerateOptions {
         max_tokens,
         overflow: Overflow::Slide,
         ignore_stop_tokens: true,
-        ..GenerateOptions::default()
+        ..GenerateOptions::greedy()
     }
 }
 

@@ -80,7 +80,7 @@ impl Run {
         let options = GenerateOptions {
             top_logprobs: self.logprobs,
             ignore_stop_tokens: self.ignore_stop,
-            ..self.sample.options(engine.sampling())?
+            ..self.sample.options(engine.sampling())
         };
         let prompt = self.prompt(text, &engine)?;
         let mut session = engine.session()?;

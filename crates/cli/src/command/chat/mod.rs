@@ -60,18 +60,12 @@ impl Chat {
             engine.context(),
             load_ms / 1e3
         ));
-        // A seed of its own for each answer, or /regen would say the same again.
-        let fixed_seed = self.sample.seed;
-        let options =
-            GenerateOptions { overflow: Overflow::Slide, ..self.sample.options(engine.sampling())? };
+        let options = GenerateOptions { overflow: Overflow::Slide, ..self.sample.options(engine.sampling()) };
         let mut talk = Talk { session: engine.session()?, messages: Vec::new(), options, console };
         talk.set_system(self.system);
         let mut lines = Lines::new();
         loop {
             let entry = lines.next()?;
-            if fixed_seed.is_none() {
-                talk.options.sample.seed = generate::fresh_seed();
-            }
             match entry {
                 Entry::End => break,
                 Entry::Nothing => {}
@@ -130,12 +124,12 @@ impl Talk<'_> {
                 match self.messages.last() {
                     Some(last) if last.role == "user" => {
                         // Greedy decoding would say the same again.
-                        let usual = self.options.sample.temperature;
-                        if usual == 0.0 {
-                            self.options.sample.temperature = 0.8;
+                        let usual = self.options.temperature;
+                        if usual == Some(0.0) {
+                            self.options.temperature = Some(0.8);
                         }
                         let result = self.answer();
-                        self.options.sample.temperature = usual;
+                        self.options.temperature = usual;
                         result?;
                     }
                     _ => self.note("there is no answer yet"),

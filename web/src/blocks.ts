@@ -10,7 +10,6 @@ import type {
 } from "../generated/simd128/ternlight.js";
 import { BLOCK } from "./cache.js";
 import { Crash, EngineError, messageOf } from "./errors.js";
-import type { Sink } from "./weights.js";
 
 /** The glue of any flavour; they are all alike. */
 export type Glue = typeof import("../generated/simd128/ternlight.js");
@@ -52,8 +51,25 @@ function isCode(code: unknown): code is EngineErrorCode {
   return typeof code === "string";
 }
 
-/** A {@link Sink} over a wasm instance. */
-export class WasmSink<L extends ChunkLoader> implements Sink {
+/** Takes in the bytes of files: they are put into `space()`, then named by their place in it. */
+export interface BlockLoader {
+  /** {@link BLOCK} bytes to fill; the view is valid until the next call of another method. */
+  space(): Uint8Array<ArrayBuffer>;
+  begin(name: string, length: number | null): void;
+  push(from: number, to: number): void;
+  end(): void;
+  /** XXH3-64 of the first `length` bytes of the space, in hex. */
+  checksum(length: number): string;
+  /** Begins a SHA-256 over what is pushed from now on. */
+  startHash(): void;
+  /** That SHA-256, in hex. */
+  endHash(): string;
+  /** Gives back everything taken in. */
+  free(): void;
+}
+
+/** A {@link BlockLoader} over a wasm instance. */
+export class WasmBlockLoader<L extends ChunkLoader> implements BlockLoader {
   readonly loader: L;
   readonly #instance: Instance;
   readonly #chunk: WasmChunk;

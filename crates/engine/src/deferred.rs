@@ -7,8 +7,8 @@ use std::{
 
 use ternlight_core::pool::Pool;
 
-/// Asked for with [`Later::get`], which makes it where nobody has begun.
-pub(crate) struct Later<T>(Arc<Shared<T>>);
+/// Asked for with [`Deferred::get`], which makes it where nobody has begun.
+pub(crate) struct Deferred<T>(Arc<Shared<T>>);
 
 struct Shared<T> {
     state: Mutex<State<T>>,
@@ -25,7 +25,7 @@ enum State<T> {
 /// How often it is looked whether the thread that makes the value is still there.
 const LOOK: Duration = Duration::from_millis(50);
 
-impl<T: Send + 'static> Later<T> {
+impl<T: Send + 'static> Deferred<T> {
     /// Offers `make` to the threads of `pool`.
     pub(crate) fn new(pool: &dyn Pool, make: impl FnOnce() -> T + Send + 'static) -> Self {
         let state = Mutex::new(State::Waiting(Box::new(make)));
@@ -86,13 +86,13 @@ mod tests {
     use ternlight_core::pool::Serial;
 
     use super::*;
-    use crate::Threads;
+    use crate::threads::Threads;
 
     #[test]
     fn without_a_thread_to_spare_the_caller_makes_it() {
         for pool in [&Serial as &dyn Pool, &Threads::new(1)] {
             let me = thread::current().id();
-            assert!(Later::new(pool, move || thread::current().id() == me).get(pool));
+            assert!(Deferred::new(pool, move || thread::current().id() == me).get(pool));
         }
     }
 
@@ -101,7 +101,7 @@ mod tests {
         let pool = Threads::new(2);
         let (started, start) = channel();
         let (go, wait) = channel::<()>();
-        let later = Later::new(&pool, move || {
+        let deferred = Deferred::new(&pool, move || {
             started.send(thread::current().id()).unwrap();
             wait.recv().unwrap();
             7
@@ -112,13 +112,13 @@ mod tests {
             pool.run(4, &|_| ());
         }
         go.send(()).unwrap();
-        assert_eq!(later.get(&pool), 7);
+        assert_eq!(deferred.get(&pool), 7);
     }
 
     #[test]
     fn a_panic_reaches_the_one_who_asks() {
         let pool = Threads::new(2);
-        let later: Later<()> = Later::new(&pool, || panic!("on purpose"));
-        assert!(catch_unwind(AssertUnwindSafe(|| later.get(&pool))).is_err());
+        let deferred: Deferred<()> = Deferred::new(&pool, || panic!("on purpose"));
+        assert!(catch_unwind(AssertUnwindSafe(|| deferred.get(&pool))).is_err());
     }
 }

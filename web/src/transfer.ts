@@ -10,47 +10,24 @@
  * Invariants: no more than one block of a file is held here, and a complete copy is replaced only by a
  * download that was complete, verified, and accepted by the loader.
  */
-import { BLOCK, type CacheRecord, isLocked, isQuota, type Store } from "./cache.js";
+import type { BlockLoader } from "./blocks.js";
+import { BLOCK, type CacheRecord, isQuota, type Store } from "./cache.js";
 import { chunks, download, head, Restart, sameVersion, UNKNOWN, type Version } from "./download.js";
 import { Crash, cancelled, EngineError, messageOf } from "./errors.js";
+import { yieldToEvents } from "./events.js";
+import { locked } from "./locks.js";
 import type { TransferOptions } from "./protocol.js";
-
-/** One file of a model, ready to be read. */
-export interface Part {
-  readonly name: string;
-  readonly url: string | null;
-  readonly blob: Blob | null;
-  /** Expected SHA-256, in hex. */
-  readonly sha256: string | null;
-  /** Expected length. */
-  readonly bytes: number | null;
-}
-
-/** Takes in the bytes of files: they are put into `space()`, then named by their place in it. */
-export interface Sink {
-  /** {@link BLOCK} bytes to fill; the view is valid until the next call of another method. */
-  space(): Uint8Array<ArrayBuffer>;
-  begin(name: string, length: number | null): void;
-  push(from: number, to: number): void;
-  end(): void;
-  /** XXH3-64 of the first `length` bytes of the space, in hex. */
-  checksum(length: number): string;
-  /** Begins a SHA-256 over what is pushed from now on. */
-  startHash(): void;
-  /** That SHA-256, in hex. */
-  endHash(): string;
-  /** Gives back everything taken in. */
-  free(): void;
-}
+import type { ModelFile } from "./source.js";
+import { StoredFile } from "./storedFile.js";
 
 /** What a load works with. */
 export interface Environment {
   readonly store: Store | null;
   readonly transfer: TransferOptions;
   readonly signal: AbortSignal;
-  onPhase(phase: "wait" | "cache" | "download" | "file", part: Part): void;
-  /** `total` of this part, once known. */
-  onTotal(part: Part, total: number | null): void;
+  onPhase(phase: "wait" | "cache" | "download" | "file", file: ModelFile): void;
+  /** `total` of this file, once known. */
+  onTotal(file: ModelFile, total: number | null): void;
   /** `count` more bytes were taken in. */
   onBytes(count: number): void;
   /** Everything begins again. */
@@ -63,23 +40,23 @@ const MOST_RESTARTS = 3;
 const RECORD_INTERVAL_MS = 1000;
 
 /**
- * Streams all parts into a sink.
+ * Streams all files into a loader.
  *
- * @throws {EngineError} with a code; the sink is freed then.
+ * @throws {EngineError} with a code; the loader is freed then.
  */
-export async function stream<S extends Sink>(
-  parts: readonly Part[],
-  makeSink: () => S,
+export async function transfer<L extends BlockLoader>(
+  files: readonly ModelFile[],
+  makeLoader: () => L,
   environment: Environment,
-): Promise<S> {
+): Promise<L> {
   for (let restarts = 0; ; restarts++) {
-    const sink = makeSink();
+    const loader = makeLoader();
     try {
-      for (const part of parts) await new PartStream(part, sink, environment).run();
-      return sink;
+      for (const file of files) await new FileTransfer(file, loader, environment).run();
+      return loader;
     } catch (thrown) {
       // A trapped instance must not be called again, not even to free.
-      if (!(thrown instanceof Crash)) sink.free();
+      if (!(thrown instanceof Crash)) loader.free();
       if (!(thrown instanceof Restart)) throw thrown;
       if (restarts === MOST_RESTARTS)
         throw new EngineError("source-changed", `${thrown.message}, again and again`);
@@ -88,22 +65,10 @@ export async function stream<S extends Sink>(
   }
 }
 
-/** Lets messages in: `setTimeout(0)` would wait 4 ms. */
-export function breathe(): Promise<void> {
-  return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(null);
-  });
-}
-
-/** One part on its way. */
-class PartStream {
-  readonly #part: Part;
-  readonly #sink: Sink;
+/** One file on its way. */
+class FileTransfer {
+  readonly #source: ModelFile;
+  readonly #loader: BlockLoader;
   readonly #env: Environment;
   /** Bytes of the file taken in. */
   #position = 0;
@@ -120,14 +85,14 @@ class PartStream {
   /** A damaged copy made this download necessary. */
   #damaged = false;
 
-  constructor(part: Part, sink: Sink, environment: Environment) {
-    this.#part = part;
-    this.#sink = sink;
+  constructor(file: ModelFile, loader: BlockLoader, environment: Environment) {
+    this.#source = file;
+    this.#loader = loader;
     this.#env = environment;
   }
 
   async run(): Promise<void> {
-    const { blob, url, name } = this.#part;
+    const { blob, url, name } = this.#source;
     if (blob !== null) await this.#fromBlob(blob);
     else if (url === null) throw new EngineError("bad-source", `${name} has neither a URL nor content`);
     else if (this.#env.store === null || this.#env.transfer.cache === "none")
@@ -136,18 +101,18 @@ class PartStream {
   }
 
   async #fromBlob(blob: Blob): Promise<void> {
-    this.#env.onPhase("file", this.#part);
-    this.#begin({ ...UNKNOWN, total: blob.size }, this.#part.sha256 !== null);
+    this.#env.onPhase("file", this.#source);
+    this.#begin({ ...UNKNOWN, total: blob.size }, this.#source.sha256 !== null);
     try {
       for await (const bytes of chunks(blob.stream(), () => {})) {
         if (this.#env.signal.aborted) throw cancelled(this.#env.signal);
         this.#take(bytes);
-        await breathe();
+        await yieldToEvents();
       }
     } catch (thrown) {
       // Files can go away or change under a page.
       if (thrown instanceof EngineError || thrown instanceof Crash) throw thrown;
-      throw new EngineError("source", `${this.#part.name} cannot be read: ${messageOf(thrown)}`);
+      throw new EngineError("source", `${this.#source.name} cannot be read: ${messageOf(thrown)}`);
     }
     this.#finish();
   }
@@ -162,21 +127,21 @@ class PartStream {
         if (waited && this.#position === 0 && (await this.#fromCopy(url, store))) return;
         await this.#fromNetwork(url, store);
       },
-      () => this.#env.onPhase("wait", this.#part),
+      () => this.#env.onPhase("wait", this.#source),
     );
   }
 
   /** Reads the complete copy, if it is there and usable. False: go on from `position` over the network. */
   async #fromCopy(url: string, store: Store): Promise<boolean> {
     const { cache, verify } = this.#env.transfer;
-    const { sha256 } = this.#part;
+    const { sha256 } = this.#source;
     if (cache === "reload") return false;
     const record = await this.#guard(null, () => store.find(url, "complete"));
     if (record === null) return false;
     if (sha256 !== null && record.sha256 !== null && record.sha256 !== sha256) return false;
     if (cache === "revalidate" && !(await this.#isCurrent(url, record))) return false;
 
-    this.#env.onPhase("cache", this.#part);
+    this.#env.onPhase("cache", this.#source);
     const rehash = verify || (sha256 !== null && record.sha256 === null);
     const file = await this.#guard(undefined, () => StoredFile.open(store, record.file, "read"));
     if (file === undefined) {
@@ -194,17 +159,17 @@ class PartStream {
       }
     }
     if (good) {
-      if (rehash && this.#sink.endHash() !== (sha256 ?? record.sha256)) {
+      if (rehash && this.#loader.endHash() !== (sha256 ?? record.sha256)) {
         await store.remove(url);
-        this.#warn("cache-corrupt", `the stored copy of ${this.#part.name} has another SHA-256`);
+        this.#warn("cache-corrupt", `the stored copy of ${this.#source.name} has another SHA-256`);
         throw new Restart("the stored copy was damaged");
       }
-      this.#sink.end();
+      this.#loader.end();
       return true;
     }
     this.#warn(
       "cache-corrupt",
-      `the stored copy of ${this.#part.name} is damaged after ${this.#position} bytes`,
+      `the stored copy of ${this.#source.name} is damaged after ${this.#position} bytes`,
     );
     await this.#guard(null, () => store.demote(record, this.#blocks.length));
     return false;
@@ -215,12 +180,12 @@ class PartStream {
     for (const [index, checksum] of record.blocks.entries()) {
       if (index < this.#blocks.length) continue;
       const length = Math.min(BLOCK, record.bytes - index * BLOCK);
-      const got = await file.read(this.#sink, index * BLOCK, length);
-      if (got !== length || this.#sink.checksum(length) !== checksum) return false;
-      this.#sink.push(0, length);
+      const got = await file.read(this.#loader, index * BLOCK, length);
+      if (got !== length || this.#loader.checksum(length) !== checksum) return false;
+      this.#loader.push(0, length);
       this.#advance(length);
       if (length === BLOCK) this.#blocks.push(checksum);
-      await breathe();
+      await yieldToEvents();
       if (this.#env.signal.aborted) throw cancelled(this.#env.signal);
     }
     return record.total === null || this.#position === record.total;
@@ -241,13 +206,13 @@ class PartStream {
     let resumed = this.#position > 0;
     try {
       if (store !== null) resumed = await this.#resume(url, store);
-      this.#env.onPhase("download", this.#part);
+      this.#env.onPhase("download", this.#source);
       await download({
         ...transfer,
         url,
         start: this.#position,
         version: this.#version,
-        hashed: this.#part.sha256 !== null,
+        hashed: this.#source.sha256 !== null,
         signal,
         onOpen: (version) => this.#opened(url, version, store),
         onBytes: async (bytes) => {
@@ -258,7 +223,7 @@ class PartStream {
       });
       if (!this.#begun) this.#begin(this.#version, true);
       const sha256 = this.#verify(resumed);
-      this.#sink.end();
+      this.#loader.end();
       await this.#promote(url, store, sha256);
     } catch (thrown) {
       await this.#keepOrDrop(url, store, thrown);
@@ -282,7 +247,7 @@ class PartStream {
     this.#file = await this.#guard(null, () => StoredFile.open(store, partial.file, "write"));
     if (this.#file === null) return this.#position > 0;
     if (this.#position === 0 && partial.blocks.length > 0) {
-      this.#env.onPhase("cache", this.#part);
+      this.#env.onPhase("cache", this.#source);
       this.#begin(partial, true);
     }
     const file = this.#file;
@@ -292,7 +257,7 @@ class PartStream {
   }
 
   async #opened(url: string, version: Version, store: Store | null): Promise<void> {
-    const { bytes, name } = this.#part;
+    const { bytes, name } = this.#source;
     if (bytes !== null && version.total !== null && version.total !== bytes) {
       throw new EngineError("truncated", `${name}: ${version.total} bytes on the server, ${bytes} expected`);
     }
@@ -310,7 +275,7 @@ class PartStream {
     if (total !== null && quota !== undefined && usage !== undefined && usage + total > quota) {
       this.#warn(
         "quota",
-        `${this.#part.name} needs ${total} bytes, ${Math.max(0, quota - usage)} are granted`,
+        `${this.#source.name} needs ${total} bytes, ${Math.max(0, quota - usage)} are granted`,
       );
       return null;
     }
@@ -325,10 +290,10 @@ class PartStream {
   #begin(version: Version, hash: boolean): void {
     this.#begun = true;
     this.#version = version;
-    this.#env.onTotal(this.#part, version.total);
-    this.#sink.begin(this.#part.name, version.total);
+    this.#env.onTotal(this.#source, version.total);
+    this.#loader.begin(this.#source.name, version.total);
     this.#hashing = hash;
-    if (hash) this.#sink.startHash();
+    if (hash) this.#loader.startHash();
   }
 
   /** Puts bytes into the block and hands them on; `onBlock` is called when it is full. */
@@ -336,8 +301,8 @@ class PartStream {
     for (let from = 0; from < bytes.length; ) {
       const at = this.#position % BLOCK;
       const length = Math.min(BLOCK - at, bytes.length - from);
-      this.#sink.space().set(bytes.subarray(from, from + length), at);
-      this.#sink.push(at, at + length);
+      this.#loader.space().set(bytes.subarray(from, from + length), at);
+      this.#loader.push(at, at + length);
       this.#advance(length);
       if (at + length === BLOCK) onBlock(BLOCK);
       from += length;
@@ -354,8 +319,8 @@ class PartStream {
     if (this.#file === null) return;
     try {
       const at = this.#position - length;
-      this.#file.write(this.#sink.space().subarray(0, length), at);
-      this.#blocks.push(this.#sink.checksum(length));
+      this.#file.write(this.#loader.space().subarray(0, length), at);
+      this.#blocks.push(this.#loader.checksum(length));
     } catch (thrown) {
       this.#stopStoring(thrown);
     }
@@ -387,16 +352,19 @@ class PartStream {
   /** Compares the hash of a finished download; gives it. */
   #verify(resumed: boolean): string | null {
     if (!this.#hashing) return null;
-    const sha256 = this.#sink.endHash();
-    if (this.#part.sha256 === null || sha256 === this.#part.sha256) return sha256;
+    const sha256 = this.#loader.endHash();
+    if (this.#source.sha256 === null || sha256 === this.#source.sha256) return sha256;
     // Two versions may have been put together; a single one is simply not what was asked for.
     if (resumed) throw new Restart("the parts of an interrupted download do not fit");
-    throw new EngineError("checksum", `${this.#part.name} has SHA-256 ${sha256}, not ${this.#part.sha256}`);
+    throw new EngineError(
+      "checksum",
+      `${this.#source.name} has SHA-256 ${sha256}, not ${this.#source.sha256}`,
+    );
   }
 
   #finish(): void {
-    if (this.#part.sha256 !== null) this.#verify(false);
-    this.#sink.end();
+    if (this.#source.sha256 !== null) this.#verify(false);
+    this.#loader.end();
   }
 
   async #promote(url: string, store: Store | null, sha256: string | null): Promise<void> {
@@ -445,98 +413,11 @@ class PartStream {
     this.#file = null;
     this.#abandoned = true;
     const code = isQuota(thrown) ? "quota" : "storage";
-    this.#warn(code, `${this.#part.name} is not cached: ${messageOf(thrown)}`);
+    this.#warn(code, `${this.#source.name} is not cached: ${messageOf(thrown)}`);
   }
 
   #warn(code: "quota" | "storage" | "cache-corrupt", words: string): void {
     if (code === "cache-corrupt") this.#damaged = true;
     this.#env.onWarning(new EngineError(code, words));
-  }
-}
-
-/** A data file of the store: a synchronous handle where it can be had, else a snapshot to read. */
-class StoredFile {
-  readonly name: string;
-  readonly #handle: FileSystemSyncAccessHandle | null;
-  readonly #snapshot: Blob | null;
-
-  private constructor(name: string, handle: FileSystemSyncAccessHandle | null, snapshot: Blob | null) {
-    this.name = name;
-    this.#handle = handle;
-    this.#snapshot = snapshot;
-  }
-
-  /** Opens a file; null if it is not there. To write to a file takes it from everybody else. */
-  static async open(
-    store: Store,
-    name: string,
-    mode: "read" | "write" | "create",
-  ): Promise<StoredFile | null> {
-    const entry = await store.data(name, mode === "create");
-    if (entry === null) return null;
-    const readOnly: SyncAccessOptions = { mode: mode === "read" ? "read-only" : "readwrite" };
-    try {
-      return new StoredFile(name, await entry.createSyncAccessHandle(readOnly), null);
-    } catch (thrown) {
-      if (mode !== "read" || !isLocked(thrown)) throw thrown;
-      // A browser without shared handles, and another tab that reads the same copy.
-      return new StoredFile(name, null, await entry.getFile());
-    }
-  }
-
-  /** Reads into the beginning of the sink's space; gives the number of bytes there were. */
-  async read(sink: Sink, at: number, length: number): Promise<number> {
-    if (this.#handle !== null) return this.#handle.read(sink.space().subarray(0, length), { at });
-    const bytes = await this.#snapshot?.slice(at, at + length).arrayBuffer();
-    if (bytes === undefined) return 0;
-    sink.space().set(new Uint8Array(bytes));
-    return bytes.byteLength;
-  }
-
-  /** Writes all of `bytes`, or throws `QuotaExceededError`. */
-  write(bytes: Uint8Array<ArrayBuffer>, at: number): void {
-    const written = this.#handle?.write(bytes, { at });
-    if (written !== bytes.length)
-      throw new DOMException("the file was not written whole", "QuotaExceededError");
-  }
-
-  truncate(length: number): void {
-    this.#handle?.truncate(length);
-  }
-
-  close(): void {
-    this.#handle?.close();
-  }
-}
-
-/** Newer than some browsers, which ignore it, and than the type library. */
-interface SyncAccessOptions {
-  mode: "read-only" | "readwrite";
-}
-declare global {
-  interface FileSystemFileHandle {
-    createSyncAccessHandle(options: SyncAccessOptions): Promise<FileSystemSyncAccessHandle>;
-  }
-}
-
-/** Runs `work` while this tab alone holds `name`; `onWait` is called if it must wait for another. */
-async function locked(
-  name: string,
-  signal: AbortSignal,
-  work: (waited: boolean) => Promise<void>,
-  onWait: () => void,
-): Promise<void> {
-  let free = false;
-  await navigator.locks.request(name, { ifAvailable: true }, async (lock) => {
-    free = lock !== null;
-    if (free) await work(false);
-  });
-  if (free) return;
-  onWait();
-  try {
-    await navigator.locks.request(name, { signal }, () => work(true));
-  } catch (thrown) {
-    if (signal.aborted && !(thrown instanceof EngineError)) throw cancelled(signal);
-    throw thrown;
   }
 }
