@@ -13,7 +13,7 @@
 //! a message, and each part of one at a message's end or beginning, gets a *mark*: a private-use
 //! character that occurs nowhere in the input. Marks go through whatever the template does with the
 //! text (trim, split, JSON…); afterwards they are taken out, and where they were no control token may
-//! lie ([`Control::Except`](super::special::Control)). Innocent text gets no mark and renders and
+//! lie (`Control::Except` of `special`). Innocent text gets no mark and renders and
 //! tokenises exactly as in `transformers`.
 
 use minijinja::{
