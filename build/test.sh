@@ -13,6 +13,8 @@ test_lint() {
         rust_flags relaxed
         cargo clippy --quiet --locked -p ternlight-wasm --target wasm32-unknown-unknown --target-dir "$CARGO_TARGET_DIR/lint-relaxed" -- -D warnings
     )
+    # Documentation: links resolve, warnings are errors. Its examples are compiled and run by `cargo test`.
+    RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --workspace --no-deps
     cmd_package
 }
 

@@ -21,8 +21,8 @@ use crate::{
 /// The model, for commands that are about nothing else: their argument, or `--model`.
 #[derive(Args, Clone, Debug)]
 pub struct ModelOptions {
-    /// The model: GGUF file, Hugging Face folder, URL, or hf:owner/repo[@revision][/file] (fetched once,
-    /// then cached) [default: see --model]
+    /// The model: GGUF file, Hugging Face folder, URL, hf:owner/repo/file or hf:owner/repo (fetched once, then
+    /// cached; @revision may follow the repo) [default: see --model]
     #[arg(value_name = "MODEL", id = "model_argument", conflicts_with = "model")]
     argument: Option<Reference>,
 
