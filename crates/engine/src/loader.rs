@@ -44,6 +44,9 @@ const TEXTS: [&str; 5] = [
     "chat_template.jinja",
 ];
 
+/// How the index of a folder's shards ends; it comes before the shards.
+const SHARD_INDEX: &str = "safetensors.index.json";
+
 /// Builds an [`Engine`] from files pushed in chunks. See the module.
 pub struct EngineLoader {
     options: EngineOptions,
@@ -90,6 +93,8 @@ impl EngineLoader {
         let name = name.rsplit(['/', '\\']).next().unwrap_or(name);
         self.open = Some(if let Some(&text) = TEXTS.iter().find(|t| **t == name) {
             Open::Text { name: text, bytes: Vec::new() }
+        } else if name.ends_with(SHARD_INDEX) {
+            Open::Text { name: SHARD_INDEX, bytes: Vec::new() }
         } else if [".json", ".jinja", ".txt", ".md", ".model"].iter().any(|end| name.ends_with(end)) {
             Open::Ignored
         } else {
@@ -161,13 +166,27 @@ impl EngineLoader {
             Some(Open::Text { name, bytes }) => {
                 let text = String::from_utf8(bytes)
                     .map_err(|_| Error::new(ErrorKind::BadHeader, format!("{name} is not UTF-8")))?;
-                if name == "config.json" {
-                    self.loader.config(&text)?;
+                match name {
+                    "config.json" => self.loader.config(&text)?,
+                    SHARD_INDEX => self.announce_shards(&text)?,
+                    _ => {}
                 }
                 self.texts.insert(name, text);
                 Ok(())
             }
         }
+    }
+
+    /// Takes the names of all tensors from an index of shards: what one shard holds may change what another means.
+    fn announce_shards(&mut self, json: &str) -> Result<()> {
+        #[derive(serde::Deserialize)]
+        struct Index {
+            weight_map: BTreeMap<String, String>,
+        }
+        let index: Index = serde_json::from_str(json)
+            .map_err(|e| Error::new(ErrorKind::BadHeader, format!("{SHARD_INDEX}: {e}")))?;
+        self.loader.announce(index.weight_map.into_keys().map(|name| (name, None)));
+        Ok(())
     }
 
     /// Tells the tensors of weight files before they come: see [`Loader::announce`].
