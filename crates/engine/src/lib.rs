@@ -55,7 +55,7 @@ pub mod text;
 #[allow(unsafe_code)]
 mod threads;
 
-pub use engine::Engine;
+pub use engine::{Engine, Pooling};
 pub use info::{ModelInfo, Sampling, TensorInfo};
 pub use loader::EngineLoader;
 pub use options::{EngineOptions, GenerateOptions, Overflow, Prompt};
