@@ -8,7 +8,8 @@ import { ask, busy, live, stop } from "../state/answer";
 import { path } from "../state/chats";
 import { bytes, speed } from "../text/format";
 import { Glyph } from "../ui/icons";
-import { go } from "../ui/route";
+import { go, keysOpen } from "../ui/route";
+import { editLast } from "./editing";
 
 /** What is being written, kept across views. */
 export const draft = signal("");
@@ -93,7 +94,8 @@ export function Composer() {
             if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
               event.preventDefault();
               send();
-            }
+            } else if (event.key === "ArrowUp" && !event.currentTarget.value && !busy.value && editLast())
+              event.preventDefault();
           }}
         />
         {busy.value ? (
@@ -115,7 +117,10 @@ export function Composer() {
       <div class="under">
         <Meters />
         <p class="keys">
-          <kbd>Enter</kbd> sends, <kbd>Shift Enter</kbd> breaks the line, <kbd>Ctrl K</kbd> finds
+          <kbd>Enter</kbd> sends, <kbd>Shift Enter</kbd> breaks the line,{" "}
+          <button type="button" onClick={() => (keysOpen.value = true)}>
+            <kbd>?</kbd> lists keys
+          </button>
         </p>
       </div>
     </div>
