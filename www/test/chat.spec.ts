@@ -106,6 +106,14 @@ test("the newest words stay in view, until one scrolls up; the way back is one b
   await latest.click();
   await expect(last.getByText(/tok\/s/)).toBeInViewport();
   await expect(latest).toHaveCount(0);
+
+  await page.evaluate(() => Object.assign(window.fake ?? {}, { pace: 15 }));
+  await page.getByRole("textbox", { name: "Message" }).fill("Four");
+  await page.keyboard.press("Enter");
+  await expect(page.locator(".answered").last()).toContainText("counted waves");
+  await page.mouse.wheel(0, -900);
+  await answered(page);
+  await expect(latest).toBeVisible();
 });
 
 test("an answer that ended at the length limit goes on where it stopped", async ({ open }) => {

@@ -2,6 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
+import { OFFERS } from "../model/catalogue";
 import { memory, model } from "../model/loading";
 import { touch } from "../offline/install";
 import { ask, busy, live, stop } from "../state/answer";
@@ -33,8 +34,14 @@ function Meters() {
   const last = path.value.at(-1)?.message;
   const figures = now || last?.role !== "assistant" ? undefined : last.figures;
   const seen = figures ? figures.promptTokens + figures.tokens : 0;
+  const ability = OFFERS.find(({ source }) => source === model.value.source)?.ability;
   return (
     <p class="meters figures">
+      {!now && seen === 0 && ability && (
+        <span>
+          {model.value.name}: {ability}
+        </span>
+      )}
       {now && now.speed > 0 && <span>{speed(now.speed)} tok/s</span>}
       {now && now.count > 0 && <span>{now.count} tokens</span>}
       {seen > 0 && context && (
@@ -43,7 +50,7 @@ function Meters() {
         </span>
       )}
       {used !== null && <span>{bytes(used)} in memory</span>}
-      {!now && used === null && <span>Nothing you write leaves this tab.</span>}
+      {!now && used === null && !ability && <span>Nothing you write leaves this tab.</span>}
     </p>
   );
 }

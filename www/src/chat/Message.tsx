@@ -252,17 +252,19 @@ export function Answering() {
           : "Reading"
         : "";
   return (
-    <li class="turn answered" aria-busy="true">
+    <li class={phase === "writing" ? "turn answered writing" : "turn answered"} aria-busy="true">
       <span class="unseen">Answer in progress:</span>
       {reply.text && <Markdown text={reply.text} />}
-      <p class="cursor aside figures">
-        <span class="trits" aria-hidden="true">
-          <i />
-          <i />
-          <i />
-        </span>{" "}
-        {said}
-      </p>
+      {said && (
+        <p class="cursor aside figures">
+          <span class="trits" aria-hidden="true">
+            <i />
+            <i />
+            <i />
+          </span>{" "}
+          {said}
+        </p>
+      )}
     </li>
   );
 }
