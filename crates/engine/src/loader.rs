@@ -6,7 +6,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde_json::Value as Json;
 use ternlight_core::{
     Error, ErrorKind, Result,
     container::{self, Meta, Value},
@@ -21,7 +20,7 @@ use crate::{
     info::Sampling,
     options::EngineOptions,
     text::{
-        Tokenizer,
+        Config, Tokenizer,
         template::{BITNET, Template},
     },
 };
@@ -211,8 +210,7 @@ impl EngineLoader {
         self.options.check()?;
         let model = self.loader.finish()?;
         let text = |name: &str| self.texts.get(name).map(String::as_str);
-        let config: Json =
-            text("tokenizer_config.json").and_then(|t| serde_json::from_str(t).ok()).unwrap_or_default();
+        let config = text("tokenizer_config.json").and_then(|t| Config::read(t).ok()).unwrap_or_default();
 
         let mut tokenizer = match (text("tokenizer.json"), self.tokenizer) {
             (Some(json), _) => Tokenizer::from_json(json, text("tokenizer_config.json")),
@@ -256,7 +254,7 @@ impl EngineLoader {
 /// The chat template with the spellings of the tokens it may print, from wherever the model has it.
 fn template(
     texts: &BTreeMap<&'static str, String>,
-    config: &Json,
+    config: &Config,
     model: &Model,
     tokenizer: Option<&Tokenizer>,
 ) -> Option<Template> {
@@ -264,33 +262,21 @@ fn template(
     let source = texts
         .get("chat_template.jinja")
         .and_then(|source| own(source))
-        .or_else(|| own(&named_template(config.get("chat_template")?)?))
+        .or_else(|| own(config.chat_template.as_deref()?))
         .or_else(|| own(model.meta.opt_str("tokenizer.chat_template").ok()??))
         .or_else(|| {
             let bitnet = model.spec.arch.starts_with("bitnet") && tokenizer?.control("<|eot_id|>").is_some();
             bitnet.then(|| BITNET.to_owned())
         })?;
-    let spelling = |key: &str, id: Option<u32>| {
-        let configured = config.get(key).and_then(crate::text::token_content).map(str::to_owned);
+    let spelling = |configured: &Option<String>, id: Option<u32>| {
         let token = || Some(String::from_utf8_lossy(tokenizer?.token_bytes(id?)).into_owned());
-        configured.or_else(token).unwrap_or_default()
+        configured.clone().or_else(token).unwrap_or_default()
     };
     Some(Template {
         source,
-        bos: spelling("bos_token", tokenizer.and_then(Tokenizer::bos)),
-        eos: spelling("eos_token", tokenizer.and_then(Tokenizer::eos)),
+        bos: spelling(&config.bos, tokenizer.and_then(Tokenizer::bos)),
+        eos: spelling(&config.eos, tokenizer.and_then(Tokenizer::eos)),
     })
-}
-
-/// `chat_template` of `tokenizer_config.json`: a text, or a list of named ones.
-fn named_template(template: &Json) -> Option<String> {
-    if let Some(source) = template.as_str() {
-        return Some(source.to_owned());
-    }
-    let list = template.as_array()?;
-    let named = |entry: &&Json| entry.get("name").and_then(Json::as_str) == Some("default");
-    let entry = list.iter().find(named).or(list.first())?;
-    Some(entry.get("template")?.as_str()?.to_owned())
 }
 
 /// The ids that end an answer, in a flattened `generation_config.json` or `config.json`.
