@@ -12,6 +12,7 @@ use ternlight_core::{
     load::{LoadOptions, Loader},
     model::{Decoder, DecoderOptions, Model, Want},
     pool::Serial,
+    simd::Isa,
 };
 use ternlight_tests::{bytes, decoder, load_folder, push};
 
@@ -93,7 +94,7 @@ fn repack(packed: &[u8], stored: usize, cols: usize, encoding: Encoding, scale: 
     let (mut out, mut row) = (Vec::new(), FormRow::default());
     for r in 0..4 * stored {
         let bytes = &packed[r % stored * cols..];
-        format::unpack_hf(bytes, cols, r / stored, &mut row).expect("ternary codes");
+        format::unpack_hf(Isa::SCALAR, bytes, cols, r / stored, &mut row).expect("ternary codes");
         format::pack_row(encoding, &row.codes, scale, &mut out).expect("a whole number of blocks");
     }
     if encoding == Encoding::I2_S {

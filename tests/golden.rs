@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 use ternlight_core::{
     cache::KvType,
     kernel,
-    load::{Head, LoadOptions, Loader},
+    load::{HeadPrecision, LoadOptions, Loader},
     model::{Decoder, DecoderOptions, Model, Want},
     pool::{Pool, Serial},
     sample::{SampleOptions, Sampler},
+    simd::Isa,
 };
 use ternlight_engine::Threads;
-use ternlight_tests::{SMOLLM2, bytes, data, load_folder_with, push, smollm2};
+use ternlight_tests::{SMOLLM2, TERN, bytes, data, load_folder_with, push, smollm2};
 
 /// What one model must continue a prompt with.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -41,8 +42,11 @@ fn fnv1a(logits: &[f32]) -> String {
 }
 
 fn load(model: &str, compact: bool, isa: &str) -> Model {
-    let options =
-        LoadOptions { kernel: isa.into(), head: if compact { Head::Int8 } else { Head::default() } };
+    let options = LoadOptions {
+        kernel: isa.into(),
+        head: if compact { HeadPrecision::Int8 } else { HeadPrecision::default() },
+        ..LoadOptions::default()
+    };
     if model.ends_with(".gguf") {
         let mut loader = Loader::new(options);
         push(&mut loader, model, &smollm2().expect("the file"), 1 << 22).expect("a valid model");
@@ -58,7 +62,7 @@ fn run(model: &str, compact: bool, prompt: &[u32], count: usize, isa: &str, thre
     let mut decoder = Decoder::new(Arc::new(load(model, compact, isa)), options, pool).expect("memory");
     let mut logits = decoder.forward(prompt, Want::Last).expect("logits").to_vec();
     let (mut tokens, mut logprobs) = (Vec::new(), Vec::new());
-    let mut sampler = Sampler::new(SampleOptions::default()).expect("good options");
+    let mut sampler = Sampler::new(SampleOptions::default(), decoder.model().isa).expect("good options");
     for _ in 0..count {
         let (token, logprob) = sampler.sample(&mut logits.clone(), &[], 1).expect("finite logits").top[0];
         tokens.push(token);
@@ -76,7 +80,7 @@ fn golden() -> Vec<Golden> {
 #[test]
 fn tiny_models_on_every_kernel_and_thread_count() {
     for want in golden().iter().filter(|golden| !golden.model.ends_with(".gguf")) {
-        for isa in kernel::isas() {
+        for isa in kernel::isas().map(Isa::name) {
             for threads in 1..=4 {
                 let got = run(&want.model, want.compact, &want.prompt, want.tokens.len(), isa, threads);
                 assert_eq!(&got, want, "{isa}, {threads} threads");
@@ -91,7 +95,7 @@ fn smollm2_on_every_kernel() {
         return;
     }
     for want in golden().iter().filter(|golden| golden.model == SMOLLM2) {
-        for (isa, threads) in kernel::isas().zip([1, 2, 3, 4].into_iter().cycle()) {
+        for (isa, threads) in kernel::isas().map(Isa::name).zip([1, 2, 3, 4].into_iter().cycle()) {
             let got = run(&want.model, want.compact, &want.prompt, want.tokens.len(), isa, threads);
             assert_eq!(&got, want, "{isa}, {threads} threads");
         }
@@ -110,8 +114,8 @@ fn write() {
     let all = [
         run("oracle/tiny_a_packed", false, &[1, 5, 9, 2, 400, 77], 24, "scalar", 1),
         run("oracle/tiny_c_llama_bitlinear", false, &[1, 5, 9, 2, 200, 77], 24, "scalar", 1),
-        run("../models/tern", false, &fox, 64, "scalar", 1),
-        run("../models/tern", true, &fox, 300, "scalar", 1),
+        run(TERN, false, &fox, 64, "scalar", 1),
+        run(TERN, true, &fox, 300, "scalar", 1),
         run(SMOLLM2, false, &gravity, 24, "scalar", 1),
     ];
     let json = serde_json::to_string_pretty(&all).expect("JSON");

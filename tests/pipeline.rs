@@ -118,7 +118,7 @@ fn tokens_outside_the_vocabulary_and_beyond_the_context_are_errors() {
 fn a_screened_head_gives_the_same_best_logits() {
     let load = || load_folder("oracle/tiny_a_packed", "auto", 1 << 20).expect("a valid model");
     let mut screened = load();
-    screened.screen = Some(Screen::new(screened.head(), "auto").expect("memory"));
+    screened.screen = Some(Screen::new(screened.head(), screened.isa).expect("memory"));
     let (mut alone, mut screened) = (decoder(load(), 64), decoder(screened, 64));
     let mut token = 1;
     for _ in 0..24 {

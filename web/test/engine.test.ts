@@ -26,7 +26,6 @@ const skip =
 /** A model that loads at once: two layers, random ternary weights, no tokenizer. */
 const TINY = "oracle/tiny_a_packed";
 /** A model with a tokenizer, a chat template and a context of 512 tokens. */
-const TERN = new URL("tests/models/tern/", ROOT);
 const TERN_URL = "/models/tern/";
 /** Codes other than `bad-option` of malformed calls. */
 const EXPECTED: Record<string, string> = {
@@ -68,7 +67,7 @@ beforeEach(async () => {
   serveFolder(TINY);
   const ternFiles = ["config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json"];
   for (const name of [...ternFiles, "model.safetensors"]) {
-    const content = readFileSync(new URL(name, TERN));
+    const content = readFileSync(new URL(`crates/tern/tern/${name}`, ROOT));
     server.serve(`tern/${name}`, content);
     server.serve(`slow/${name}`, content).delay = 5;
   }
@@ -77,9 +76,13 @@ beforeEach(async () => {
 });
 afterEach(() => context.close());
 
+/** golden.json knows Tern by the folder in which the model lay when it was written. */
+const TERN = "../models/tern";
+
 function serveFolder(model: string, as = model): void {
+  const folder = model === TERN ? new URL("crates/tern/tern/", ROOT) : new URL(`${model}/`, DATA);
   for (const name of ["config.json", "model.safetensors"]) {
-    server.serve(`${as}/${name}`, readFileSync(new URL(`${model}/${name}`, DATA)));
+    server.serve(`${as}/${name}`, readFileSync(new URL(name, folder)));
   }
 }
 
@@ -121,8 +124,7 @@ for (const { flavour, kernel, threads } of CREWS) {
     const golden: Golden[] = JSON.parse(readFileSync(new URL("golden.json", DATA), "utf8"));
     for (const { model, compact, prompt, tokens, logprobs } of golden) {
       if (skip && model.endsWith(".gguf")) continue;
-      // Folders beside the data ("../models/tern") have no such address.
-      const as = model.replace(/^\.\.\//, "");
+      const as = model === TERN ? "tern" : model;
       if (!model.endsWith(".gguf")) serveFolder(model, as);
       const url = model.endsWith(".gguf") ? "/models/model.gguf" : `/models/${as}/`;
       const small = compact ? ({ kv: "i8", head: "int8" } as const) : {};

@@ -1,6 +1,6 @@
 //! What `run` and `chat` share: opening the engine, sampling options, streaming one answer.
 
-use std::{io::Write, path::Path, time::Instant};
+use std::{path::Path, time::Instant};
 
 use clap::Args;
 use ternlight_core::ErrorKind;
@@ -13,7 +13,7 @@ use crate::{
     console::Console,
     failure::Failure,
     interrupt,
-    options::{ComputeOptions, Kv, ModelOptions},
+    options::{ComputeOptions, Kv},
 };
 
 /// How the cache is set up.
@@ -135,22 +135,22 @@ pub struct Opened {
 /// # Errors
 /// Anything that can be wrong with a model.
 pub fn open(
-    model: &ModelOptions,
+    path: &Path,
     compute: &ComputeOptions,
     context: &ContextOptions,
     console: &Console,
 ) -> Result<Opened> {
-    let path = model.locate(console)?;
     let options = EngineOptions {
         kernel: compute.kernel.clone(),
         threads: compute.threads,
         context: context.context,
         kv: context.kv.into(),
         head: compute.head.into(),
+        allow_unknown: compute.allow_unknown.clone(),
         ..EngineOptions::default()
     };
     let start = Instant::now();
-    let engine = open_path(&path, &options, console)?;
+    let engine = open_path(path, &options, console)?;
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
     let mut title = engine.info().name;
     // A folder's weights are all called the same; the folder's name says more.
@@ -225,14 +225,6 @@ pub fn answer(
             }
             Step::Done(summary) => return Ok(Answer { text, tokens, summary }),
         }
-    }
-}
-
-/// Writes text to stdout without waiting for a line's end. A closed pipe ends the program quietly.
-pub fn print_now(text: &str) {
-    let mut out = std::io::stdout().lock();
-    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-        std::process::exit(1);
     }
 }
 

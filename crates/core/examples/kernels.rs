@@ -8,6 +8,7 @@ use ternlight_core::{
     Result,
     kernel::{available, time_kernel},
     matrix::Matrix,
+    simd::Isa,
 };
 
 fn main() -> Result<()> {
@@ -19,7 +20,7 @@ fn main() -> Result<()> {
         "{:20} {:>14} {:>14} {:>14} {:>14}",
         "kernel", "L2 GMAC/s", "decode GMAC/s", "decode GB/s", "prefill GMAC/s"
     );
-    for kernel in available().filter(|k| k.name.contains(&filter) && k.isa != "scalar") {
+    for kernel in available().filter(|k| k.name.contains(&filter) && k.isa() != Isa::SCALAR) {
         let speed = |rows: usize, cols: usize, tokens: usize| -> Result<f64> {
             Ok((rows * cols * tokens) as f64 / time_kernel(kernel, rows, cols, tokens, &clock)? / 1e9)
         };

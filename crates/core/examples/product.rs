@@ -17,7 +17,7 @@ fn main() -> Result<()> {
     let kernel = available().find(|kernel| kernel.name == name).expect("a kernel that this CPU can run");
     let (tokens, times): (usize, usize) = (tokens.parse().expect("tokens"), times.parse().expect("times"));
     let matrix = Matrix::new(kernel, ROWS, COLS)?;
-    let mut x = Rows::new();
+    let mut x = Rows::new(kernel.isa());
     x.set(tokens, COLS).fill(1.0);
     x.prepare(matrix.input())?;
     let mut y = vec![0.0; ROWS * tokens];

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use crate::{
     Result,
     format::Form,
-    simd::{Buffer, Plain, vectorised},
+    simd::{Buffer, Isa, Plain, vectorised},
 };
 
 /// Columns are padded to a multiple of this: the widest step of any kernel.
@@ -254,8 +254,9 @@ impl Token14 {
 }
 
 /// The activations of `n` tokens, each `cols` wide, and their codes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Rows {
+    isa: Isa,
     n: usize,
     cols: usize,
     x: Vec<f32>,
@@ -267,9 +268,19 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// No rows.
-    pub fn new() -> Self {
-        Self::default()
+    /// No rows; `isa` computes their codes, which are the same on every level.
+    pub fn new(isa: Isa) -> Self {
+        Self {
+            isa,
+            n: 0,
+            cols: 0,
+            x: Vec::new(),
+            padded: Buffer::new(),
+            token8: Token8::default(),
+            block32: Block32::default(),
+            token14: Token14::default(),
+            ready: [false; 4],
+        }
     }
 
     /// Reserves memory for `n` tokens of `cols`; codes follow when an input is first prepared.
@@ -304,6 +315,7 @@ impl Rows {
             return Ok(());
         }
         vectorised(
+            self.isa,
             #[inline(always)]
             || self.fill(input),
         )?;
@@ -447,7 +459,7 @@ mod tests {
 
     #[test]
     fn padding_is_zero_after_a_wider_row() {
-        let mut rows = Rows::new();
+        let mut rows = Rows::new(Isa::SCALAR);
         for cols in [130, 33, 65, 1] {
             rows.set(2, cols).fill(3.0);
             for input in [Input::Token8, Input::Block32, Input::Token14, Input::F32] {
@@ -472,7 +484,7 @@ mod tests {
     #[test]
     fn fourteen_bits_are_what_they_say() {
         let x = vec![1.0, -1.0, 0.0, 0.25, -0.7];
-        let mut rows = Rows::new();
+        let mut rows = Rows::new(Isa::SCALAR);
         rows.set(1, 5).copy_from_slice(&x);
         rows.prepare(Input::Token14).unwrap();
         let t = rows.token14();
@@ -485,7 +497,7 @@ mod tests {
     #[test]
     fn blocks_have_fourteen_bits() {
         let x = Vec::from_iter((0..40).map(|i| (i as f32 - 17.3) * 0.37));
-        let mut rows = Rows::new();
+        let mut rows = Rows::new(Isa::SCALAR);
         rows.set(1, 40).copy_from_slice(&x);
         rows.prepare(Input::Block32).unwrap();
         let blocks = rows.block32();
@@ -499,7 +511,7 @@ mod tests {
 
     #[test]
     fn a_nan_reaches_the_scale() {
-        let mut rows = Rows::new();
+        let mut rows = Rows::new(Isa::SCALAR);
         rows.set(1, 3).copy_from_slice(&[1.0, f32::NAN, 2.0]);
         for input in [Input::Token8, Input::Block32, Input::Token14] {
             rows.prepare(input).unwrap();

@@ -10,7 +10,7 @@ use crate::{
     act::{Input, Rows},
     bail,
     format::{Form, FormRow},
-    kernel::{Kernel, Layout, MAX_COLS, Panels},
+    kernel::{Kernel, MAX_COLS, Panels},
     pool::{self, Pool},
     simd::Buffer,
 };
@@ -94,7 +94,7 @@ impl Matrix {
         }
         let layout = self.kernel.layout;
         let panel = &mut self.data[r / layout.panel * self.panel_bytes..][..self.panel_bytes];
-        (layout.pack)(core::slice::from_ref(row), r % layout.panel, panel);
+        (layout.pack)(self.kernel.isa(), core::slice::from_ref(row), r % layout.panel, panel);
     }
 
     /// Packs the rows of `range`: `source(r, row)` supplies row `r`, as [`Matrix::set_row`] wants it, in an
@@ -129,10 +129,10 @@ impl Matrix {
             self.data.resize_on(more.min(self.all_bytes()), pool)?;
         }
         let data = &mut self.data[panels.start * self.panel_bytes..end];
-        let (cols, panel_bytes) = (self.cols, self.panel_bytes);
+        let (kernel, cols, panel_bytes) = (self.kernel, self.cols, self.panel_bytes);
         pool::chunks_with(pool, data, each * panel_bytes, &mut done, &|task, data, done| {
             let first = (panels.start + task * each) * layout.panel;
-            done[0] = pack(layout, cols, first, &range, data, panel_bytes, source);
+            done[0] = pack(kernel, cols, first, &range, data, panel_bytes, source);
         });
         let mut r = range.start;
         for scales in done {
@@ -152,6 +152,11 @@ impl Matrix {
     /// If there is no such row or the form has no scale per row.
     pub fn set_scale(&mut self, r: usize, scale: f32) {
         self.scales[r] = scale;
+    }
+
+    /// Whether its form has a scale for each row.
+    pub fn has_row_scales(&self) -> bool {
+        !self.scales.is_empty()
     }
 
     /// Multiplies the scale of every row, for scales that come after the codes.
@@ -254,7 +259,7 @@ impl Matrix {
 /// Packs those rows of `range` that lie in `data`, which holds whole panels from row `first` on; gives
 /// the scale of each.
 fn pack(
-    layout: &Layout,
+    kernel: &Kernel,
     cols: usize,
     first: usize,
     range: &Range<usize>,
@@ -262,6 +267,7 @@ fn pack(
     panel_bytes: usize,
     source: &(dyn Fn(usize, &mut FormRow) -> Result<()> + Sync),
 ) -> Result<Vec<Option<f32>>> {
+    let layout = kernel.layout;
     let mut rows = Vec::new();
     rows.resize_with(layout.panel, FormRow::default);
     let mut scales = Vec::new();
@@ -274,7 +280,7 @@ fn pack(
             assert_eq!(row.codes.len().max(row.floats.len()), cols);
             scales.push(row.scales.first().copied());
         }
-        (layout.pack)(rows, lanes.start - first, panel);
+        (layout.pack)(kernel.isa(), rows, lanes.start - first, panel);
     }
     Ok(scales)
 }

@@ -19,7 +19,10 @@
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-use crate::{Result, bail, math, simd::vectorised};
+use crate::{
+    Result, bail, math,
+    simd::{Isa, vectorised},
+};
 
 /// How to choose a token. [`SampleOptions::default`] changes nothing about the model's distribution.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,6 +111,7 @@ pub struct Sampled {
 /// Chooses tokens one after the other. See the module's order and invariant.
 #[derive(Clone, Debug)]
 pub struct Sampler {
+    isa: Isa,
     options: SampleOptions,
     drawn: u64,
     /// Tokens of the penalty window, sorted, to count them.
@@ -116,11 +120,13 @@ pub struct Sampler {
 }
 
 impl Sampler {
+    /// `isa` computes, with the same result on every level.
+    ///
     /// # Errors
     /// As [`SampleOptions::check`].
-    pub fn new(options: SampleOptions) -> Result<Self> {
+    pub fn new(options: SampleOptions, isa: Isa) -> Result<Self> {
         options.check()?;
-        Ok(Self { options, drawn: 0, window: Vec::new(), candidates: Vec::new() })
+        Ok(Self { isa, options, drawn: 0, window: Vec::new(), candidates: Vec::new() })
     }
 
     /// The next token after `history` (prompt and answer so far), from the model's `logits` (one per id),
@@ -138,8 +144,9 @@ impl Sampler {
         if !max.is_finite() {
             bail!(BadData, "the model's logits are not finite");
         }
-        let ln_sum = libm::log(sum_exp(logits.iter().copied(), max)) as f32;
-        let top = best(logits, top).into_iter().map(|(id, logit)| (id, logit - max - ln_sum)).collect();
+        let ln_sum = libm::log(sum_exp(self.isa, logits.iter().copied(), max)) as f32;
+        let top =
+            best(self.isa, logits, top).into_iter().map(|(id, logit)| (id, logit - max - ln_sum)).collect();
 
         let token = if self.leaves_logits_alone() {
             self.choose(logits)?
@@ -198,7 +205,7 @@ impl Sampler {
     /// Steps 3 to 5.
     fn choose(&mut self, logits: &[f32]) -> Result<u32> {
         let o = &self.options;
-        let Some(&(winner, max)) = best(logits, 1).first() else {
+        let Some(&(winner, max)) = best(self.isa, logits, 1).first() else {
             bail!(BadOption, "every token is banned");
         };
         let scale = 1.0 / o.temperature;
@@ -221,16 +228,16 @@ impl Sampler {
             candidates.sort_unstable_by(descending);
         }
         if o.top_p < 1.0 {
-            keep_mass(candidates, o.top_p);
+            keep_mass(self.isa, candidates, o.top_p);
         }
         if o.min_p > 0.0 {
             candidates.retain(|c| math::exp(c.1) >= o.min_p);
         }
         if o.typical_p < 1.0 {
-            keep_typical(candidates, o.typical_p);
+            keep_typical(self.isa, candidates, o.typical_p);
         }
 
-        let total = sum_exp(candidates.iter().map(|c| c.1), 0.0);
+        let total = sum_exp(self.isa, candidates.iter().map(|c| c.1), 0.0);
         self.drawn += 1;
         let mut left = uniform(self.options.seed, self.drawn) * total;
         for &(id, logit) in self.candidates.iter() {
@@ -250,8 +257,9 @@ fn descending(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
 }
 
 /// Σ exp(x − max), in the order given.
-fn sum_exp(mut logits: impl Iterator<Item = f32>, max: f32) -> f64 {
+fn sum_exp(isa: Isa, mut logits: impl Iterator<Item = f32>, max: f32) -> f64 {
     vectorised(
+        isa,
         #[inline(always)]
         || {
             // Block by block, because `exp` vectorises and a sum in a given order does not.
@@ -274,7 +282,7 @@ fn sum_exp(mut logits: impl Iterator<Item = f32>, max: f32) -> f64 {
 }
 
 /// The `n` best logits that are not −∞ (nor NaN, as −∞ with a bias of +∞ is), best first.
-fn best(logits: &[f32], n: usize) -> Vec<(u32, f32)> {
+fn best(isa: Isa, logits: &[f32], n: usize) -> Vec<(u32, f32)> {
     let mut best: Vec<(u32, f32)> = Vec::new();
     if n == 0 {
         return best;
@@ -284,6 +292,7 @@ fn best(logits: &[f32], n: usize) -> Vec<(u32, f32)> {
     for (first, block) in (0u32..).step_by(BLOCK).zip(logits.chunks(BLOCK)) {
         // Nearly no block has one of the best, and the largest of a block is found as a vector.
         let largest = vectorised(
+            isa,
             #[inline(always)]
             || math::max(block),
         );
@@ -308,8 +317,8 @@ fn best(logits: &[f32], n: usize) -> Vec<(u32, f32)> {
 ///
 /// Sorting a whole vocabulary for each token would cost more than the rest together, and the best few
 /// almost always suffice: they are sorted first, and more only if their mass is too small.
-fn keep_mass(candidates: &mut Vec<(u32, f32)>, mass: f32) {
-    let want = sum_exp(candidates.iter().map(|c| c.1), 0.0) * f64::from(mass);
+fn keep_mass(isa: Isa, candidates: &mut Vec<(u32, f32)>, mass: f32) {
+    let want = sum_exp(isa, candidates.iter().map(|c| c.1), 0.0) * f64::from(mass);
     let mut reach = 4.0;
     loop {
         // Those within `reach` of the best come to the front.
@@ -337,8 +346,8 @@ fn keep_mass(candidates: &mut Vec<(u32, f32)>, mass: f32) {
 }
 
 /// Keeps the candidates whose information −ln p is closest to its expectation, up to `mass`.
-fn keep_typical(candidates: &mut Vec<(u32, f32)>, mass: f32) {
-    let total = sum_exp(candidates.iter().map(|c| c.1), 0.0);
+fn keep_typical(isa: Isa, candidates: &mut Vec<(u32, f32)>, mass: f32) {
+    let total = sum_exp(isa, candidates.iter().map(|c| c.1), 0.0);
     let ln_total = libm::log(total) as f32;
     let p = |logit: f32| f64::from(math::exp(logit)) / total;
     let entropy = candidates.iter().map(|c| p(c.1) * f64::from(ln_total - c.1)).sum::<f64>() as f32;
@@ -372,7 +381,7 @@ mod tests {
 
     /// How often each token is drawn.
     fn counts(options: SampleOptions, logits: &[f32], history: &[u32], draws: usize) -> Vec<usize> {
-        let mut sampler = Sampler::new(options).unwrap();
+        let mut sampler = Sampler::new(options, Isa::SCALAR).unwrap();
         let mut counts = vec![0; logits.len()];
         for _ in 0..draws {
             counts[sampler.sample(&mut logits.to_vec(), history, 0).unwrap().token as usize] += 1;
@@ -388,7 +397,7 @@ mod tests {
     #[test]
     fn greedy_takes_the_best_and_of_equals_the_first() {
         let options = SampleOptions { temperature: 0.0, ..Default::default() };
-        let mut sampler = Sampler::new(options).unwrap();
+        let mut sampler = Sampler::new(options, Isa::SCALAR).unwrap();
         assert_eq!(sampler.sample(&mut LOGITS.to_vec(), &[], 0).unwrap().token, 1);
     }
 
@@ -438,7 +447,7 @@ mod tests {
                 for mass in [0.01f32, 0.5, 0.9, 0.999] {
                     let mut want = all.clone();
                     want.sort_unstable_by(descending);
-                    let goal = sum_exp(all.iter().map(|c| c.1), 0.0) * f64::from(mass);
+                    let goal = sum_exp(Isa::SCALAR, all.iter().map(|c| c.1), 0.0) * f64::from(mass);
                     let mut sum = 0.0;
                     let keep = want.iter().take_while(|c| {
                         let goes_on = sum < goal;
@@ -447,7 +456,7 @@ mod tests {
                     });
                     let want: Vec<_> = keep.copied().collect();
                     let mut got = all.clone();
-                    keep_mass(&mut got, mass);
+                    keep_mass(Isa::SCALAR, &mut got, mass);
                     assert_eq!(got, want, "{n} {spread} {mass}");
                 }
             }
@@ -458,7 +467,7 @@ mod tests {
     fn penalties_by_hand() {
         let adjusted = |options: SampleOptions, history: &[u32]| {
             let mut logits = vec![2.0, -2.0, 1.0];
-            Sampler::new(options).unwrap().adjust(&mut logits, history);
+            Sampler::new(options, Isa::SCALAR).unwrap().adjust(&mut logits, history);
             logits
         };
         let off = SampleOptions::default();
@@ -473,7 +482,7 @@ mod tests {
     fn same_seed_same_tokens_and_these() {
         let run = |seed| {
             let options = SampleOptions { seed, ..Default::default() };
-            let mut sampler = Sampler::new(options).unwrap();
+            let mut sampler = Sampler::new(options, Isa::SCALAR).unwrap();
             (0..12).map(|_| sampler.sample(&mut LOGITS.to_vec(), &[], 0).unwrap().token).collect::<Vec<_>>()
         };
         assert_eq!(run(7), run(7));
@@ -483,7 +492,8 @@ mod tests {
     #[test]
     fn logprobs_are_the_models_own() {
         let options = SampleOptions { temperature: 0.0, banned_tokens: vec![1], ..Default::default() };
-        let sampled = Sampler::new(options).unwrap().sample(&mut LOGITS.to_vec(), &[], 3).unwrap();
+        let sampled =
+            Sampler::new(options, Isa::SCALAR).unwrap().sample(&mut LOGITS.to_vec(), &[], 3).unwrap();
         let total: f64 = LOGITS.iter().map(|&l| libm::exp(f64::from(l))).sum();
         let want = |l: f32| f64::from(l) - libm::log(total);
         assert_eq!(sampled.token, 4);
@@ -510,7 +520,7 @@ mod tests {
             top_p: 0.5,
             ..SampleOptions::default()
         };
-        let mut sampler = Sampler::new(options).unwrap();
+        let mut sampler = Sampler::new(options, Isa::SCALAR).unwrap();
         let mut logits = [f32::NEG_INFINITY, 9.0, 0.0];
         assert_eq!(sampler.sample(&mut logits, &[], 0).unwrap().token, 1);
     }
@@ -528,14 +538,14 @@ mod tests {
             SampleOptions { presence_penalty: f32::INFINITY, ..Default::default() },
             SampleOptions { logit_bias: vec![(0, f32::NAN)], ..Default::default() },
         ] {
-            assert_eq!(Sampler::new(options).unwrap_err().kind, BadOption);
+            assert_eq!(Sampler::new(options, Isa::SCALAR).unwrap_err().kind, BadOption);
         }
-        let mut sampler = Sampler::new(SampleOptions::default()).unwrap();
+        let mut sampler = Sampler::new(SampleOptions::default(), Isa::SCALAR).unwrap();
         assert_eq!(sampler.sample(&mut [f32::NAN; 3], &[], 0).unwrap_err().kind, BadData);
         assert_eq!(sampler.sample(&mut [f32::INFINITY; 3], &[], 0).unwrap_err().kind, BadData);
         let options = SampleOptions { banned_tokens: vec![0, 1], ..Default::default() };
         assert_eq!(
-            Sampler::new(options).unwrap().sample(&mut [1.0, 2.0], &[], 0).unwrap_err().kind,
+            Sampler::new(options, Isa::SCALAR).unwrap().sample(&mut [1.0, 2.0], &[], 0).unwrap_err().kind,
             BadOption
         );
     }

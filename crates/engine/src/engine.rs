@@ -13,7 +13,7 @@ use crate::{
     info::{ModelInfo, Sampling, TensorInfo},
     options::EngineOptions,
     text::{
-        Control, Tokenizer,
+        Tokenizer,
         template::{ChatOptions, Message, Rendered, Template},
     },
 };
@@ -41,6 +41,8 @@ impl Engine {
     /// What this model is.
     pub fn info(&self) -> ModelInfo {
         let (inner, model, spec) = (&self.inner, &self.inner.model, &self.inner.model.spec);
+        // Of the first block, which speaks for all in the models at hand.
+        let (attention, mlp) = (&spec.blocks[0].mixer.body, &spec.blocks[0].ffn.body);
         let mut kernels: Vec<String> = Vec::new();
         for tensor in &model.tensors {
             if !kernels.iter().any(|kernel| kernel == tensor.kernel) {
@@ -68,12 +70,12 @@ impl Engine {
             context: self.context(),
             trained_context: spec.context,
             vocab: spec.vocab,
-            layers: spec.layers,
+            layers: spec.blocks.len(),
             hidden: spec.hidden,
-            ffn: spec.ffn,
-            heads: spec.heads,
-            kv_heads: spec.kv_heads,
-            head_dim: spec.head_dim,
+            ffn: mlp.width,
+            heads: attention.heads,
+            kv_heads: attention.kv_heads,
+            head_dim: attention.head_dim,
             file_bytes: inner.file_bytes,
             packed_bytes: model.packed_bytes() as u64,
             bytes_per_token: model.bytes_per_token() as u64,
@@ -160,16 +162,16 @@ impl Engine {
     pub fn chat_tokens(&self, messages: &[Message], options: &ChatOptions) -> Result<Vec<u32>> {
         let rendered = self.render(messages, options)?;
         let tokenizer = self.tokenizer()?;
-        Ok(tokenizer.open(tokenizer.encode_with(&rendered.text, Control::Except(&rendered.cuts))?))
+        Ok(tokenizer.add_bos(tokenizer.encode_said(&rendered.text, &rendered.said)?))
     }
 
     fn render(&self, messages: &[Message], options: &ChatOptions) -> Result<Rendered> {
-        let tokenizer = self.tokenizer()?;
+        // A text that nothing can turn into tokens is of no use.
+        self.tokenizer()?;
         let template = self.inner.template.as_ref();
         let template =
             template.ok_or_else(|| Error::new(ErrorKind::Template, "the model has no chat template"))?;
-        let control: Vec<&str> = tokenizer.control_spellings().collect();
-        template.render(messages, options, &control, now())
+        template.render(messages, options, now())
     }
 
     /// The logits of every token of a sequence, `(tokens, vocab)`.
@@ -189,8 +191,8 @@ impl Engine {
     /// As [`Engine::tokenizer`] and [`Engine::logits`].
     pub fn embed(&self, text: &str) -> Result<Vec<f32>> {
         let tokenizer = self.tokenizer()?;
-        let mut tokens = tokenizer.open(tokenizer.encode(text, false)?);
-        let framed = tokenizer.frame(tokens.clone());
+        let mut tokens = tokenizer.add_bos(tokenizer.encode(text, false)?);
+        let framed = tokenizer.add_special_tokens(tokens.clone());
         if framed.len() > tokens.len() {
             tokens = framed;
         } else {

@@ -68,7 +68,11 @@ impl EngineLoader {
     /// caller's thread (in wasm).
     pub fn new(options: EngineOptions, pool: Option<Arc<dyn Pool>>) -> Self {
         let pool = pool.unwrap_or_else(|| own_pool(options.threads));
-        let loader = Loader::new(LoadOptions { kernel: options.kernel.clone(), head: options.head });
+        let loader = Loader::new(LoadOptions {
+            kernel: options.kernel.clone(),
+            head: options.head,
+            allow_unknown: options.allow_unknown.clone(),
+        });
         let loader = loader.with_pool(pool.clone());
         let (open, tokenizer, weights_name) = (None, None, None);
         Self { options, pool, loader, open, tokenizer, texts: BTreeMap::new(), weights_name, bytes: 0 }
@@ -166,6 +170,11 @@ impl EngineLoader {
         }
     }
 
+    /// Tells the tensors of weight files before they come: see [`Loader::announce`].
+    pub fn announce(&mut self, tensors: impl IntoIterator<Item = (String, Option<container::TensorInfo>)>) {
+        self.loader.announce(tensors);
+    }
+
     /// Bytes of weights taken so far.
     pub fn pushed(&self) -> u64 {
         self.bytes
@@ -197,6 +206,9 @@ impl EngineLoader {
             tokenizer.add_stops(eos_ids(&generation).into_iter().chain(eos_ids(&model.meta)));
         }
         let template = template(&self.texts, &config, &model, tokenizer.as_ref().ok());
+        if let (Ok(tokenizer), Some(template)) = (&mut tokenizer, &template) {
+            tokenizer.guard_tokens_of(&template.literals());
+        }
         let sampling = if self.texts.contains_key("generation_config.json") {
             Sampling::from_meta(&generation)
         } else {
@@ -289,7 +301,10 @@ mod files {
         path::{Path, PathBuf},
     };
 
-    use ternlight_core::{Error, ErrorKind, Result};
+    use ternlight_core::{
+        Error, ErrorKind, Result,
+        container::{self, Index, Probe},
+    };
 
     use super::{EngineLoader, TEXTS};
     use crate::{engine::Engine, options::EngineOptions};
@@ -313,6 +328,14 @@ mod files {
             let lens = lens.collect::<Result<Vec<u64>>>()?;
             let total = lens.iter().sum();
             let mut loader = EngineLoader::new(options.clone(), None);
+            // Parts tell about each other's tensors, so their headers are read first.
+            let weights =
+                |path: &&PathBuf| path.extension().is_some_and(|e| e == "safetensors" || e == "gguf");
+            if files.iter().filter(weights).count() > 1 {
+                for path in files.iter().filter(weights) {
+                    loader.announce(header(path)?.tensors.into_iter().map(|t| (t.name.clone(), Some(t))));
+                }
+            }
             let mut chunk = vec![0; CHUNK];
             let mut done = 0;
             for (path, len) in files.iter().zip(lens) {
@@ -332,6 +355,24 @@ mod files {
                 loader.end_file()?;
             }
             loader.finish()
+        }
+    }
+
+    /// The header of a weight file.
+    fn header(path: &Path) -> Result<Index> {
+        let file = File::open(path).map_err(|e| failed(path, &e))?;
+        let (mut bytes, mut need) = (Vec::new(), 1 << 16);
+        loop {
+            let more = (&file).take(need - bytes.len() as u64).read_to_end(&mut bytes);
+            let ended = more.map_err(|e| failed(path, &e))? == 0;
+            match container::probe(&bytes)? {
+                Probe::Ready(index) => return Ok(index),
+                Probe::Need(_) if ended => {
+                    let detail = format!("{}: the file ends within its header", path.display());
+                    return Err(Error::new(ErrorKind::Truncated, detail));
+                }
+                Probe::Need(next) => need = next,
+            }
         }
     }
 

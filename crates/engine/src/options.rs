@@ -4,7 +4,7 @@
 //! TypeScript's declarations are derived from it, names become camelCase.
 
 use serde::{Deserialize, Deserializer, de};
-use ternlight_core::{Error, ErrorKind, Result, cache::KvType, load::Head};
+use ternlight_core::{Error, ErrorKind, Result, cache::KvType, load::HeadPrecision};
 
 use crate::text::template::{ChatOptions, Message};
 
@@ -30,7 +30,10 @@ pub struct EngineOptions {
     /// `native`. Default: `auto`, 8-bit rows from 16.8 million weights on.
     #[serde(deserialize_with = "head")]
     #[cfg_attr(feature = "js", tsify(type = r#""auto" | "native" | "int8" | "exact""#))]
-    pub head: Head,
+    pub head: HeadPrecision,
+    /// Names of metadata keys and tensors to pass by although they are not understood.
+    #[cfg_attr(feature = "js", tsify(type = "readonly string[]"))]
+    pub allow_unknown: Vec<String>,
     /// Prompt tokens computed at once; an abort is honoured between blocks. Default: 64.
     pub block: usize,
 }
@@ -47,7 +50,7 @@ impl EngineOptions {
     /// # Errors
     /// `bad-option`, naming the option whose value makes no sense.
     pub fn check(&self) -> Result<()> {
-        let Self { kernel: _, threads, context, kv: _, head: _, block } = self;
+        let Self { kernel: _, threads, context, kv: _, head: _, allow_unknown: _, block } = self;
         let rules = [
             ("context", "1 or more", context.is_none_or(|context| context > 0)),
             ("block", "1 to 4096", (1..=Self::MAX_BLOCK).contains(block)),
@@ -67,7 +70,8 @@ impl Default for EngineOptions {
             threads: 0,
             context: None,
             kv: KvType::default(),
-            head: Head::default(),
+            head: HeadPrecision::default(),
+            allow_unknown: Vec::new(),
             block: 64,
         }
     }
@@ -78,12 +82,12 @@ fn kv<'de, D: Deserializer<'de>>(from: D) -> Result<KvType, D::Error> {
     KvType::from_name(&name).ok_or_else(|| de::Error::custom(format_args!("{name:?} is not f32, f16 or i8")))
 }
 
-fn head<'de, D: Deserializer<'de>>(from: D) -> Result<Head, D::Error> {
+fn head<'de, D: Deserializer<'de>>(from: D) -> Result<HeadPrecision, D::Error> {
     Ok(match String::deserialize(from)?.as_str() {
-        "auto" => Head::Auto,
-        "native" => Head::Native,
-        "int8" => Head::Int8,
-        "exact" => Head::Exact,
+        "auto" => HeadPrecision::Auto,
+        "native" => HeadPrecision::Native,
+        "int8" => HeadPrecision::Int8,
+        "exact" => HeadPrecision::Exact,
         name => {
             return Err(de::Error::custom(format_args!("{name:?} is not auto, native, int8 or exact")));
         }

@@ -220,7 +220,7 @@ pub(crate) fn prompt_tokens(engine: &Engine, prompt: &Prompt) -> Result<(Vec<u32
             let tokenizer = engine.tokenizer()?;
             let tokens = tokenizer.encode(text, *special)?;
             let bare = tokens.len();
-            let tokens = if *add_bos { tokenizer.open(tokens) } else { tokens };
+            let tokens = if *add_bos { tokenizer.add_bos(tokens) } else { tokens };
             let opening = tokens.len() - bare;
             Ok((tokens, opening))
         }

@@ -206,6 +206,7 @@ fn fastest_level() -> &'static str {
     LEVEL.get_or_init(|| {
         let start = Instant::now();
         // Where it cannot be told (no memory), loading will say so.
-        kernel::fastest(Form::Ternary, &|| start.elapsed().as_secs_f64()).map_or("auto", |kernel| kernel.isa)
+        kernel::fastest(Form::Ternary, &|| start.elapsed().as_secs_f64())
+            .map_or("auto", |kernel| kernel.isa().name())
     })
 }

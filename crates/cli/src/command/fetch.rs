@@ -76,10 +76,10 @@ impl Fetch {
         console.result(&fetched, || {
             let size = console::bytes(fetched.bytes);
             let how = if fetched.cached { "already there" } else { "fetched" };
-            anstream::println!("{STRONG}{}{STRONG:#}", fetched.path.display());
+            crate::say!("{STRONG}{}{STRONG:#}", fetched.path.display());
             match &fetched.sha256 {
-                Some(sum) => anstream::println!("{how}, {size}, sha256 {sum}"),
-                None => anstream::println!("{how}, {size}"),
+                Some(sum) => crate::say!("{how}, {size}, sha256 {sum}"),
+                None => crate::say!("{how}, {size}"),
             }
         });
         Ok(())

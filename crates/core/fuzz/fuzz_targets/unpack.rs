@@ -2,7 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ternlight_core::format::{self, Encoding, Form, FormRow};
+use ternlight_core::{
+    format::{self, Encoding, Form, FormRow},
+    kernel,
+};
 
 fuzz_target!(|data: &[u8]| {
     let [which, blocks, bytes @ ..] = data else { return };
@@ -14,13 +17,14 @@ fuzz_target!(|data: &[u8]| {
         _ => usize::from(*blocks) * 3,
     };
     let _ = format::i2_s_scale(bytes);
+    let isa = kernel::isa("auto").expect("there is always one");
     let mut row = FormRow::default();
     for quarter in 0..4 {
-        if format::unpack_hf(bytes, bytes.len(), quarter, &mut row).is_ok() {
+        if format::unpack_hf(isa, bytes, bytes.len(), quarter, &mut row).is_ok() {
             assert!(row.codes.iter().all(|c| (-1..=1).contains(c)));
         }
     }
-    if format::unpack(encoding, bytes, cols, &mut row).is_err() {
+    if format::unpack(isa, encoding, bytes, cols, &mut row).is_err() {
         return;
     }
     check(encoding, cols, &row);
@@ -32,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
         for other in [Encoding::I2_S, Encoding::TQ1_0, Encoding::TQ2_0] {
             let (mut packed, mut again) = (Vec::new(), FormRow::default());
             if format::pack_row(other, &row.codes, scale, &mut packed).is_ok() {
-                format::unpack(other, &packed, cols, &mut again).expect("what was packed");
+                format::unpack(isa, other, &packed, cols, &mut again).expect("what was packed");
                 assert_eq!(again.codes, row.codes);
             }
         }

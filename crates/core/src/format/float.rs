@@ -9,7 +9,7 @@ use super::FormRow;
 use crate::{
     Result, bail,
     math::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16, finite_f16_to_f32},
-    simd::vectorised,
+    simd::{Isa, vectorised},
 };
 
 /// Appends `values` as F16.
@@ -37,25 +37,26 @@ pub(super) fn scale(bytes: &[u8], at: usize) -> Result<f32> {
 }
 
 /// A row of F32.
-pub(super) fn unpack_f32(bytes: &[u8], out: &mut FormRow) -> Result<()> {
-    unpack(bytes, |b| f32::from_le_bytes(b).is_finite(), f32::from_le_bytes, out)
+pub(super) fn unpack_f32(isa: Isa, bytes: &[u8], out: &mut FormRow) -> Result<()> {
+    unpack(isa, bytes, |b| f32::from_le_bytes(b).is_finite(), f32::from_le_bytes, out)
 }
 
 /// A row of F16.
-pub(super) fn unpack_f16(bytes: &[u8], out: &mut FormRow) -> Result<()> {
+pub(super) fn unpack_f16(isa: Isa, bytes: &[u8], out: &mut FormRow) -> Result<()> {
     let finite = |b| u16::from_le_bytes(b) & 0x7c00 != 0x7c00;
-    unpack(bytes, finite, |b| finite_f16_to_f32(u16::from_le_bytes(b)), out)
+    unpack(isa, bytes, finite, |b| finite_f16_to_f32(u16::from_le_bytes(b)), out)
 }
 
 /// A row of BF16.
-pub(super) fn unpack_bf16(bytes: &[u8], out: &mut FormRow) -> Result<()> {
+pub(super) fn unpack_bf16(isa: Isa, bytes: &[u8], out: &mut FormRow) -> Result<()> {
     let finite = |b| u16::from_le_bytes(b) & 0x7f80 != 0x7f80;
-    unpack(bytes, finite, |b| bf16_to_f32(u16::from_le_bytes(b)), out)
+    unpack(isa, bytes, finite, |b| bf16_to_f32(u16::from_le_bytes(b)), out)
 }
 
 /// One float row; `read` makes a value of `N` bytes, which `finite` has looked at.
 #[inline(always)]
 fn unpack<const N: usize>(
+    isa: Isa,
     bytes: &[u8],
     finite: impl Fn([u8; N]) -> bool,
     read: impl Fn([u8; N]) -> f32,
@@ -64,6 +65,7 @@ fn unpack<const N: usize>(
     let (values, _) = bytes.as_chunks::<N>();
     // All are looked at before the culprit is sought: that vectorises.
     let all_finite = vectorised(
+        isa,
         #[inline(always)]
         || {
             out.floats.extend(values.iter().map(|value| read(*value)));

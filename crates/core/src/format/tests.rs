@@ -7,12 +7,12 @@ use crate::ErrorKind;
 
 fn unpacked(encoding: Encoding, bytes: &[u8], cols: usize) -> FormRow {
     let mut row = FormRow::default();
-    unpack(encoding, bytes, cols, &mut row).unwrap();
+    unpack(Isa::SCALAR, encoding, bytes, cols, &mut row).unwrap();
     row
 }
 
 fn refused(encoding: Encoding, bytes: &[u8], cols: usize) -> ErrorKind {
-    unpack(encoding, bytes, cols, &mut FormRow::default()).unwrap_err().kind
+    unpack(Isa::SCALAR, encoding, bytes, cols, &mut FormRow::default()).unwrap_err().kind
 }
 
 fn weights(row: &FormRow) -> Vec<f32> {
@@ -176,12 +176,12 @@ fn hf_packed_by_hand() {
     let bytes = [0b00_01_10_00u8, 0b10_10_01_01];
     let mut row = FormRow::default();
     for (quarter, expect) in [[-1, 0], [1, 0], [0, 1], [-1, 1]].into_iter().enumerate() {
-        unpack_hf(&bytes, 2, quarter, &mut row).unwrap();
+        unpack_hf(Isa::SCALAR, &bytes, 2, quarter, &mut row).unwrap();
         assert_eq!(row.codes, expect);
     }
-    assert_eq!(unpack_hf(&[0b11_00], 1, 1, &mut row).unwrap_err().kind, ErrorKind::BadData);
-    assert_eq!(unpack_hf(&[0], 1, 4, &mut row).unwrap_err().kind, ErrorKind::BadOption);
-    assert_eq!(unpack_hf(&[0], 2, 0, &mut row).unwrap_err().kind, ErrorKind::Truncated);
+    assert_eq!(unpack_hf(Isa::SCALAR, &[0b11_00], 1, 1, &mut row).unwrap_err().kind, ErrorKind::BadData);
+    assert_eq!(unpack_hf(Isa::SCALAR, &[0], 1, 4, &mut row).unwrap_err().kind, ErrorKind::BadOption);
+    assert_eq!(unpack_hf(Isa::SCALAR, &[0], 2, 0, &mut row).unwrap_err().kind, ErrorKind::Truncated);
     let mut packed = Vec::new();
     pack_hf([&[-1, 0], &[1, 0], &[0, 1], &[-1, 1]], &mut packed).unwrap();
     assert_eq!(packed, bytes);
@@ -338,10 +338,10 @@ fn sizes() {
     }
 }
 
-/// A file below `tests/data`, as its index and bytes; inside the program, for these tests also run as wasm.
+/// A file of `tests/data` of this crate, as its index and bytes; inside the program, for these tests also run as wasm.
 macro_rules! data {
     ($path:literal) => {
-        indexed(include_bytes!(concat!("../../../../tests/data/", $path)))
+        indexed(include_bytes!(concat!("../../tests/data/", $path)))
     };
 }
 
@@ -363,10 +363,10 @@ fn floats(file: &(crate::container::Index, &[u8]), name: &str) -> Vec<f32> {
     unpacked(Encoding::F32, values, values.len() / 4).floats
 }
 
-/// Random blocks, decoded by the `gguf` Python package (`tests/data/format/make_ggml_vectors.py`): the same bits.
+/// Random blocks, decoded by the `gguf` Python package (`tests/data/make_ggml_vectors.py`): the same bits.
 #[test]
 fn agrees_with_the_gguf_package() {
-    let file = data!("format/ggml_vectors.safetensors");
+    let file = data!("ggml_vectors.safetensors");
     let names = file.0.tensors.iter().filter_map(|t| t.name.strip_suffix(".bytes"));
     let names = Vec::from_iter(names);
     assert_eq!(names.len(), 13);
@@ -378,11 +378,11 @@ fn agrees_with_the_gguf_package() {
     }
 }
 
-/// Bit-exact vectors made with numpy and HF transformers (`tests/data/oracle/README.md`).
+/// Bit-exact vectors made with numpy and HF transformers (`README.md` of the oracle data).
 #[test]
 fn agrees_with_the_unit_vectors() {
     let (rows, cols) = (64, 128);
-    let file = data!("oracle/unit_vectors.safetensors");
+    let file = data!("unit_vectors.safetensors");
     let codes = Vec::from_iter(part(&file, "w.ternary").iter().map(|b| *b as i8));
     let master = floats(&file, "w.master_f32");
     let mean = mean_abs(master.iter().copied());
@@ -395,7 +395,7 @@ fn agrees_with_the_unit_vectors() {
     for (r, expect) in codes.chunks(cols).enumerate() {
         ternarise(&master[r * cols..][..cols], 1.0 / mean, &mut row);
         assert_eq!(row.codes, expect);
-        unpack(Encoding::I2_S, &data[r * 32..], cols, &mut row).unwrap();
+        unpack(Isa::SCALAR, Encoding::I2_S, &data[r * 32..], cols, &mut row).unwrap();
         assert_eq!(row.codes, expect);
         pack_row(Encoding::I2_S, expect, 1.0, &mut packed).unwrap();
     }
@@ -407,7 +407,7 @@ fn agrees_with_the_unit_vectors() {
     packed.clear();
     for r in 0..rows / 4 {
         for quarter in 0..4 {
-            unpack_hf(&hf[r * cols..], cols, quarter, &mut row).unwrap();
+            unpack_hf(Isa::SCALAR, &hf[r * cols..], cols, quarter, &mut row).unwrap();
             assert_eq!(row.codes, codes[(r + quarter * rows / 4) * cols..][..cols]);
         }
         pack_hf(core::array::from_fn(|i| &codes[(r + i * rows / 4) * cols..][..cols]), &mut packed).unwrap();

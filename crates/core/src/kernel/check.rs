@@ -87,7 +87,7 @@ pub fn self_test(kernel: &'static Kernel) -> bool {
             a.set_row(r, &row);
             b.set_row(r, &row);
         }
-        let mut x = Rows::new();
+        let mut x = Rows::new(kernel.isa());
         let values = x.set(tokens, cols);
         values.fill_with(|| random.unit());
         values[..cols].fill(-1.0);
@@ -107,7 +107,7 @@ pub fn self_test(kernel: &'static Kernel) -> bool {
 /// # Errors
 /// As [`select`](super::select) and [`time_kernel`].
 pub fn fastest(form: Form, clock: &dyn Fn() -> f64) -> Result<&'static Kernel> {
-    let mut best = super::select(form, "auto")?;
+    let mut best = super::select(form, super::isa("auto")?)?;
     let time = |kernel| time_kernel(kernel, 256, 2560, 1, clock);
     let rivals = super::available().filter(|k| *k.layout == *best.layout && k.name != best.name);
     let rivals: Vec<_> = rivals.filter(|k| self_test(k)).collect();
@@ -147,7 +147,7 @@ pub fn time_kernel(
     for r in 0..rows {
         matrix.set_row(r, &variants[r % variants.len()]);
     }
-    let mut x = Rows::new();
+    let mut x = Rows::new(kernel.isa());
     x.set(tokens, cols).fill_with(|| random.unit());
     x.prepare(kernel.input())?;
     let mut y = vec![0.0; rows * tokens];

@@ -29,7 +29,7 @@ use crate::{
     act::{amax, round},
     format::{Form, FormRow},
     math::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16},
-    simd::vectorised,
+    simd::{Isa, vectorised},
 };
 
 /// A byte layout of packed weights.
@@ -46,10 +46,19 @@ pub struct Layout {
     pub panel_bytes: fn(usize) -> usize,
     /// Writes rows into as many lanes of a panel, from a lane on. A whole panel at once is several times
     /// faster than its rows one by one.
-    pub pack: fn(&[FormRow], usize, &mut [u8]),
+    pub pack: fn(Isa, &[FormRow], usize, &mut [u8]),
     /// Reads a lane of a panel as values, without the row scale of `Ternary` and `I8`. The length of
     /// the slice says how many columns.
     pub unpack: fn(&[u8], usize, &mut [f32]),
+}
+
+impl Layout {
+    /// Bytes of a matrix (rows, cols), row scales included.
+    pub fn matrix_bytes(&self, rows: usize, cols: usize) -> u64 {
+        let panels = rows.div_ceil(self.panel) as u64;
+        let scales = if matches!(self.form, Form::Ternary | Form::I8) { 4 * rows as u64 } else { 0 };
+        panels * (self.panel_bytes)(cols.next_multiple_of(self.step)) as u64 + scales
+    }
 }
 
 impl core::fmt::Debug for Layout {
@@ -84,8 +93,14 @@ const fn field_bytes(lane: usize, v: usize, paired: bool) -> (usize, usize) {
     if paired { (lane / 4, 2) } else { (lane / 4 * v, 1) }
 }
 
-fn pack_fields<const V: usize, const PAIRED: bool>(rows: &[FormRow], lane: usize, panel: &mut [u8]) {
+fn pack_fields<const V: usize, const PAIRED: bool>(
+    isa: Isa,
+    rows: &[FormRow],
+    lane: usize,
+    panel: &mut [u8],
+) {
     vectorised(
+        isa,
         #[inline(always)]
         || match rows.as_array::<8>() {
             Some(rows) => pack_field_panel::<V, PAIRED>(rows, panel),
@@ -215,7 +230,12 @@ const fn bit(c: usize, bits: usize, slot: usize) -> usize {
     slot * (c % slots) + bits * (c / slots)
 }
 
-fn pack_words<B: Block, const R: usize, const SLOT: usize>(rows: &[FormRow], lane: usize, panel: &mut [u8]) {
+fn pack_words<B: Block, const R: usize, const SLOT: usize>(
+    _: Isa,
+    rows: &[FormRow],
+    lane: usize,
+    panel: &mut [u8],
+) {
     (lane..).zip(rows).for_each(|(lane, row)| pack_word_lane::<B, R, SLOT>(row, lane, panel));
 }
 
@@ -305,7 +325,7 @@ pub const fn bytes<const R: usize, const SLOT: usize>(name: &'static str) -> Lay
     }
 }
 
-fn pack_bytes<const R: usize, const SLOT: usize>(rows: &[FormRow], lane: usize, panel: &mut [u8]) {
+fn pack_bytes<const R: usize, const SLOT: usize>(_: Isa, rows: &[FormRow], lane: usize, panel: &mut [u8]) {
     let (sums, words) = panel.split_at_mut(4 * R);
     for (row, sum) in rows.iter().zip(sums[4 * lane..].as_chunks_mut::<4>().0) {
         *sum = row.codes.iter().map(|&c| i32::from(c)).sum::<i32>().to_le_bytes();
@@ -423,8 +443,9 @@ pub const fn floats<T: Float, const R: usize>(name: &'static str) -> Layout {
     }
 }
 
-fn pack_floats<T: Float, const R: usize>(rows: &[FormRow], lane: usize, panel: &mut [u8]) {
+fn pack_floats<T: Float, const R: usize>(isa: Isa, rows: &[FormRow], lane: usize, panel: &mut [u8]) {
     vectorised(
+        isa,
         #[inline(always)]
         || {
             let mut columns = panel.chunks_exact_mut(R * T::BYTES);
@@ -473,9 +494,10 @@ fn put_f32(bytes: &mut [u8], i: usize, value: f32) {
 
 /// Quantises a row of floats to [`Form::I8`]: `scale = amax / 127`, `code = rint(value / scale)` (ties
 /// to even; all codes 0 for a row of zeros).
-pub fn quantise_i8(values: &[f32], row: &mut FormRow) {
+pub fn quantise_i8(isa: Isa, values: &[f32], row: &mut FormRow) {
     row.clear();
     vectorised(
+        isa,
         #[inline(always)]
         || {
             let scale = amax(values) / 127.0;

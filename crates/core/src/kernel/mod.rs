@@ -5,8 +5,8 @@
 //! `select` and the benchmarks find it in [`ALL`].
 //!
 //! Invariant: every kernel gives the same bits as [`scalar`], which is the specification, for any
-//! split of the rows and any number of tokens. `run` is called from one place, [`Kernel::mul`], which
-//! has checked that this CPU can run it and that all slices have the lengths it relies on.
+//! split of the rows and any number of tokens. `run` is called from one place, [`Kernel::mul`], which has
+//! checked that all slices have the lengths it relies on.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -29,6 +29,7 @@ use crate::{
     bail,
     format::Form,
     pool::Tile,
+    simd::{Isa, Level, SCALAR},
 };
 pub use check::{fastest, self_test, time_kernel};
 pub use layout::{Layout, quantise_i8};
@@ -41,13 +42,11 @@ type Run = unsafe fn(&Panels<'_>, &Rows, &mut Tile<'_>);
 
 /// One way to multiply packed weights by quantised activations.
 pub struct Kernel {
-    /// `form/isa`.
+    /// `form/level`.
     pub name: &'static str,
-    /// The ISA level, as in [`isas`].
-    pub isa: &'static str,
+    level: &'static Level,
     /// What it reads.
     pub layout: &'static Layout,
-    supported: fn() -> bool,
     run: Run,
 }
 
@@ -86,8 +85,9 @@ impl<'a> Panels<'a> {
     }
 }
 
-/// Every kernel that is compiled in: ISA levels best first, `scalar` last.
-pub static ALL: &[&[Kernel]] = &[
+/// Every kernel that is compiled in: ISA levels best first, `scalar` last. Those of levels that this CPU lacks
+/// never leave this module.
+static ALL: &[&[Kernel]] = &[
     #[cfg(target_arch = "x86_64")]
     &x86_64::avx512vnni::KERNELS,
     #[cfg(target_arch = "x86_64")]
@@ -109,29 +109,45 @@ pub static ALL: &[&[Kernel]] = &[
 
 /// Every kernel that this CPU can run, best first.
 pub fn available() -> impl Iterator<Item = &'static Kernel> {
-    ALL.iter().copied().flatten().filter(|k| (k.supported)())
+    isas().flat_map(kernels_of)
 }
 
-/// The ISA levels that this CPU can run, best first.
-pub fn isas() -> impl Iterator<Item = &'static str> {
-    ALL.iter().filter_map(|level| level.iter().find(|k| (k.supported)())).map(|k| k.isa)
+/// The ISA levels that this CPU can run, best first; the last one is [`Isa::SCALAR`].
+pub fn isas() -> impl Iterator<Item = Isa> {
+    ALL.iter().filter_map(|kernels| Isa::detect(kernels.first()?.level))
 }
 
-/// The best kernel for `form` at an ISA level (or at any, for `"auto"`). A level that lacks the form
-/// steps down to the next that has it; so does, in a browser, a kernel that fails its [`self_test`].
+fn kernels_of(isa: Isa) -> impl Iterator<Item = &'static Kernel> {
+    ALL.iter().copied().flatten().filter(move |kernel| kernel.isa() == isa)
+}
+
+/// The level called `choice`; the best one for `"auto"`.
 ///
 /// # Errors
 /// `bad-option` when this CPU or build has no such level.
-pub fn select(form: Form, choice: &str) -> Result<&'static Kernel> {
-    if choice != "auto" && !isas().any(|isa| isa == choice) {
-        let known: alloc::vec::Vec<_> = isas().collect();
-        bail!(BadOption, "no kernels {choice:?} here; there are: auto, {}", known.join(", "));
+pub fn isa(choice: &str) -> Result<Isa> {
+    match isas().find(|isa| choice == "auto" || isa.name() == choice) {
+        Some(isa) => Ok(isa),
+        None => {
+            let known: alloc::vec::Vec<_> = isas().map(Isa::name).collect();
+            bail!(BadOption, "no kernels {choice:?} here; there are: auto, {}", known.join(", "));
+        }
     }
-    let mut candidates = available()
-        .skip_while(|k| choice != "auto" && k.isa != choice)
-        .filter(|k| k.layout.form == form)
+}
+
+/// The best kernel for `form` at the level `isa`. A level that lacks the form steps down to the next that has
+/// it; so does, in a browser, a kernel that fails its [`self_test`].
+///
+/// # Errors
+/// `bad-option` when there is none.
+pub fn select(form: Form, isa: Isa) -> Result<&'static Kernel> {
+    let from = ALL.iter().copied().flatten().skip_while(|kernel| kernel.isa() != isa);
+    let mut candidates = from
+        .filter(|kernel| kernel.layout.form == form)
+        // A level does not imply all those below it.
+        .filter(|kernel| kernel.isa() == isa || Isa::detect(kernel.level).is_some())
         // Engines are known to get relaxed SIMD wrong; native instructions are not.
-        .filter(|k| !cfg!(target_family = "wasm") || k.isa == "scalar" || self_test(k));
+        .filter(|kernel| !cfg!(target_family = "wasm") || isa == Isa::SCALAR || self_test(kernel));
     let Some(kernel) = candidates.next() else {
         bail!(BadOption, "no kernel for {form:?}");
     };
@@ -157,7 +173,13 @@ fn windows<'a, U, const T: usize>(x: &[&'a [U]; T], first: usize, len: usize) ->
 
 impl Kernel {
     const fn scalar(name: &'static str, layout: &'static Layout, run: Run) -> Self {
-        Self { name, isa: "scalar", layout, supported: || true, run }
+        Self { name, level: &SCALAR, layout, run }
+    }
+
+    /// The level whose instructions it uses. Whoever holds a kernel got it from [`available`] or [`select`],
+    /// so this CPU has them.
+    pub fn isa(&self) -> Isa {
+        Isa::detected(self.level)
     }
 
     /// What its activations must be prepared for.
@@ -168,11 +190,10 @@ impl Kernel {
     /// Multiplies: `tile[t][r] = Σ panels[r][k] · rows[t][k]`.
     ///
     /// # Panics
-    /// If this CPU cannot run it, if `rows` is not prepared for its input or too narrow, or if the
+    /// If `rows` is not prepared for its input or too narrow, or if the
     /// lengths of `panels`, `rows` and `tile` do not fit each other.
     pub fn mul(&self, panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
         let layout = self.layout;
-        assert!((self.supported)(), "{} cannot run here", self.name);
         assert!(rows.is_ready(self.input()), "activations are not prepared for {}", self.name);
         assert!(panels.cols.is_multiple_of(layout.step) && panels.cols <= rows.stride());
         assert!(panels.cols <= MAX_COLS.next_multiple_of(64));
@@ -181,7 +202,8 @@ impl Kernel {
         let has_row_scales = matches!(layout.form, Form::Ternary | Form::I8);
         assert_eq!(panels.scales.len(), if has_row_scales { panels.rows } else { 0 });
         assert!(tile.width() == panels.rows && tile.tokens() == rows.n());
-        // SAFETY: the CPU supports the kernel's instructions, and the lengths are those asserted above.
+        // SAFETY: kernels of levels that the CPU lacks do not leave this module (see `ALL`), and the lengths are
+        // those asserted above.
         unsafe { (self.run)(panels, rows, tile) }
     }
 }

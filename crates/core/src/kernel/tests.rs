@@ -7,13 +7,14 @@ use std::format;
 use super::{
     Kernel, available, check,
     check::{Random, code_range},
-    isas, scalar, select, self_test,
+    isa, isas, scalar, select, self_test,
 };
 use crate::{
     act::Rows,
     format::{Form, FormRow},
     matrix::Matrix,
     pool::{Pool, Serial},
+    simd::{Isa, Pairs, WithPairs, pair, with_pairs},
 };
 
 const FORMS: [Form; 9] =
@@ -74,7 +75,7 @@ fn weights(form: Form, rows: usize, cols: usize, codes: Codes) -> Vec<FormRow> {
 
 fn activations(n: usize, cols: usize, values: Values) -> Rows {
     let mut random = Random(n as u64 * 77 + cols as u64);
-    let mut rows = Rows::new();
+    let mut rows = Rows::new(Isa::SCALAR);
     for (i, x) in rows.set(n, cols).iter_mut().enumerate() {
         *x = match values {
             Values::Lowest => -3.7,
@@ -316,7 +317,7 @@ fn filled_rows_are_those_set_one_by_one() {
 /// Large enough to be split over threads, whole panels and remainders.
 #[test]
 fn filling_with_threads_changes_nothing() {
-    let kernel = select(Form::Ternary, "auto").unwrap();
+    let kernel = select(Form::Ternary, isa("auto").unwrap()).unwrap();
     let (rows, cols) = (1001, 1100);
     let w = weights(Form::Ternary, 7, cols, Codes::Random);
     let fill = |pool: &dyn Pool| {
@@ -339,20 +340,23 @@ fn filling_with_threads_changes_nothing() {
 #[test]
 fn kernels_are_found() {
     for form in FORMS {
-        let best = select(form, "auto").unwrap();
+        let best = select(form, isa("auto").unwrap()).unwrap();
         assert_eq!(best.layout.form, form);
-        assert_eq!(select(form, "scalar").unwrap().isa, "scalar");
+        assert_eq!(select(form, isa("scalar").unwrap()).unwrap().isa(), Isa::SCALAR);
         for isa in isas() {
             assert_eq!(select(form, isa).unwrap().layout.form, form);
         }
     }
-    assert_eq!(isas().last(), Some("scalar"));
-    assert_eq!(select(Form::Q4, "mmx").unwrap_err().kind.code(), "bad-option");
+    assert_eq!(isas().last(), Some(Isa::SCALAR));
+    assert_eq!(isa("mmx").unwrap_err().kind.code(), "bad-option");
     assert!(available().all(self_test));
     // By a clock to which all are equally fast, the first choice stays.
     let now = core::cell::Cell::new(0.0);
     let clock = || now.replace(now.get() + 0.0625);
-    assert_eq!(check::fastest(Form::Q4, &clock).unwrap().name, select(Form::Q4, "auto").unwrap().name);
+    assert_eq!(
+        check::fastest(Form::Q4, &clock).unwrap().name,
+        select(Form::Q4, isa("auto").unwrap()).unwrap().name
+    );
     let mut names: Vec<_> = super::ALL.iter().copied().flatten().map(|k| k.name).collect();
     names.sort_unstable();
     names.dedup();
@@ -368,4 +372,35 @@ fn shapes_that_no_matrix_has() {
     assert_eq!(Matrix::new(kernel, usize::MAX / 2, 4096).unwrap_err().kind.code(), "too-large");
     #[cfg(target_pointer_width = "64")] // no such size elsewhere
     assert_eq!(Matrix::new(kernel, 1 << 44, 4096).unwrap_err().kind.code(), "out-of-memory");
+}
+
+/// Sums codes twice over.
+struct Sum<'a> {
+    codes: &'a [u8],
+    x: i32,
+    out: &'a mut [i32],
+}
+
+impl WithPairs for Sum<'_> {
+    #[inline(always)]
+    fn run<P: Pairs>(self) {
+        for (codes, out) in self.codes.chunks(2 * P::WIDTH).zip(self.out.chunks_mut(P::WIDTH)) {
+            let once = P::add(P::zero(), codes, self.x);
+            P::store(P::add(once, codes, self.x), out);
+        }
+    }
+}
+
+#[test]
+fn every_instruction_set_adds_the_same() {
+    let codes: Vec<u8> = (0..=255).flat_map(|a: u8| [a, a.wrapping_mul(77)]).collect();
+    let all = [[0, 0], [1, 2], [-8191, 8191], [8191, 8191], [-8191, -8191], [5, -3]];
+    for (isa, x) in isas().flat_map(|isa| all.map(|x| (isa, x))) {
+        let mut sums = [0; 256];
+        with_pairs(isa, Sum { codes: &codes, x: pair(x), out: &mut sums });
+        for (sum, codes) in sums.iter().zip(codes.chunks(2)) {
+            let product = |i: usize| i32::from(codes[i] as i8) * i32::from(x[i]);
+            assert_eq!(*sum, 2 * (product(0) + product(1)));
+        }
+    }
 }

@@ -18,6 +18,7 @@ use crate::{
     kernel::{self, quantise_i8},
     matrix::Matrix,
     pool::Pool,
+    simd::Isa,
 };
 
 /// How many of the best logits are exact.
@@ -32,19 +33,19 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Copies `head`, for the kernel level `choice`.
+    /// Copies `head`, for the kernels of `isa`.
     ///
     /// # Errors
-    /// `out-of-memory`; `bad-option` for an unknown level.
-    pub fn new(head: &Matrix, choice: &str) -> Result<Self> {
+    /// `out-of-memory`.
+    pub fn new(head: &Matrix, isa: Isa) -> Result<Self> {
         let (rows, cols) = (head.rows(), head.cols());
-        let mut codes = Matrix::new(kernel::select(Form::I8, choice)?, rows, cols)?;
+        let mut codes = Matrix::new(kernel::select(Form::I8, isa)?, rows, cols)?;
         let mut norms = Vec::new();
         norms.try_reserve_exact(rows)?;
         let (mut values, mut row) = (alloc::vec![0.0; cols], FormRow::default());
         for r in 0..rows {
             head.row(r, &mut values);
-            quantise_i8(&values, &mut row);
+            quantise_i8(isa, &values, &mut row);
             codes.set_row(r, &row);
             let scale = f64::from(row.scales[0]);
             let (mut left_out, mut kept) = (0.0, 0.0);
@@ -98,8 +99,12 @@ impl Screen {
             if !logits.iter().zip(norms).all(hopeless) {
                 let exact = &mut exact[..logits.len()];
                 head.mul_panel(p, x, exact);
-                // Its neighbours too: a smaller error than theirs cannot put them out of order.
-                logits.copy_from_slice(exact);
+                // Its neighbours stay as they are: how many there are depends on the instruction set.
+                for ((logit, norms), exact) in logits.iter_mut().zip(norms).zip(exact) {
+                    if !hopeless((logit, norms)) {
+                        *logit = *exact;
+                    }
+                }
             }
         }
         Ok(())
@@ -127,18 +132,20 @@ mod tests {
             (state >> 8) as f32 / (1 << 23) as f32 - 1.0
         };
         let common = Vec::from_iter((0..cols).map(|_| random()));
-        for form in [Form::F32, Form::BF16] {
-            let mut head = Matrix::new(kernel::select(form, "auto").unwrap(), rows, cols).unwrap();
+        for (form, isa) in
+            [Form::F32, Form::BF16].into_iter().flat_map(|form| kernel::isas().map(move |isa| (form, isa)))
+        {
+            let mut head = Matrix::new(kernel::select(form, isa).unwrap(), rows, cols).unwrap();
             for r in 0..rows {
                 let mut floats: Vec<f32> = common.iter().map(|c| c + 0.01 * random()).collect();
                 floats[r % cols] += 9.0 * random();
                 floats.iter_mut().for_each(|w| *w = half::bf16::from_f32(*w).to_f32());
                 head.set_row(r, &FormRow { floats, ..FormRow::default() });
             }
-            let screen = Screen::new(&head, "auto").unwrap();
+            let screen = Screen::new(&head, isa).unwrap();
             assert!(screen.bytes() < rows * (cols + 32));
             for scale in [1e-3, 1.0, 40.0] {
-                let mut x = Rows::new();
+                let mut x = Rows::new(isa);
                 x.set(1, cols).iter_mut().zip(&common).for_each(|(x, c)| *x = scale * (c + random()));
                 x.prepare(head.input()).unwrap();
                 let (mut alone, mut screened) = (vec![0.0; rows], vec![0.0; rows]);

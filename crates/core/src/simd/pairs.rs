@@ -1,6 +1,8 @@
 //! Multiply-add of pairs: the one instruction that every vector instruction set has for products of 16-bit
 //! integers, and that compilers do not find on their own.
 
+use super::{Isa, Vectors};
+
 /// Sums of 32 bits in `WIDTH` lanes.
 pub trait Pairs {
     /// Lanes; 8 or 16.
@@ -37,40 +39,37 @@ pub trait WithPairs {
     fn run<P: Pairs>(self);
 }
 
-/// Does `work` with the widest vectors that this CPU has. Integers are exact, so all give the same.
+/// Does `work` with the widest vectors of `isa`. Integers are exact, so all give the same.
 #[inline(always)]
-pub fn with_pairs(work: impl WithPairs) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]
-        fn avx512(work: impl WithPairs) {
-            work.run::<x86_64::Avx512>();
+pub fn with_pairs(isa: Isa, work: impl WithPairs) {
+    match isa.vectors() {
+        #[cfg(target_arch = "x86_64")]
+        Vectors::Avx512Vnni => {
+            #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]
+            fn avx512(work: impl WithPairs) {
+                work.run::<x86_64::Avx512>();
+            }
+            // SAFETY: `isa` exists, so the CPU has these.
+            unsafe { avx512(work) }
         }
-        #[target_feature(enable = "avx2")]
-        fn avx2(work: impl WithPairs) {
-            work.run::<x86_64::Avx2>();
-        }
-        use super::has;
-        if has!("avx2", "avx512f", "avx512bw", "avx512vl", "avx512vnni") {
-            // SAFETY: the CPU has these.
-            return unsafe { avx512(work) };
-        }
-        if has!("avx2") {
+        #[cfg(target_arch = "x86_64")]
+        Vectors::Avx2 => {
+            #[target_feature(enable = "avx2")]
+            fn avx2(work: impl WithPairs) {
+                work.run::<x86_64::Avx2>();
+            }
             // SAFETY: as above.
-            return unsafe { avx2(work) };
+            unsafe { avx2(work) }
         }
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        Vectors::Simd128 => work.run::<wasm32::Simd128>(),
+        Vectors::Portable => work.run::<Portable>(),
     }
-    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-    return work.run::<wasm32::Simd128>();
-    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-    work.run::<Portable>();
 }
 
-/// The meaning of it.
-#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+/// The reference implementation.
 pub struct Portable;
 
-#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 impl Pairs for Portable {
     const WIDTH: usize = 8;
     type Sums = [i32; 8];
@@ -213,34 +212,20 @@ mod wasm32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
 
-    struct Sum<'a> {
-        codes: &'a [u8],
-        x: i32,
-        out: &'a mut [i32],
-    }
+    struct Name<'a>(&'a mut &'static str);
 
-    impl WithPairs for Sum<'_> {
-        #[inline(always)]
+    impl WithPairs for Name<'_> {
         fn run<P: Pairs>(self) {
-            for (codes, out) in self.codes.chunks(2 * P::WIDTH).zip(self.out.chunks_mut(P::WIDTH)) {
-                let once = P::add(P::zero(), codes, self.x);
-                P::store(P::add(once, codes, self.x), out);
-            }
+            *self.0 = core::any::type_name::<P>();
         }
     }
 
     #[test]
-    fn every_instruction_set_adds_the_same() {
-        let codes: Vec<u8> = (0..=255).flat_map(|a: u8| [a, a.wrapping_mul(77)]).collect();
-        for x in [[0, 0], [1, 2], [-8191, 8191], [8191, 8191], [-8191, -8191], [5, -3]] {
-            let mut sums = [0; 256];
-            with_pairs(Sum { codes: &codes, x: pair(x), out: &mut sums });
-            for (sum, codes) in sums.iter().zip(codes.chunks(2)) {
-                let product = |i: usize| i32::from(codes[i] as i8) * i32::from(x[i]);
-                assert_eq!(*sum, 2 * (product(0) + product(1)));
-            }
-        }
+    fn scalar_is_portable() {
+        let mut name = "";
+        with_pairs(Isa::SCALAR, Name(&mut name));
+        assert_eq!(name, core::any::type_name::<Portable>());
+        assert_eq!(Isa::SCALAR.vectors(), Vectors::Portable);
     }
 }

@@ -1,10 +1,11 @@
 //! `ternlight chat`: a conversation in the terminal.
 //!
-//! Invariant: what is on the screen is what the model sees; Ctrl-C stops an answer, never the program.
+//! Invariant: what is on the screen is what the model sees; a Ctrl-C stops an answer, a second
+//! one before it has stopped ends the program.
 
 mod line;
 
-use std::{io::IsTerminal, path::Path};
+use std::path::Path;
 
 use clap::Args;
 use ternlight_core::ErrorKind;
@@ -17,6 +18,7 @@ use crate::{
     generate::{self, Answer, ContextOptions, Opened, SampleArgs},
     interrupt,
     options::{ComputeOptions, ModelOptions},
+    terminal,
 };
 use line::{Command, Entry, Lines};
 
@@ -46,19 +48,18 @@ pub struct Chat {
 impl Chat {
     pub fn execute(self, console: &Console) -> Result<()> {
         let Opened { engine, load_ms, title } =
-            generate::open(&self.model, &self.compute, &self.context, console)?;
+            generate::open(&self.model.locate(console)?, &self.compute, &self.context, console)?;
         if engine.chat_template().is_none() {
             let failure = Failure::kind(ErrorKind::Template, "the model has no chat template");
             return Err(failure.hint("ternlight run --raw continues a text instead."));
         }
         let info = engine.info();
-        let words = format!(
+        console.remark(format_args!(
             "{STRONG}{title}{STRONG:#}{DIM} · {} parameters · {} tokens of context · loaded in {:.1} s · /help",
             crate::console::count(info.params),
             engine.context(),
             load_ms / 1e3
-        );
-        console.remark(words);
+        ));
         let options = GenerateOptions { overflow: Overflow::Slide, ..self.sample.options(engine.sampling()) };
         let mut talk = Talk { session: engine.session()?, messages: Vec::new(), options, console };
         talk.set_system(self.system);
@@ -68,10 +69,10 @@ impl Chat {
             match entry {
                 Entry::End => break,
                 Entry::Nothing => {}
-                Entry::Message(text) => interrupt::patiently(|| talk.say(text))?,
+                Entry::Message(text) => interrupt::separately(|| talk.say(text))?,
                 Entry::Command(Command::Quit, _) => break,
                 Entry::Command(command, argument) => {
-                    interrupt::patiently(|| talk.command(command, &argument))?
+                    interrupt::separately(|| talk.command(command, &argument))?
                 }
                 Entry::Unknown(name) => talk.note(format!("/{name} is no command; /help lists them")),
             }
@@ -89,7 +90,7 @@ struct Talk<'a> {
 
 impl Talk<'_> {
     fn note(&self, words: impl std::fmt::Display) {
-        anstream::eprintln!("{DIM}{words}{DIM:#}");
+        crate::tell!("{DIM}{words}{DIM:#}");
     }
 
     fn set_system(&mut self, text: Option<String>) {
@@ -101,7 +102,7 @@ impl Talk<'_> {
 
     fn command(&mut self, command: Command, argument: &str) -> Result<()> {
         match command {
-            Command::Help => self.note(line::HELP),
+            Command::Help => line::HELP.lines().for_each(|help| self.note(help)),
             Command::Quit => {}
             Command::Reset => {
                 self.messages.retain(|message| message.role == "system");
@@ -147,7 +148,7 @@ impl Talk<'_> {
     fn answer(&mut self) -> Result<()> {
         match self.generate() {
             Ok(answer) => {
-                println!();
+                crate::say!("");
                 self.console.remark(generate::remark(&answer.summary));
                 let mut text = answer.text;
                 // A stopped answer counts as far as it went; one that never began is not part of the talk.
@@ -159,7 +160,7 @@ impl Talk<'_> {
                 self.messages.push(Message::new("assistant", text));
             }
             Err(failure) => {
-                println!();
+                crate::say!("");
                 self.messages.pop();
                 self.console.report(&failure);
             }
@@ -169,11 +170,9 @@ impl Talk<'_> {
 
     /// One answer. The engine drops the oldest turns when the context has no room for all.
     fn generate(&mut self) -> Result<Answer> {
-        if std::io::stdout().is_terminal() {
-            anstream::print!("{ACCENT}‹{ACCENT:#} ");
-        }
+        terminal::prompt(ACCENT, "‹");
         let prompt = Prompt::Chat(self.messages.clone(), ChatOptions::default());
-        generate::answer(&mut self.session, &prompt, &self.options, self.console, &mut generate::print_now)
+        generate::answer(&mut self.session, &prompt, &self.options, self.console, &mut terminal::stream)
     }
 
     /// Writes the conversation as JSON (the messages) for `.json`, else as Markdown.

@@ -21,17 +21,20 @@ use crate::{
         layout::{self, Block, Layout, Q2, Q4, Q8, Q8x16},
     },
     pool::Tile,
+    simd::{Level, Vectors},
 };
+
+static LEVEL: Level = Level { name: "dotprod", supported: dotprod, vectors: Vectors::Portable };
 
 const fn kernel(
     name: &'static str,
     layout: &'static Layout,
     run: unsafe fn(&Panels<'_>, &Rows, &mut Tile<'_>),
 ) -> Kernel {
-    Kernel { name, isa: "dotprod", layout, supported, run }
+    Kernel { name, level: &LEVEL, layout, run }
 }
 
-fn supported() -> bool {
+fn dotprod() -> bool {
     #[cfg(feature = "std")]
     {
         std::arch::is_aarch64_feature_detected!("dotprod")

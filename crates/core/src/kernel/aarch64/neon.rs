@@ -23,6 +23,7 @@ use crate::{
         layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
     },
     pool::Tile,
+    simd::{Level, Vectors},
 };
 
 pub(super) static TERNARY: Layout = layout::fields::<16, false>("ternary/8x16");
@@ -35,12 +36,14 @@ static F16_FLOATS: Layout = layout::floats::<F16, 8>("f16/8");
 static BF16_FLOATS: Layout = layout::floats::<BF16, 8>("bf16/8");
 static F32_FLOATS: Layout = layout::floats::<F32, 8>("f32/8");
 
+static LEVEL: Level = Level { name: "neon", supported: || true, vectors: Vectors::Portable };
+
 const fn kernel(
     name: &'static str,
     layout: &'static Layout,
     run: unsafe fn(&Panels<'_>, &Rows, &mut Tile<'_>),
 ) -> Kernel {
-    Kernel { name, isa: "neon", layout, supported: || true, run }
+    Kernel { name, level: &LEVEL, layout, run }
 }
 
 /// All forms.

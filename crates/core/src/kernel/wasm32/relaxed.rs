@@ -27,30 +27,34 @@ use crate::{
         layout::{self, Layout},
     },
     pool::Tile,
+    simd::{Level, Vectors},
 };
 
 static TERNARY: Layout = layout::fields::<16, false>("ternary/8x16");
 static I8_BYTES: Layout = layout::bytes::<8, 8>("i8/8");
 
+static LEVEL: Level = Level { name: "relaxed", supported: || true, vectors: Vectors::Simd128 };
+static SHORT_LEVEL: Level = Level { name: "relaxed-i16", supported: || true, vectors: Vectors::Simd128 };
+
 const fn kernel(
     name: &'static str,
-    isa: &'static str,
+    level: &'static Level,
     layout: &'static Layout,
     run: unsafe fn(&Panels<'_>, &Rows, &mut Tile<'_>),
 ) -> Kernel {
-    Kernel { name, isa, layout, supported: || true, run }
+    Kernel { name, level, layout, run }
 }
 
 /// Sums in 32 bits.
 pub static KERNELS: [Kernel; 2] = [
-    kernel("ternary/relaxed", "relaxed", &TERNARY, long::ternary),
-    kernel("i8/relaxed", "relaxed", &I8_BYTES, long::i8),
+    kernel("ternary/relaxed", &LEVEL, &TERNARY, long::ternary),
+    kernel("i8/relaxed", &LEVEL, &I8_BYTES, long::i8),
 ];
 
 /// Sums in 16 bits.
 pub static SHORT_KERNELS: [Kernel; 2] = [
-    kernel("ternary/relaxed-i16", "relaxed-i16", &TERNARY, short::ternary),
-    kernel("i8/relaxed-i16", "relaxed-i16", &I8_BYTES, short::i8),
+    kernel("ternary/relaxed-i16", &SHORT_LEVEL, &TERNARY, short::ternary),
+    kernel("i8/relaxed-i16", &SHORT_LEVEL, &I8_BYTES, short::i8),
 ];
 
 type I = v128;

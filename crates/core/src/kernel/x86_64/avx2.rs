@@ -24,7 +24,7 @@ use crate::{
         layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
     },
     pool::Tile,
-    simd::has,
+    simd::{Level, Vectors, has},
 };
 
 pub(super) static TERNARY: Layout = layout::fields::<32, false>("ternary/8x32");
@@ -37,12 +37,14 @@ static F16_FLOATS: Layout = layout::floats::<F16, 8>("f16/8");
 static BF16_FLOATS: Layout = layout::floats::<BF16, 8>("bf16/8");
 static F32_FLOATS: Layout = layout::floats::<F32, 8>("f32/8");
 
+static LEVEL: Level = Level { name: "avx2", supported: || has!("avx2", "f16c"), vectors: Vectors::Avx2 };
+
 const fn kernel(
     name: &'static str,
     layout: &'static Layout,
     run: unsafe fn(&Panels<'_>, &Rows, &mut Tile<'_>),
 ) -> Kernel {
-    Kernel { name, isa: "avx2", layout, supported: || has!("avx2", "f16c"), run }
+    Kernel { name, level: &LEVEL, layout, run }
 }
 
 /// All forms.

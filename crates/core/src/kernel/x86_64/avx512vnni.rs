@@ -22,7 +22,7 @@ use crate::{
         layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
     },
     pool::Tile,
-    simd::has,
+    simd::{Level, Vectors, has},
 };
 
 static TERNARY: Layout = layout::fields::<64, false>("ternary/8x64");
@@ -35,13 +35,18 @@ static F16_FLOATS: Layout = layout::floats::<F16, 16>("f16/16");
 static BF16_FLOATS: Layout = layout::floats::<BF16, 16>("bf16/16");
 static F32_FLOATS: Layout = layout::floats::<F32, 16>("f32/16");
 
+static LEVEL: Level = Level {
+    name: "avx512vnni",
+    supported: || has!("avx2", "avx512f", "avx512bw", "avx512vl", "avx512vnni"),
+    vectors: Vectors::Avx512Vnni,
+};
+
 const fn kernel(
     name: &'static str,
     layout: &'static Layout,
     run: unsafe fn(&Panels<'_>, &Rows, &mut Tile<'_>),
 ) -> Kernel {
-    let supported = || has!("avx2", "avx512f", "avx512bw", "avx512vl", "avx512vnni");
-    Kernel { name, isa: "avx512vnni", layout, supported, run }
+    Kernel { name, level: &LEVEL, layout, run }
 }
 
 /// All forms.

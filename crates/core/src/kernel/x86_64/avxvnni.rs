@@ -24,15 +24,18 @@ use crate::{
         layout::{self, Block, Layout, Q2, Q4, Q8, Q8x16},
     },
     pool::Tile,
-    simd::has,
+    simd::{Level, Vectors, has},
 };
+
+static LEVEL: Level =
+    Level { name: "avxvnni", supported: || has!("avx2", "f16c", "avxvnni"), vectors: Vectors::Avx2 };
 
 const fn kernel(
     name: &'static str,
     layout: &'static Layout,
     run: unsafe fn(&Panels<'_>, &Rows, &mut Tile<'_>),
 ) -> Kernel {
-    Kernel { name, isa: "avxvnni", layout, supported: || has!("avx2", "f16c", "avxvnni"), run }
+    Kernel { name, level: &LEVEL, layout, run }
 }
 
 /// The integer forms; it has nothing to add to AVX2's float forms.
