@@ -26,8 +26,7 @@ const skip =
 /** A model that loads at once: two layers, random ternary weights, no tokenizer. */
 const TINY = "oracle/tiny_a_packed";
 /** A model with a tokenizer, a chat template and a context of 512 tokens. */
-const TERN = new URL("tests/models/tern/", ROOT);
-const TERN_URL = "/models/tern/";
+const TERN_URL = "/models/tern-chat/";
 /** Codes other than `bad-option` of malformed calls. */
 const EXPECTED: Record<string, string> = {
   undefined: "none",
@@ -68,8 +67,8 @@ beforeEach(async () => {
   serveFolder(TINY);
   const ternFiles = ["config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json"];
   for (const name of [...ternFiles, "model.safetensors"]) {
-    const content = readFileSync(new URL(name, TERN));
-    server.serve(`tern/${name}`, content);
+    const content = readFileSync(new URL(`crates/tern/tern/${name}`, ROOT));
+    server.serve(`tern-chat/${name}`, content);
     server.serve(`slow/${name}`, content).delay = 5;
   }
   context = await browser.newContext();

@@ -52,6 +52,8 @@ impl Engine {
     /// What this model is.
     pub fn info(&self) -> ModelInfo {
         let (inner, model, spec) = (&self.inner, &self.inner.model, &self.inner.model.spec);
+        // Of the first block, which speaks for all in the models at hand.
+        let (attention, mlp) = (&spec.blocks[0].mixer.body, &spec.blocks[0].ffn.body);
         let mut kernels: Vec<String> = Vec::new();
         for tensor in &model.tensors {
             if !kernels.iter().any(|kernel| kernel == tensor.kernel) {
