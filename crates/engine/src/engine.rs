@@ -8,6 +8,7 @@ use ternlight_core::{
     load::Head,
     model::{Decoder, DecoderOptions, Model, Want},
     pool::Pool,
+    tune::Choice,
 };
 
 use crate::{
@@ -80,6 +81,11 @@ impl Engine {
     /// The model.
     pub fn model(&self) -> &Arc<Model> {
         &self.inner.model
+    }
+
+    /// How products are computed on this machine, as far as that was measured while tokens were computed.
+    pub fn choices(&self) -> Vec<Choice> {
+        self.inner.pool.choices()
     }
 
     /// The tokenizer.

@@ -16,6 +16,7 @@ mod engine;
 mod info;
 mod later;
 mod loader;
+mod measured;
 mod session;
 mod stop;
 pub mod text;
@@ -26,6 +27,7 @@ mod threads;
 pub use engine::{Engine, EngineOptions};
 pub use info::{ModelInfo, Sampling, TensorInfo};
 pub use loader::EngineLoader;
+pub use measured::Measured;
 pub use session::{
     Alternative, FinishReason, GenerateOptions, Piece, Prompt, Session, Step, Summary, Timings, TokenInfo,
 };

@@ -1,9 +1,7 @@
 //! `EngineLoader`, `Engine` and `Session` for JavaScript: the engine's own, behind names, options and
 //! errors of the other side.
 
-use std::sync::OnceLock;
-
-use ternlight_core::{Error, ErrorKind, cache::KvType, format::Form, kernel, load::Head};
+use ternlight_core::{Error, ErrorKind, cache::KvType, load::Head};
 use ternlight_engine as engine;
 use wasm_bindgen::prelude::*;
 
@@ -201,11 +199,8 @@ impl Session {
 }
 
 fn engine_options(options: &EngineOptions) -> Result<engine::EngineOptions, Error> {
-    let kernel = match options.kernel.as_deref() {
-        None | Some("auto") => fastest_level().into(),
-        Some(kernel) => kernel.into(),
-    };
-    let mut out = engine::EngineOptions { kernel, ..Default::default() };
+    let mut out = engine::EngineOptions::default();
+    out.kernel = options.kernel.clone().unwrap_or(out.kernel);
     if options.context == Some(0) || options.block == Some(0) {
         return Err(bad_option("options: context and block are at least 1"));
     }
@@ -222,21 +217,6 @@ fn engine_options(options: &EngineOptions) -> Result<engine::EngineOptions, Erro
         Some(head) => return Err(bad_option(format!("head {head:?}: not auto, native, int8 or exact"))),
     };
     Ok(out)
-}
-
-/// The instruction set level whose ternary kernel is the fastest here; found out once.
-fn fastest_level() -> &'static str {
-    #[wasm_bindgen]
-    extern "C" {
-        /// Milliseconds.
-        #[wasm_bindgen(js_namespace = performance)]
-        fn now() -> f64;
-    }
-    static LEVEL: OnceLock<&str> = OnceLock::new();
-    // Where it cannot be told (no memory), loading will say so.
-    LEVEL.get_or_init(|| {
-        kernel::fastest(Form::Ternary, &|| now() / 1e3).map_or("auto", |kernel| kernel.isa().name())
-    })
 }
 
 fn engine_prompt(prompt: Prompt) -> Result<engine::Prompt, Error> {

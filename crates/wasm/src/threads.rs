@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use ternlight_core::pool::{Pool, Serial};
+use ternlight_core::pool::Pool;
 use wasm_bindgen::prelude::*;
 
 use crate::pool::Crew;
@@ -16,7 +16,7 @@ static CREW: OnceLock<Arc<Crew>> = OnceLock::new();
 pub fn pool() -> Arc<dyn Pool> {
     match CREW.get() {
         Some(crew) => crew.clone(),
-        None => Arc::new(Serial),
+        None => Arc::new(Crew::new(1)),
     }
 }
 
