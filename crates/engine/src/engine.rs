@@ -8,6 +8,7 @@ use ternlight_core::{
     container::Value,
     model::{Decoder, DecoderOptions, Model, Want},
     pool::Pool,
+    tune::Choice,
 };
 
 use crate::{
@@ -52,8 +53,6 @@ impl Engine {
     /// What this model is.
     pub fn info(&self) -> ModelInfo {
         let (inner, model, spec) = (&self.inner, &self.inner.model, &self.inner.model.spec);
-        // Of the first block, which speaks for all in the models at hand.
-        let (attention, mlp) = (&spec.blocks[0].mixer.body, &spec.blocks[0].ffn.body);
         let mut kernels: Vec<String> = Vec::new();
         for tensor in &model.tensors {
             if !kernels.iter().any(|kernel| kernel == tensor.kernel) {
@@ -106,6 +105,11 @@ impl Engine {
     /// The model.
     pub fn model(&self) -> &Arc<Model> {
         &self.inner.model
+    }
+
+    /// How products are computed on this machine, as far as that was measured while tokens were computed.
+    pub fn choices(&self) -> Vec<Choice> {
+        self.inner.pool.choices()
     }
 
     /// The tokenizer.

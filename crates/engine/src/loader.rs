@@ -12,6 +12,7 @@ use ternlight_core::{
     load::{LoadOptions, Loader},
     model::Model,
     pool::Pool,
+    tune::Forced,
 };
 
 use crate::{
@@ -70,6 +71,8 @@ impl EngineLoader {
     /// caller's thread (in wasm).
     pub fn new(options: EngineOptions, pool: Option<Arc<dyn Pool>>) -> Self {
         let pool = pool.unwrap_or_else(|| own_pool(options.threads));
+        // A kernel that was asked for is not swapped for one that reads the same layout faster.
+        pool.force(Forced { kernel: options.kernel != "auto", ..Forced::default() });
         let loader = Loader::new(LoadOptions {
             kernel: options.kernel.clone(),
             head: options.head,
