@@ -24,7 +24,7 @@ ternlight: ternary language models in a browser tab and natively.
   ./build.sh wasm [FLAVOUR..] crates/wasm -> web/generated/  (simd128 relaxed threads)
   ./build.sh web              the npm package, web/dist
   ./build.sh www              the page, www/dist
-  ./build.sh model            fetch the demo's model into .cache/models
+  ./build.sh model [NAME]     fetch a model into .cache/models: smollm2 (the demo's) or gemma3 (for tests)
   ./build.sh package          the crates, as they would be published
   ./build.sh bench            speed, natively, in Chromium and of the peer wllama (makes 2.4 GB of models)
   ./build.sh fuzz [SECONDS] [TARGET...]

@@ -13,6 +13,8 @@ test_lint() {
         rust_flags relaxed
         cargo clippy --quiet --locked -p ternlight-wasm --target wasm32-unknown-unknown --target-dir "$CARGO_TARGET_DIR/lint-relaxed" -- -D warnings
     )
+    # Documentation: links resolve, warnings are errors. Its examples are compiled and run by `cargo test`.
+    RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --workspace --no-deps
     cmd_package
 }
 
@@ -82,6 +84,7 @@ cmd_test() {
     setup_build
     setup_test
     model_if_possible
+    try_model gemma3 TERNLIGHT_WITHOUT_GEMMA3
     times+=("setup $((SECONDS - start)) s")
     for stage in "${stages[@]}"; do
         start=$SECONDS

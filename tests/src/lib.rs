@@ -45,11 +45,23 @@ pub fn bytes(path: &str) -> Vec<u8> {
 /// # Panics
 /// If it is not there.
 pub fn smollm2_path() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/models").join(SMOLLM2);
+    fetched(SMOLLM2, "TERNLIGHT_WITHOUT_SMOLLM2")
+}
+
+/// The same for Gemma 3 270M (Q4_K_M), and `TERNLIGHT_WITHOUT_GEMMA3`.
+///
+/// # Panics
+/// If it is not there.
+pub fn gemma3_path() -> Option<PathBuf> {
+    fetched("gemma-3-270m-q4_k_m.gguf", "TERNLIGHT_WITHOUT_GEMMA3")
+}
+
+fn fetched(name: &str, without: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/models").join(name);
     if path.is_file() {
         return Some(path);
     }
-    let allowed = std::env::var_os("TERNLIGHT_WITHOUT_SMOLLM2").is_some();
+    let allowed = std::env::var_os(without).is_some();
     assert!(allowed, "{} is not there: `./build.sh model` fetches it", path.display());
     eprintln!("NOT TESTED: {} is not there", path.display());
     None

@@ -5,6 +5,7 @@ import "./style/base.css";
 import "./style/layout.css";
 import "./style/chat.css";
 import "./style/views.css";
+import "./style/media.css";
 import { render } from "preact";
 import { App } from "./app";
 import { begin } from "./model/loading";

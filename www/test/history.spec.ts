@@ -9,20 +9,26 @@ async function openFirst(page: Page): Promise<void> {
   await page.locator(".chats .open").first().click();
 }
 
-/** Every question that is stored, whatever version is shown. */
-function stored(page: Page): Promise<string[]> {
-  return page.evaluate(async () => {
+interface Stored {
+  role: string;
+  text: string;
+  shown: Record<string, string>;
+}
+
+/** All that a store of the database holds. */
+function stored(page: Page, name: "chats" | "messages"): Promise<Stored[]> {
+  return page.evaluate(async (store) => {
     const db = await new Promise<IDBDatabase>((resolve) => {
       const request = indexedDB.open("ternlight");
       request.onsuccess = () => resolve(request.result);
     });
-    const all = await new Promise<{ role: string; text: string }[]>((resolve) => {
-      const request = db.transaction("messages").objectStore("messages").getAll();
+    const all = await new Promise<Stored[]>((resolve) => {
+      const request = db.transaction(store).objectStore(store).getAll();
       request.onsuccess = () => resolve(request.result);
     });
     db.close();
-    return all.filter(({ role }) => role === "user").map(({ text }) => text);
-  });
+    return all;
+  }, name);
 }
 
 test("what one tab asks appears in the other, and each goes on from there", async ({ open, openTab }) => {
@@ -54,7 +60,8 @@ test("two tabs that ask at the same time both keep their question", async ({ ope
   await expect(words(first)).toHaveText(["One", "Left"]);
   await expect(words(second)).toHaveText(["One", "Right"]);
   await first.reload();
-  expect((await stored(first)).sort()).toEqual(["Left", "One", "Right"]);
+  const asked = (await stored(first, "messages")).filter(({ role }) => role === "user");
+  expect(asked.map(({ text }) => text).sort()).toEqual(["Left", "One", "Right"]);
   await openFirst(first);
   await expect(
     first
@@ -106,6 +113,9 @@ test("branches and the chosen version are there after a reload", async ({ open }
   await page.locator(".asked").first().hover();
   await page.getByRole("button", { name: "Earlier version" }).first().click();
   await expect(words(page)).toHaveText(["First wording", "Follow-up"]);
+  await expect
+    .poll(async () => (await stored(page, "chats")).flatMap(({ shown }) => Object.keys(shown)))
+    .toHaveLength(1);
   await page.reload();
   await openFirst(page);
   await expect(words(page)).toHaveText(["First wording", "Follow-up"]);

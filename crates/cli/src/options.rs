@@ -5,8 +5,10 @@ use std::{path::PathBuf, sync::Arc};
 use clap::{Args, ValueEnum};
 use ternlight_core::{
     cache::KvType,
+    kernel::{MAX_STREAMS, ReadOrder},
     load::{HeadPrecision, LoadOptions},
-    pool::{Pool, Serial},
+    pool::Pool,
+    tune::Forced,
 };
 use ternlight_engine::Threads;
 
@@ -21,8 +23,8 @@ use crate::{
 /// The model, for commands that are about nothing else: their argument, or `--model`.
 #[derive(Args, Clone, Debug)]
 pub struct ModelOptions {
-    /// The model: GGUF file, Hugging Face folder, URL, or hf:owner/repo[@revision][/file] (fetched once,
-    /// then cached) [default: see --model]
+    /// The model: GGUF file, Hugging Face folder, URL, hf:owner/repo/file or hf:owner/repo (fetched once, then
+    /// cached; @revision may follow the repo) [default: see --model]
     #[arg(value_name = "MODEL", id = "model_argument", conflicts_with = "model")]
     argument: Option<Reference>,
 
@@ -126,6 +128,15 @@ pub struct ComputeOptions {
     #[arg(long, short, value_name = "N", default_value_t = 0)]
     pub threads: usize,
 
+    /// How one token reads the weights, instead of measuring which order is the fastest: STREAMS:PREFETCH, as
+    /// 1:4096 or 8:4096 (streams side by side, bytes ahead)
+    #[arg(long, value_name = "ORDER", value_parser = read_order, hide_short_help = true)]
+    pub order: Option<ReadOrder>,
+
+    /// Tasks that a product is cut into, instead of measuring how many are the fastest
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), hide_short_help = true)]
+    pub tasks: Option<u16>,
+
     /// Embedding and output head in memory
     #[arg(long, value_enum, default_value = "auto")]
     pub head: HeadChoice,
@@ -155,11 +166,27 @@ impl ComputeOptions {
 
     /// The threads.
     pub fn pool(&self) -> Arc<dyn Pool> {
-        match machine::threads(self.threads) {
-            1 => Arc::new(Serial),
-            n => Arc::new(Threads::new(n)),
-        }
+        let pool = Threads::new(machine::threads(self.threads));
+        pool.force(Forced {
+            kernel: self.kernel != "auto",
+            order: self.order,
+            tasks: self.tasks.map(usize::from),
+        });
+        Arc::new(pool)
     }
+}
+
+fn read_order(text: &str) -> std::result::Result<ReadOrder, String> {
+    let order = text.split_once(':').and_then(|(streams, prefetch)| {
+        Some(ReadOrder {
+            streams: streams.parse().ok()?,
+            prefetch: prefetch.parse().ok()?,
+            ..ReadOrder::DEFAULT
+        })
+    });
+    order
+        .filter(|order| (1..=MAX_STREAMS).contains(&order.streams))
+        .ok_or_else(|| format!("not STREAMS:PREFETCH with 1 to {MAX_STREAMS} streams"))
 }
 
 /// How the cache stores keys and values.

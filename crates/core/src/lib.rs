@@ -8,7 +8,7 @@
 //! | [`container`] | a prefix of a file → a checked [`container::Index`] |
 //! | [`format`] | on-disk encodings → [`format::FormRow`], the slow, obvious truth |
 //! | [`simd`] | aligned memory, and portable code compiled for wide vectors |
-//! | [`kernel`] | packs rows into panels and multiplies them; all `unsafe` is there, in [`simd`] and [`pool`] |
+//! | [`kernel`] | packs rows into panels and multiplies them; all `unsafe` is there, in [`simd`], [`pool`] and [`tile`] |
 //! | [`matrix`] | packed weights that remember their kernel |
 //! | [`act`] | activations → integer codes |
 //! | [`math`] | the f32 parts, in one fixed shape (16 lanes, fixed fold, no FMA) |
@@ -16,6 +16,8 @@
 //! | [`cache`] | keys and values of past tokens |
 //! | [`load`] | chunks in any size → [`model::Model`] |
 //! | [`sample`] | logits → token |
+//! | [`tile`] | the part of an output that a task owns |
+//! | [`tune`] | which of several equal ways is the fastest on this machine |
 //!
 //! Invariant: the scalar kernel is the specification. Every other kernel, thread count and prompt
 //! chunking gives the same bits.
@@ -42,5 +44,8 @@ pub mod pool;
 pub mod sample;
 #[allow(unsafe_code)]
 pub mod simd;
+#[allow(unsafe_code)]
+pub mod tile;
+pub mod tune;
 
 pub use error::{Error, ErrorKind, Result};

@@ -10,15 +10,14 @@ use crate::{
     act::{Input, Rows},
     bail,
     format::{Form, FormRow},
-    kernel::{Kernel, MAX_COLS, Panels},
+    kernel::{Kernel, MAX_COLS, Panels, ReadOrder},
     pool::{self, Pool},
     simd::Buffer,
+    tile::Tile,
+    tune::Product,
 };
 
-/// Work below this many multiply-adds is not worth a task of its own.
-const TASK: usize = 1 << 16;
-
-/// As [`TASK`], for weights to be packed.
+/// Weights to be packed below which a task of their own costs more than it saves.
 const FILL_TASK: usize = 1 << 18;
 
 /// A matrix (rows, cols) of packed weights.
@@ -193,16 +192,24 @@ impl Matrix {
             return;
         }
         let panel = self.kernel.layout.panel;
-        let work = self.rows * self.cols * x.n();
-        // More tasks than threads, so that a thread that is held up does not hold up all.
-        let tasks = if pool.width() == 1 { 1 } else { (work / TASK).clamp(1, 4 * pool.width()) };
-        pool::tiles(pool, y, self.rows, panel, tasks, &|range, tile| {
-            self.kernel.mul(&self.panels(range), x, tile);
+        let product = Product {
+            kernel: self.kernel,
+            bytes: self.data.len(),
+            work: self.rows * self.cols * x.n(),
+            panels: self.rows.div_ceil(panel),
+            tokens: x.n(),
+            width: pool.width(),
+        };
+        pool.tuned(&product, &mut |plan| {
+            assert!(plan.kernel.layout == self.kernel.layout, "{:?} reads another layout", plan.kernel);
+            pool::tiles(pool, y, self.rows, panel, plan.tasks, &|range, tile| {
+                plan.kernel.mul(&self.panels(range, plan.order), x, tile);
+            });
         });
     }
 
     /// The panels of a range of rows that begins with a panel.
-    fn panels(&self, rows: Range<usize>) -> Panels<'_> {
+    fn panels(&self, rows: Range<usize>, order: ReadOrder) -> Panels<'_> {
         let panel = self.kernel.layout.panel;
         let (first, last) = (rows.start / panel, rows.end.div_ceil(panel));
         Panels {
@@ -211,6 +218,7 @@ impl Matrix {
             scales: self.scales.get(rows).unwrap_or(&[]),
             cols: self.padded,
             panel_bytes: self.panel_bytes,
+            order,
         }
     }
 
@@ -222,7 +230,11 @@ impl Matrix {
         assert!(x.cols() == self.cols && x.n() == 1);
         let first = p * self.kernel.layout.panel;
         let width = y.len();
-        self.kernel.mul(&self.panels(first..first + width), x, &mut pool::Tile::whole(y, width));
+        self.kernel.mul(
+            &self.panels(first..first + width, ReadOrder::DEFAULT),
+            x,
+            &mut Tile::whole(y, width),
+        );
     }
 
     /// How many rows.

@@ -4,8 +4,13 @@
 //! Invariant: tasks write disjoint memory and no result depends on which thread ran a task or on how
 //! many there are; work is only ever split by output rows (or heads, or tokens).
 
-use alloc::boxed::Box;
-use core::{marker::PhantomData, ops::Range, ptr::NonNull};
+use alloc::{boxed::Box, vec::Vec};
+use core::{ops::Range, ptr::NonNull};
+
+use crate::{
+    tile::Tile,
+    tune::{Choice, Forced, Plan, Product},
+};
 
 /// Threads, as the host sees fit: native threads, browser workers, or none.
 pub trait Pool: Send + Sync {
@@ -20,6 +25,22 @@ pub trait Pool: Send + Sync {
     /// does a pool that can spare no thread.
     fn spare(&self, job: Box<dyn FnOnce() + Send>) {
         drop(job);
+    }
+
+    /// Calls `run` once with the way to compute `product`, and measures how long it takes where that is of
+    /// interest. A host with a clock holds a [`Tuner`](crate::tune::Tuner) for it.
+    fn tuned(&self, product: &Product, run: &mut dyn FnMut(&Plan)) {
+        run(&product.plan());
+    }
+
+    /// Fixes what [`tuned`](Self::tuned) would else measure.
+    fn force(&self, forced: Forced) {
+        let _ = forced;
+    }
+
+    /// What [`tuned`](Self::tuned) chose so far.
+    fn choices(&self) -> Vec<Choice> {
+        Vec::new()
     }
 
     /// Whether a thread was lost, so that a job it had will never end.
@@ -39,51 +60,6 @@ impl Pool for Serial {
 
     fn run(&self, tasks: usize, f: &(dyn Fn(usize) + Sync)) {
         (0..tasks).for_each(f);
-    }
-}
-
-/// A range of columns of a row-major matrix of f32 (one row per token): the part of an output that
-/// one task owns.
-#[derive(Debug)]
-pub struct Tile<'a> {
-    base: NonNull<f32>,
-    stride: usize,
-    width: usize,
-    tokens: usize,
-    life: PhantomData<&'a mut [f32]>,
-}
-
-impl<'a> Tile<'a> {
-    /// The whole of `y` (tokens, `width`).
-    ///
-    /// # Panics
-    /// If `y` does not hold whole rows.
-    pub fn whole(y: &'a mut [f32], width: usize) -> Self {
-        assert!(width > 0 && y.len().is_multiple_of(width));
-        let tokens = y.len() / width;
-        Self { base: NonNull::from(y).cast(), stride: width, width, tokens, life: PhantomData }
-    }
-
-    /// How many f32 this tile has of each token.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// How many tokens there are.
-    pub fn tokens(&self) -> usize {
-        self.tokens
-    }
-
-    /// This tile's part of token `t`, (`width`).
-    ///
-    /// # Panics
-    /// If there is no such token.
-    #[inline]
-    pub fn token(&mut self, t: usize) -> &mut [f32] {
-        assert!(t < self.tokens);
-        // SAFETY: the tile's part of row `t` lies inside the slice it was cut from, and no other tile
-        // of that slice overlaps it (see `tiles_with`); `&mut self` rules out a second borrow.
-        unsafe { core::slice::from_raw_parts_mut(self.base.add(t * self.stride).as_ptr(), self.width) }
     }
 }
 
@@ -153,11 +129,10 @@ pub fn tiles_with<T: Send>(
         // their parts of every row; likewise the parts `i * len ..` of `scratch`. Both slices are
         // borrowed exclusively until `run` returns. A pool that calls a task twice at the same time
         // breaks the contract of `Pool::run`.
-        let (base, own) = unsafe {
+        let (mut tile, own) = unsafe {
             let own = core::slice::from_raw_parts_mut(scratch.get().add(i * len).as_ptr(), len);
-            (y.get().add(range.start), own)
+            (Tile::part(y.get().add(range.start), width, range.len(), tokens), own)
         };
-        let mut tile = Tile { base, stride: width, width: range.len(), tokens, life: PhantomData };
         f(range, &mut tile, own);
     });
 }

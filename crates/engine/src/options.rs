@@ -31,7 +31,8 @@ pub struct EngineOptions {
     #[serde(deserialize_with = "head")]
     #[cfg_attr(feature = "js", tsify(type = r#""auto" | "native" | "int8" | "exact""#))]
     pub head: HeadPrecision,
-    /// Names of metadata keys and tensors to pass by although they are not understood.
+    /// Names of metadata keys and tensors to pass by although they are not understood, and may change what the
+    /// model computes. Default: none.
     #[cfg_attr(feature = "js", tsify(type = "readonly string[]"))]
     pub allow_unknown: Vec<String>,
     /// Prompt tokens computed at once; an abort is honoured between blocks. Default: 64.

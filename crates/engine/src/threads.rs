@@ -18,7 +18,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ternlight_core::pool::Pool;
+use ternlight_core::{
+    pool::Pool,
+    tune::{Choice, Forced, Plan, Product},
+};
+
+use crate::Measured;
 
 /// How long a worker looks for the next job before it sleeps: longer than the serial parts of a forward
 /// pass, far shorter than anyone notices as load.
@@ -30,6 +35,7 @@ pub struct Threads {
     /// Held during a job; a second caller (or a task that calls `run`) works alone.
     busy: Mutex<()>,
     workers: Vec<JoinHandle<()>>,
+    measured: Measured,
 }
 
 struct Shared {
@@ -123,7 +129,7 @@ impl Threads {
             thread::Builder::new().name(format!("ternlight-{}", index + 1)).spawn(move || shared.work(index))
         };
         let workers = (0..width - 1).map_while(|index| spawn(index).ok()).collect();
-        Self { shared, busy: Mutex::new(()), workers }
+        Self { shared, busy: Mutex::new(()), workers, measured: Measured::default() }
     }
 }
 
@@ -163,6 +169,18 @@ impl Pool for Threads {
             drop(_busy);
             resume_unwind(panic);
         }
+    }
+
+    fn tuned(&self, product: &Product, run: &mut dyn FnMut(&Plan)) {
+        self.measured.run(product, run);
+    }
+
+    fn force(&self, forced: Forced) {
+        self.measured.force(forced);
+    }
+
+    fn choices(&self) -> Vec<Choice> {
+        self.measured.choices()
     }
 
     /// On a thread of its own, so that the others stay awake for `run`.

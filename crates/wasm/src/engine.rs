@@ -1,12 +1,9 @@
 //! `EngineLoader`, `Engine` and `Session` for JavaScript: the engine's own, behind names, options and
 //! errors of the other side.
 
-use std::sync::OnceLock;
-
-use ternlight_core::{Error, ErrorKind, format::Form, kernel};
+use ternlight_core::{Error, ErrorKind};
 use ternlight_engine::{self as engine, EngineOptions, GenerateOptions, ModelInfo, Step};
 use wasm_bindgen::prelude::*;
-use web_time::Instant;
 
 use crate::{
     digest::Chunk,
@@ -29,10 +26,7 @@ impl EngineLoader {
     /// `bad-option`.
     #[wasm_bindgen(constructor)]
     pub fn new(options: &Js<EngineOptions>) -> Result<EngineLoader, JsValue> {
-        let mut options = engine_options(options).map_err(to_js_error)?;
-        if options.kernel == "auto" {
-            options.kernel = fastest_level().into();
-        }
+        let options = engine_options(options).map_err(to_js_error)?;
         Ok(Self(engine::EngineLoader::new(options, Some(threads::pool()))))
     }
 
@@ -135,7 +129,9 @@ impl Engine {
         &self,
         #[wasm_bindgen(unchecked_param_type = "string")] text: &JsValue,
     ) -> Result<Vec<f32>, JsValue> {
-        from_js::<String>("text", text).and_then(|text| self.0.embed(&text)).map_err(to_js_error)
+        from_js::<String>("text", text)
+            .and_then(|text| self.0.embed(&text, engine::Pooling::Last))
+            .map_err(to_js_error)
     }
 
     /// A sequence with an empty cache.
@@ -198,15 +194,4 @@ pub fn engine_options(options: &JsValue) -> Result<EngineOptions, Error> {
     let options = from_js::<EngineOptions>("options", options)?;
     options.check()?;
     Ok(options)
-}
-
-/// The instruction set level whose ternary kernel is the fastest here; found out once.
-fn fastest_level() -> &'static str {
-    static LEVEL: OnceLock<&str> = OnceLock::new();
-    LEVEL.get_or_init(|| {
-        let start = Instant::now();
-        // Where it cannot be told (no memory), loading will say so.
-        kernel::fastest(Form::Ternary, &|| start.elapsed().as_secs_f64())
-            .map_or("auto", |kernel| kernel.isa().name())
-    })
 }

@@ -18,7 +18,11 @@ use std::{
     },
 };
 
-use ternlight_core::pool::Pool;
+use ternlight_core::{
+    pool::Pool,
+    tune::{Choice, Forced, Plan, Product},
+};
+use ternlight_engine::Measured;
 
 /// A task function, its lifetime forgotten.
 type Task = *const (dyn Fn(usize) + Sync);
@@ -45,6 +49,7 @@ pub struct WorkerPool {
     broken: AtomicBool,
     door: Mutex<()>,
     bell: Condvar,
+    measured: Measured,
 }
 
 // SAFETY: `task` is written only by the thread inside `run` (of which there is one at a time, see there),
@@ -75,6 +80,7 @@ impl WorkerPool {
             broken: AtomicBool::new(false),
             door: Mutex::new(()),
             bell: Condvar::new(),
+            measured: Measured::default(),
         }
     }
 
@@ -194,6 +200,18 @@ impl Pool for WorkerPool {
             drop(spare);
             self.wake();
         }
+    }
+
+    fn tuned(&self, product: &Product, run: &mut dyn FnMut(&Plan)) {
+        self.measured.run(product, run);
+    }
+
+    fn force(&self, forced: Forced) {
+        self.measured.force(forced);
+    }
+
+    fn choices(&self) -> Vec<Choice> {
+        self.measured.choices()
     }
 
     fn is_broken(&self) -> bool {

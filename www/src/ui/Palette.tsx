@@ -5,7 +5,7 @@ import { busy, stop } from "../state/answer";
 import { chats, openChat } from "../state/chats";
 import { theme } from "../state/settings";
 import { Dialog } from "./Dialog";
-import { go, modelsOpen, paletteOpen, settingsOpen } from "./route";
+import { go, keysOpen, modelsOpen, paletteOpen, settingsOpen } from "./route";
 import { newChat } from "./Sidebar";
 
 interface Entry {
@@ -28,6 +28,7 @@ function entries(): Entry[] {
     },
     { name: "About this model", note: "", run: () => go("about") },
     { name: "Bench", note: "", run: () => go("bench") },
+    { name: "Keys", note: "?", run: () => (keysOpen.value = true) },
     { name: "Light colours", note: "", run: () => (theme.value = "light") },
     { name: "Dark colours", note: "", run: () => (theme.value = "dark") },
     { name: "Automatic colours", note: "", run: () => (theme.value = "auto") },

@@ -24,3 +24,4 @@ export const drawer = signal<"chats" | null>(null);
 export const settingsOpen = signal(false);
 export const modelsOpen = signal(false);
 export const paletteOpen = signal(false);
+export const keysOpen = signal(false);

@@ -12,10 +12,11 @@ use std::{
 use clap::Args;
 use serde::Serialize;
 use ternlight_core::{
-    kernel,
+    kernel::{self, ReadOrder},
     load::Loader,
     model::{Decoder, DecoderOptions, Model, Want},
     pool::Pool,
+    tune::{Choice, Phase},
 };
 
 use super::synth::{Random, Shape, items};
@@ -76,6 +77,8 @@ struct Report {
     parameters: u64,
     packed_bytes: u64,
     kernels: Vec<&'static str>,
+    /// How products were computed, where several ways were tried.
+    choices: Vec<ChoiceReport>,
     threads: usize,
     load_ms: f64,
     prefill: Rate,
@@ -87,6 +90,40 @@ struct Report {
     /// Decoding speed if every byte came at the measured bandwidth.
     roofline_tok_s: Option<f64>,
     peak_rss_bytes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct ChoiceReport {
+    form: String,
+    phase: &'static str,
+    bytes: usize,
+    kernel: &'static str,
+    streams: usize,
+    prefetch: usize,
+    stretch: usize,
+    tasks: usize,
+    settled: bool,
+}
+
+impl From<Choice> for ChoiceReport {
+    fn from(choice: Choice) -> Self {
+        let Choice { form, phase, bytes, plan, settled } = choice;
+        let phase = match phase {
+            Phase::Decode => "decode",
+            Phase::Prefill => "prefill",
+        };
+        Self {
+            form: format!("{form:?}").to_lowercase(),
+            phase,
+            bytes,
+            kernel: plan.kernel.name,
+            streams: plan.order.streams,
+            prefetch: plan.order.prefetch,
+            stretch: plan.order.stretch,
+            tasks: plan.tasks,
+            settled,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Default, Serialize)]
@@ -138,7 +175,7 @@ impl Bench {
         let threads = machine::threads(self.compute.threads);
         let context = (self.prompt + self.generate) as usize + 1;
         let options = DecoderOptions { context, kv: self.kv.into(), ..DecoderOptions::default() };
-        let mut decoder = Decoder::new(model.clone(), options, pool)?;
+        let mut decoder = Decoder::new(model.clone(), options, pool.clone())?;
         let (mut prefill, mut decode) = (Rate::default(), Rate::default());
         let total = u64::from(self.repeat) * u64::from(self.prompt + self.generate);
         let bar = console.count_bar("running", total);
@@ -164,6 +201,7 @@ impl Bench {
             parameters,
             packed_bytes,
             kernels: names,
+            choices: pool.choices().into_iter().map(ChoiceReport::from).collect(),
             threads,
             load_ms,
             prefill,
@@ -238,8 +276,8 @@ impl Bench {
         let mut table = Vec::new();
         for k in kernel::available().filter(wanted) {
             interrupt::check()?;
-            let one = kernel::time_kernel(k, ROWS, COLS, 1, &clock)?;
-            let many = kernel::time_kernel(k, ROWS, COLS, TOKENS, &clock)?;
+            let one = kernel::time_kernel(k, [ROWS, COLS, 1], ReadOrder::DEFAULT, &clock)?;
+            let many = kernel::time_kernel(k, [ROWS, COLS, TOKENS], ReadOrder::DEFAULT, &clock)?;
             let macs = (ROWS * COLS) as f64;
             let layout = k.layout;
             let bytes =
@@ -306,6 +344,15 @@ fn print(report: &Report) {
     );
     line("kernels", report.kernels.join(", "));
     line("threads", report.threads.to_string());
+    for c in &report.choices {
+        let size = console::bytes(c.bytes as u64);
+        let how = match c.phase {
+            "decode" => format!("{} streams, prefetch {}, {} tasks", c.streams, c.prefetch, c.tasks),
+            _ => format!("stretches of {}, {} tasks", console::bytes(c.stretch as u64), c.tasks),
+        };
+        let trying = if c.settled { "" } else { " (still measuring)" };
+        line("choice", format!("{} to {size}, {}: {}, {how}{trying}", c.form, c.phase, c.kernel));
+    }
     let rate =
         |rate: &Rate| format!("{:8.2} tok/s   {} tokens in {:.2} s", rate.tok_s, rate.tokens, rate.seconds);
     line("prefill", rate(&report.prefill));

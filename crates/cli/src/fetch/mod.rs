@@ -111,7 +111,16 @@ pub fn get(reference: &Reference, cache: &Cache, request: &Request, console: &Co
 }
 
 fn hf_url(endpoint: &str, repo: &str, revision: &str, file: &str) -> String {
+    let file: String = file.chars().map(escaped).collect();
     format!("{endpoint}/{repo}/resolve/{revision}/{file}")
+}
+
+/// A character of a path in a URL. Names of shards come from a file, and may hold any: `?` would begin a query.
+fn escaped(c: char) -> String {
+    if c.is_ascii_alphanumeric() || "-_.~/".contains(c) {
+        return c.into();
+    }
+    c.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
 /// One file with its checksum, if the server tells it.
@@ -207,5 +216,16 @@ fn shards(index: &Path) -> Result<Vec<String>> {
         Err(Failure::new(IO, "the index names no files").within(index.display()))
     } else {
         Ok(names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hf_url;
+
+    #[test]
+    fn names_are_escaped_in_urls() {
+        let url = hf_url("https://h", "a/b", "main", "sub/mödel 1?x=%41#2.gguf");
+        assert_eq!(url, "https://h/a/b/resolve/main/sub/m%C3%B6del%201%3Fx%3D%2541%232.gguf");
     }
 }

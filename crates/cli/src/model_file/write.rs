@@ -174,7 +174,7 @@ fn weights(
 /// Streams the bytes of a GGUF file without tokenizer to `out`, for a model that is only to be timed.
 ///
 /// # Errors
-/// As [`write`]; an error of `out` is `io`.
+/// As [`write()`]; an error of `out` is `io`.
 pub fn stream_gguf(
     config: &Config,
     items: &[Item],

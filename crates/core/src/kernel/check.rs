@@ -2,13 +2,13 @@
 
 use alloc::{vec, vec::Vec};
 
-use super::{Kernel, scalar};
+use super::{Kernel, Panels, ReadOrder, scalar};
 use crate::{
     Result,
     act::Rows,
     format::{Form, FormRow},
-    matrix::Matrix,
-    pool::Serial,
+    simd::Buffer,
+    tile::Tile,
 };
 
 /// A small, fast generator (SplitMix64): test data need not be good, only the same everywhere.
@@ -67,86 +67,89 @@ pub(crate) fn row(
     row
 }
 
+/// Packed rows, as a matrix holds them.
+struct Packed {
+    data: Buffer<u8>,
+    scales: Vec<f32>,
+    kernel: &'static Kernel,
+    cols: usize,
+}
+
+impl Packed {
+    fn new(kernel: &'static Kernel, rows: &[FormRow], cols: usize) -> Result<Self> {
+        let layout = kernel.layout;
+        let cols = cols.next_multiple_of(layout.step);
+        let panel_bytes = (layout.panel_bytes)(cols);
+        let mut data = Buffer::new();
+        data.resize(rows.len().div_ceil(layout.panel) * panel_bytes)?;
+        for (rows, panel) in rows.chunks(layout.panel).zip(data.chunks_exact_mut(panel_bytes)) {
+            (layout.pack)(kernel.isa(), rows, 0, panel);
+        }
+        let has_row_scales = matches!(layout.form, Form::Ternary | Form::I8);
+        let scales = rows.iter().filter(|_| has_row_scales).map(|row| row.scales[0]).collect();
+        Ok(Self { data, scales, kernel, cols })
+    }
+
+    fn mul(&self, x: &Rows, order: ReadOrder, y: &mut [f32]) {
+        let rows = y.len() / x.n();
+        let panels = Panels {
+            data: &self.data,
+            scales: &self.scales,
+            cols: self.cols,
+            rows,
+            panel_bytes: (self.kernel.layout.panel_bytes)(self.cols),
+            order,
+        };
+        self.kernel.mul(&panels, x, &mut Tile::whole(y, rows));
+    }
+}
+
 /// Whether `kernel` agrees with the scalar kernel on a small matrix of random and extreme values.
-///
-/// # Panics
-/// If this CPU cannot run `kernel`.
 pub fn self_test(kernel: &'static Kernel) -> bool {
     let run = || -> Result<bool> {
         let form = kernel.layout.form;
         let (rows, cols, tokens) = (kernel.layout.panel + 1, 2 * kernel.layout.step + 3, 7);
         let spec = scalar::KERNELS.iter().find(|k| k.layout.form == form);
         let Some(spec) = spec else { return Ok(false) };
-        let (mut a, mut b) = (Matrix::new(kernel, rows, cols)?, Matrix::new(spec, rows, cols)?);
         let mut random = Random(1);
-        for r in 0..rows {
-            let row = row(form, cols, &mut random, |random| {
-                let (low, high) = code_range(form).unwrap_or((0, 0));
-                if r == 0 { low } else { random.code(low, high) }
-            });
-            a.set_row(r, &row);
-            b.set_row(r, &row);
-        }
+        let (low, high) = code_range(form).unwrap_or((0, 0));
+        let weights: Vec<FormRow> = (0..rows)
+            .map(|r| row(form, cols, &mut random, |random| if r == 0 { low } else { random.code(low, high) }))
+            .collect();
         let mut x = Rows::new(kernel.isa());
         let values = x.set(tokens, cols);
         values.fill_with(|| random.unit());
         values[..cols].fill(-1.0);
         x.prepare(kernel.input())?;
-        let (mut ya, mut yb) = (vec![0.0; rows * tokens], vec![0.0; rows * tokens]);
-        a.mul(&x, &mut ya, &Serial);
-        b.mul(&x, &mut yb, &Serial);
-        Ok(ya.iter().zip(&yb).all(|(a, b)| a.to_bits() == b.to_bits()))
+        let product = |kernel| -> Result<Vec<u32>> {
+            let mut y = vec![0.0; rows * tokens];
+            Packed::new(kernel, &weights, cols)?.mul(&x, ReadOrder::DEFAULT, &mut y);
+            Ok(y.iter().map(|y| y.to_bits()).collect())
+        };
+        Ok(product(kernel)? == product(spec)?)
     };
     run().unwrap_or(false)
 }
 
-/// The fastest of the kernels that could stand in for [`select`](super::select)'s choice: those that read
-/// the same layout. An engine's relaxed dot products are one instruction on one CPU and three on another,
-/// which only a clock (in seconds) can tell.
+/// Seconds that `kernel` needs for one product of a (rows, cols) matrix with some tokens on one thread, reading it
+/// in `order`: the best of several. `clock` gives seconds.
 ///
 /// # Errors
-/// As [`select`](super::select) and [`time_kernel`].
-pub fn fastest(form: Form, clock: &dyn Fn() -> f64) -> Result<&'static Kernel> {
-    let mut best = super::select(form, super::isa("auto")?)?;
-    let time = |kernel| time_kernel(kernel, 256, 2560, 1, clock);
-    let rivals = super::available().filter(|k| *k.layout == *best.layout && k.name != best.name);
-    let rivals: Vec<_> = rivals.filter(|k| self_test(k)).collect();
-    if !rivals.is_empty() {
-        let mut least = time(best)?;
-        for kernel in rivals {
-            let seconds = time(kernel)?;
-            if seconds < least {
-                (best, least) = (kernel, seconds);
-            }
-        }
-    }
-    Ok(best)
-}
-
-/// Seconds that `kernel` needs for one product of a (rows, cols) matrix with `tokens` tokens on one
-/// thread: the best of several. `clock` gives seconds.
-///
-/// # Errors
-/// `out-of-memory`; `too-large`, `bad-option` for shapes that no matrix has.
-///
-/// # Panics
-/// If this CPU cannot run `kernel`.
+/// `out-of-memory`.
 pub fn time_kernel(
     kernel: &'static Kernel,
-    rows: usize,
-    cols: usize,
-    tokens: usize,
+    [rows, cols, tokens]: [usize; 3],
+    order: ReadOrder,
     clock: &dyn Fn() -> f64,
 ) -> Result<f64> {
     let form = kernel.layout.form;
     let (low, high) = code_range(form).unwrap_or((0, 0));
     let mut random = Random(2);
-    let mut matrix = Matrix::new(kernel, rows, cols)?;
     let variants: Vec<FormRow> =
         (0..16).map(|_| row(form, cols, &mut random, |random| random.code(low, high))).collect();
-    for r in 0..rows {
-        matrix.set_row(r, &variants[r % variants.len()]);
-    }
+    let weights: Vec<FormRow> = variants.iter().cycle().take(rows).cloned().collect();
+    let packed = Packed::new(kernel, &weights, cols)?;
+    drop(weights);
     let mut x = Rows::new(kernel.isa());
     x.set(tokens, cols).fill_with(|| random.unit());
     x.prepare(kernel.input())?;
@@ -158,7 +161,7 @@ pub fn time_kernel(
     for _ in 0..32 {
         let start = clock();
         for _ in 0..products {
-            matrix.mul(&x, &mut y, &Serial);
+            packed.mul(&x, order, &mut y);
         }
         let end = clock();
         best = best.min((end - start) / f64::from(products));

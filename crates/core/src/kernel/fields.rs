@@ -31,7 +31,7 @@ macro_rules! field_kernel {
             // Half panels for pairs of tokens, whose activations stay in the L1 cache while a stretch of
             // panels, which stays in L2, goes by.
             let all = panels.rows.div_ceil(8);
-            let stretch = ($crate::kernel::fields::STRETCH / panels.panel_bytes).max(1);
+            let stretch = (panels.order.stretch / panels.panel_bytes).max(1);
             let paired = rows.n() / 2 * 2;
             for first in (0..all).step_by(stretch) {
                 let halves = 2 * first..2 * (first + stretch).min(all);
@@ -51,10 +51,13 @@ macro_rules! field_kernel {
                 }
             }
             if paired < rows.n() {
-                use $crate::kernel::streams::STREAMS;
-                $crate::kernel::streams::for_streams!(panels, 8, |p| {
-                    ternary_tile::<STREAMS, 1, 2>(panels, p, 0, rows, paired, tile)
-                });
+                use $crate::kernel::streams::{MAX_STREAMS, for_streams};
+                for_streams!(
+                    panels,
+                    8,
+                    |p| ternary_tile::<1, 1, 2>(panels, p, 0, rows, paired, tile),
+                    ternary_tile::<MAX_STREAMS, 1, 2>(panels, p, 0, rows, paired, tile)
+                );
             }
         }
 
@@ -86,10 +89,10 @@ macro_rules! field_kernel {
                     }
                     let groups = &data[s][first / COLS * GROUP..][..groups * GROUP];
                     if RUN == usize::MAX {
-                        total[s] = add_groups(groups, half, &x, total[s]);
+                        total[s] = add_groups(groups, half, &x, panels.order.prefetch, total[s]);
                         continue;
                     }
-                    let sum = add_groups(groups, half, &x, [[[start(); 4]; T]; H]);
+                    let sum = add_groups(groups, half, &x, panels.order.prefetch, [[[start(); 4]; T]; H]);
                     for h in 0..H {
                         for i in 0..T {
                             for f in 0..4 {
@@ -120,13 +123,14 @@ macro_rules! field_kernel {
             groups: &[u8],
             half: usize,
             x: &[&[$X]; T],
+            ahead: usize,
             mut sum: [[[I; 4]; T]; H],
         ) -> [[[I; 4]; T]; H] {
             let masks = masks();
             for (g, group) in groups.chunks_exact(GROUP).enumerate() {
                 if T == 1 {
                     for line in 0..GROUP.div_ceil(64) {
-                        prefetch(group.as_ptr().wrapping_add(4096 + 64 * line));
+                        prefetch(group.as_ptr().wrapping_add(ahead + 64 * line));
                     }
                 }
                 let x = $crate::kernel::windows(x, g * COLS, COLS);
@@ -146,11 +150,8 @@ macro_rules! field_kernel {
 }
 pub(crate) use field_kernel;
 
-/// Bytes of packed weights that many tiles of tokens share.
-pub(crate) const STRETCH: usize = 256 << 10;
-
 use super::Panels;
-use crate::{act::Rows, pool::Tile};
+use crate::{act::Rows, tile::Tile};
 
 /// Scales four sums of codes and writes those that are rows.
 #[inline(always)]

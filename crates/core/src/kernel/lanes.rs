@@ -83,10 +83,11 @@ macro_rules! block_kernel {
                 _ => $crate::kernel::gather(acts, t, Block32::sums32),
             };
             let mut acc = [zero_f(); T];
+            let ahead = panels.order.prefetch;
             for (s, span) in panels.panel(p).chunks_exact(B::span_bytes(R)).enumerate() {
                 if T == 1 {
                     for line in 0..B::span_bytes(R).div_ceil(64) {
-                        prefetch(span.as_ptr().wrapping_add(4096 + 64 * line));
+                        prefetch(span.as_ptr().wrapping_add(ahead + 64 * line));
                     }
                 }
                 let (scales, words) = span.split_at(B::scale_bytes(R));
@@ -142,10 +143,15 @@ macro_rules! byte_kernel {
     ($vis:vis, [$($x:path),+] as $X:ty, $(#[$attr:meta])*) => {
         $(#[$attr])*
         $vis fn i8(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
-            use $crate::kernel::streams::{STREAMS, for_streams};
+            use $crate::kernel::streams::{MAX_STREAMS, for_streams};
             let t = $crate::kernel::lanes::for_tiles!(i8_tile::<1>, BYTE_TOKENS, panels, rows, tile);
             if t < rows.n() {
-                for_streams!(panels, R, |p| i8_tile::<STREAMS, 1>(panels, p, rows, t, tile));
+                for_streams!(
+                    panels,
+                    R,
+                    |p| i8_tile::<1, 1>(panels, p, rows, t, tile),
+                    i8_tile::<MAX_STREAMS, 1>(panels, p, rows, t, tile)
+                );
             }
         }
 
@@ -178,7 +184,7 @@ macro_rules! byte_kernel {
                             continue;
                         }
                         let words = &data[s][(4 + first) * R..][..cols * R];
-                        sum[s] = add_bytes::<T>(words, &x, sum[s]);
+                        sum[s] = add_bytes::<T>(words, &x, panels.order.prefetch, sum[s]);
                     }
                 }
                 for s in 0..S {
@@ -218,6 +224,7 @@ macro_rules! byte_kernel {
         fn add_bytes<const T: usize>(
             words: &[u8],
             x: &[[&[$X]; T]; PLANES],
+            ahead: usize,
             mut sum: [[[Sums; CHAINS]; T]; PLANES],
         ) -> [[[Sums; CHAINS]; T]; PLANES] {
             // One token alone would wait for its own sums.
@@ -225,7 +232,7 @@ macro_rules! byte_kernel {
             for (s, words) in words.chunks_exact(16 * R).enumerate() {
                 if T == 1 {
                     for line in 0..(16 * R).div_ceil(64) {
-                        prefetch(words.as_ptr().wrapping_add(4096 + 64 * line));
+                        prefetch(words.as_ptr().wrapping_add(ahead + 64 * line));
                     }
                 }
                 let first = 16 * s;
@@ -264,10 +271,15 @@ macro_rules! float_kernel {
     ($(#[$attr:meta])*) => {
         $(#[$attr])*
         fn float<W: Float>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
-            use $crate::kernel::streams::{STREAMS, for_streams};
+            use $crate::kernel::streams::{MAX_STREAMS, for_streams};
             let t = $crate::kernel::lanes::for_tiles!(float_tile::<W, 1>, FLOAT_TOKENS, panels, rows, tile);
             if t < rows.n() {
-                for_streams!(panels, R, |p| float_tile::<W, STREAMS, 1>(panels, p, rows, t, tile));
+                for_streams!(
+                    panels,
+                    R,
+                    |p| float_tile::<W, 1, 1>(panels, p, rows, t, tile),
+                    float_tile::<W, MAX_STREAMS, 1>(panels, p, rows, t, tile)
+                );
             }
         }
 
@@ -293,7 +305,7 @@ macro_rules! float_kernel {
                         continue;
                     }
                     let columns = &data[s][first * bytes..][..cols * bytes];
-                    sum[s] = add_columns::<W, T>(columns, &x, sum[s]);
+                    sum[s] = add_columns::<W, T>(columns, &x, panels.order.prefetch, sum[s]);
                 }
             }
             for s in 0..S {
@@ -314,13 +326,14 @@ macro_rules! float_kernel {
         fn add_columns<W: Float, const T: usize>(
             columns: &[u8],
             x: &[&[f32]; T],
+            ahead: usize,
             mut sum: [[Floats; 4]; T],
         ) -> [[Floats; 4]; T] {
             let bytes = W::BYTES * R;
             for (s, columns) in columns.chunks_exact(4 * bytes).enumerate() {
                 if T == 1 {
                     for line in 0..(4 * bytes).div_ceil(64) {
-                        prefetch(columns.as_ptr().wrapping_add(4096 + 64 * line));
+                        prefetch(columns.as_ptr().wrapping_add(ahead + 64 * line));
                     }
                 }
                 let x: [&[f32]; T] = $crate::kernel::windows(x, 4 * s, 4);
@@ -342,7 +355,7 @@ macro_rules! float_kernel {
 }
 pub(crate) use float_kernel;
 
-use crate::pool::Tile;
+use crate::tile::Tile;
 
 /// Writes those of `values`, which begin at row `first`, that are rows.
 #[inline(always)]

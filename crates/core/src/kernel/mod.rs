@@ -28,11 +28,12 @@ use crate::{
     act::{Input, Rows},
     bail,
     format::Form,
-    pool::Tile,
     simd::{Isa, Level, SCALAR},
+    tile::Tile,
 };
-pub use check::{fastest, self_test, time_kernel};
+pub use check::{self_test, time_kernel};
 pub use layout::{Layout, quantise_i8};
+pub use streams::{MAX_STREAMS, ReadOrder};
 
 /// The most columns that any kernel takes: 32-bit sums stay exact up to here.
 pub const MAX_COLS: usize = 1 << 16;
@@ -69,6 +70,8 @@ pub struct Panels<'a> {
     pub rows: usize,
     /// Bytes of one panel.
     pub panel_bytes: usize,
+    /// How one token reads them.
+    pub order: ReadOrder,
 }
 
 impl<'a> Panels<'a> {
@@ -152,6 +155,16 @@ pub fn select(form: Form, isa: Isa) -> Result<&'static Kernel> {
         bail!(BadOption, "no kernel for {form:?}");
     };
     Ok(kernel)
+}
+
+/// The other kernels that read the layout of `kernel`, from its level down. An engine's relaxed dot products
+/// are one instruction on one CPU and three on another, which only a clock can tell ([`crate::tune`]).
+pub fn rivals(kernel: &'static Kernel) -> impl Iterator<Item = &'static Kernel> {
+    let lower = ALL.iter().copied().flatten().skip_while(move |other| other.name != kernel.name).skip(1);
+    let same = lower.filter(move |other| other.layout == kernel.layout);
+    same.filter(|other| {
+        Isa::detect(other.level).is_some() && (!cfg!(target_family = "wasm") || self_test(other))
+    })
 }
 
 /// Slices of the `T` tokens from `t`. (Closures inside a `#[target_feature]` function cannot be inlined

@@ -7,7 +7,7 @@ use super::{
     Kernel, Panels,
     layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
 };
-use crate::{act::Rows, pool::Tile};
+use crate::{act::Rows, tile::Tile};
 
 /// Every form, so that any model runs on any machine.
 pub static KERNELS: [Kernel; 9] = [

@@ -1,38 +1,67 @@
-//! How one token reads a matrix: as several streams of panels at once.
+//! How one token reads a matrix: as one sequential stream of row panels, or as several interleaved ones.
 //!
-//! Each weight is used once, so memory sets the pace, and a CPU runs ahead of one stream of addresses only
-//! so far. A task's panels are therefore cut into [`STREAMS`] near-equal runs that are read side by side, a
-//! [`STRIP`] of each in turn; the sums of the other streams wait in memory. On a Sapphire Rapids vCPU this
-//! raises one thread's reading from 8.8 to 12.4 GB/s in WebAssembly, which has no prefetching, and
-//! from 9–10 to 12–15 GB/s natively, in spite of prefetching. Block forms are left out: their kernels are
-//! not faster than one stream.
+//! Each weight is used once, so memory sets the pace, and how a CPU is fed best is a property of the machine. Some
+//! run ahead of a single stream of addresses only so far, and interleaving several raises the bandwidth by
+//! half; others lose as much by it. A task's panels are therefore cut into [`ReadOrder::streams`] near-equal runs
+//! that are read side by side, a [`STRIP`] of each in turn; the sums of the other streams wait in memory. Which
+//! order is best is measured while the first tokens are computed ([`crate::tune`]).
 //!
-//! Invariant: each row is still summed in the order of its columns.
+//! Invariant: each row is still summed in the order of its columns, so every order gives the same bits.
 
-/// Streams that one token's pass reads side by side.
-pub(super) const STREAMS: usize = 8;
-/// Bytes of a stream that are read before it is the next one's turn.
+/// The most streams that can be interleaved.
+pub const MAX_STREAMS: usize = 8;
+/// Bytes of a stream that are read before it is the next one's turn: a few cache lines, so that the sums are
+/// fetched and put back seldom.
 pub(super) const STRIP: usize = 512;
 /// Stands for no panel, where streams are of unequal length.
 pub(super) const NONE: usize = usize::MAX;
 
-/// The `i`-th panel of each stream, of `all` panels.
+/// The order in which the panels of a task are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ReadOrder {
+    /// Runs of panels that are read side by side, 1 to [`MAX_STREAMS`].
+    pub streams: usize,
+    /// How many bytes ahead of the current position each stream is prefetched; 0: not at all. (WebAssembly has
+    /// no such instruction.)
+    pub prefetch: usize,
+    /// Bytes of packed weights that all tokens of a block meet before the next ones: they stay in the
+    /// second-level cache meanwhile.
+    pub stretch: usize,
+}
+
+impl ReadOrder {
+    /// Where nothing is measured.
+    pub const DEFAULT: Self = Self { streams: 1, prefetch: 4096, stretch: 256 << 10 };
+}
+
+/// The `i`-th panel of each of `streams` streams, of `all` panels.
 #[inline(always)]
-pub(super) fn panels_at(i: usize, all: usize) -> [usize; STREAMS] {
+pub(super) fn panels_at(i: usize, all: usize, streams: usize) -> [usize; MAX_STREAMS] {
     core::array::from_fn(|s| {
-        let panel = all * s / STREAMS + i;
-        if panel < all * (s + 1) / STREAMS { panel } else { NONE }
+        if s >= streams {
+            return NONE;
+        }
+        let panel = all * s / streams + i;
+        if panel < all * (s + 1) / streams { panel } else { NONE }
     })
 }
 
-/// Evaluates `$call` with `$p` the numbers of the panels to be read side by side, until all of `$panels`, of
-/// `$r` rows each, are read.
+/// Calls `$tile::<$args, S>` with the numbers of the panels to be read side by side, until all of `$panels`, of
+/// `$r` rows each, are read: S is 1 for a single stream, whose sums stay in registers.
 macro_rules! for_streams {
-    ($panels:ident, $r:expr, |$p:ident| $call:expr) => {
+    ($panels:ident, $r:expr, |$p:ident| $one:expr, $several:expr) => {
         let all = $panels.rows.div_ceil($r);
-        for i in 0..all.div_ceil($crate::kernel::streams::STREAMS) {
-            let $p = $crate::kernel::streams::panels_at(i, all);
-            $call;
+        if $panels.order.streams <= 1 {
+            for i in 0..all {
+                let $p = [i];
+                $one;
+            }
+        } else {
+            let streams = $panels.order.streams.min($crate::kernel::streams::MAX_STREAMS);
+            for i in 0..all.div_ceil(streams) {
+                let $p = $crate::kernel::streams::panels_at(i, all, streams);
+                $several;
+            }
         }
     };
 }

@@ -180,7 +180,7 @@ fn shapes(kernel: &Kernel) -> Vec<(usize, usize, usize)> {
     shapes.push((9, 1100, 2));
     shapes.push((17, 2560, 9));
     // Enough for several streams of several panels, and a rest.
-    let streams = 2 * super::streams::STREAMS * panel + panel / 2 + 1;
+    let streams = 2 * super::MAX_STREAMS * panel + panel / 2 + 1;
     shapes.push((streams, 2100, 1));
     shapes
 }
@@ -350,13 +350,15 @@ fn kernels_are_found() {
     assert_eq!(isas().last(), Some(Isa::SCALAR));
     assert_eq!(isa("mmx").unwrap_err().kind.code(), "bad-option");
     assert!(available().all(self_test));
-    // By a clock to which all are equally fast, the first choice stays.
-    let now = core::cell::Cell::new(0.0);
-    let clock = || now.replace(now.get() + 0.0625);
-    assert_eq!(
-        check::fastest(Form::Q4, &clock).unwrap().name,
-        select(Form::Q4, isa("auto").unwrap()).unwrap().name
-    );
+    // Rivals read the same bytes, and come from lower levels only.
+    for kernel in available() {
+        assert!(
+            super::rivals(kernel).all(|rival| rival.layout == kernel.layout && rival.name != kernel.name)
+        );
+        assert!(
+            super::rivals(kernel).all(|rival| super::rivals(rival).all(|other| other.name != kernel.name))
+        );
+    }
     let mut names: Vec<_> = super::ALL.iter().copied().flatten().map(|k| k.name).collect();
     names.sort_unstable();
     names.dedup();

@@ -18,6 +18,7 @@
 //! is the inverse of encoding for valid UTF-8 (up to what a normaliser of the model changes).
 
 mod builder;
+mod config;
 mod decode;
 mod gguf;
 mod json;
@@ -34,8 +35,8 @@ use tokenizers::{
 };
 
 use builder::Pieces;
+pub(crate) use config::Config;
 pub use decode::Decoder;
-pub(crate) use json::token_content;
 use special::{Matcher, Segment};
 use template::Origin;
 

@@ -20,8 +20,8 @@ use crate::{
         lanes::{block_kernel, byte_kernel},
         layout::{self, Block, Layout, Q2, Q4, Q8, Q8x16},
     },
-    pool::Tile,
     simd::{Level, Vectors},
+    tile::Tile,
 };
 
 static LEVEL: Level = Level { name: "dotprod", supported: dotprod, vectors: Vectors::Portable };

@@ -26,8 +26,8 @@ use crate::{
         lanes::byte_kernel,
         layout::{self, Layout},
     },
-    pool::Tile,
     simd::{Level, Vectors},
+    tile::Tile,
 };
 
 static TERNARY: Layout = layout::fields::<16, false>("ternary/8x16");

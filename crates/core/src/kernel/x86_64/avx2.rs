@@ -23,8 +23,8 @@ use crate::{
         lanes::{block_kernel, byte_kernel, float_kernel},
         layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
     },
-    pool::Tile,
     simd::{Level, Vectors, has},
+    tile::Tile,
 };
 
 pub(super) static TERNARY: Layout = layout::fields::<32, false>("ternary/8x32");

@@ -37,6 +37,7 @@ pub(super) fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     if keys.usize(gguf("attention.value_length"))?.is_some_and(|length| length != head_dim) {
         bail!(UnsupportedArch, "attention.value_length differs from the keys' length {head_dim}");
     }
+    keys.expect(gguf("attention.causal"), &[Value::Bool(true)])?;
     let vocab = vocabulary(keys, names)?;
     check_dimensions(&[
         ("layers", layers, 1, 1024),

@@ -1,6 +1,6 @@
 //! Architectures: metadata → [`Spec`].
 //!
-//! A family is one file with one function, and one line in [`ARCHES`]. It reads its keys through [`Keys`], which
+//! A family is one file with one function, and one line in `ARCHES`. It reads its keys through `Keys`, which
 //! notes them: a key that no one read and that is not known to be harmless is refused by name. So a key belongs to
 //! the architecture that reads it.
 

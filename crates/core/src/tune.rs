@@ -1,0 +1,609 @@
+//! Choices that depend on the machine, made on the machine.
+//!
+//! One product can be computed in several ways that give the same bits: by kernels that read the same layout, in
+//! several read orders, cut into more or fewer tasks. Which is fastest depends on the processor, its memory and
+//! the number of threads, so the first tokens alternate between the candidates and the fastest is kept, for each
+//! form of weights, each phase (one token, or many) and each size of matrix. Nothing is measured beside the work.
+//!
+//! [`Race`] picks the fastest of some candidates, [`Tuner`] holds one race after the other per kind of product. Both
+//! are told how long things took: the clock belongs to the host (see [`Pool::tuned`](crate::pool::Pool::tuned)).
+
+use alloc::{vec, vec::Vec};
+
+use crate::{
+    format::Form,
+    kernel::{self, Kernel, ReadOrder},
+};
+
+/// A product of packed weights and the activations of some tokens, as far as its speed depends on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Product {
+    /// The kernel that the matrix was packed for.
+    pub kernel: &'static Kernel,
+    /// Bytes of weights.
+    pub bytes: usize,
+    /// Multiply-adds, all tokens together.
+    pub work: usize,
+    /// Row blocks: there are no more tasks than these.
+    pub panels: usize,
+    /// Tokens.
+    pub tokens: usize,
+    /// Threads.
+    pub width: usize,
+}
+
+/// One way to compute a [`Product`].
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// A kernel for the layout of the matrix.
+    pub kernel: &'static Kernel,
+    /// How one token reads the weights.
+    pub order: ReadOrder,
+    /// How many tasks share the rows.
+    pub tasks: usize,
+}
+
+/// Multiply-adds below which a task costs more than it saves, where nothing is measured.
+const TASK: usize = 1 << 16;
+/// Tasks per thread, where nothing is measured: a thread that is held up does not hold up all.
+const TASKS: usize = 4;
+
+impl Product {
+    /// How it is computed where nothing is measured.
+    pub fn plan(&self) -> Plan {
+        let tasks = if self.width == 1 { 1 } else { (self.work / TASK).clamp(1, TASKS * self.width) };
+        Plan { kernel: self.kernel, order: ReadOrder::DEFAULT, tasks }
+    }
+
+    fn key(&self) -> Option<Key> {
+        let phase = match self.tokens {
+            1 => Phase::Decode,
+            MANY.. => Phase::Prefill,
+            _ => return None,
+        };
+        Some(Key { form: self.kernel.layout.form, phase, size: self.bytes.max(1).ilog2() / 2 })
+    }
+}
+
+/// Tokens from which on a product counts as [`Phase::Prefill`].
+const MANY: usize = 16;
+
+/// What the weights wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// One token: memory.
+    Decode,
+    /// Many tokens: multiplication.
+    Prefill,
+}
+
+/// Products that share a choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Key {
+    form: Form,
+    phase: Phase,
+    /// log₄ of the bytes.
+    size: u32,
+}
+
+/// What is not to be measured but given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forced {
+    /// Only the kernel that was asked for, although others read the same layout.
+    pub kernel: bool,
+    /// This read order.
+    pub order: Option<ReadOrder>,
+    /// So many tasks, as far as there are row blocks.
+    pub tasks: Option<usize>,
+}
+
+/// A choice that was made, or is being made.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice {
+    /// The form of the weights.
+    pub form: Form,
+    /// One token or many.
+    pub phase: Phase,
+    /// Bytes of the largest such matrix.
+    pub bytes: usize,
+    /// The best plan so far.
+    pub plan: Plan,
+    /// Whether all candidates were tried.
+    pub settled: bool,
+}
+
+/// What a product is to be computed by, and whose time is to be reported to [`Tuner::record`].
+#[derive(Clone, Copy, Debug)]
+pub struct Trial {
+    /// How to compute.
+    pub plan: Plan,
+    /// Which candidate of which product is measured, if any.
+    measured: Option<(usize, usize, usize)>,
+}
+
+impl Trial {
+    /// Whether the time matters.
+    pub fn is_measured(&self) -> bool {
+        self.measured.is_some()
+    }
+}
+
+/// The choices of one machine with one number of threads.
+#[derive(Debug, Default)]
+pub struct Tuner {
+    forced: Forced,
+    entries: Vec<(Key, Entry)>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    product: Product,
+    /// The best of what was tried.
+    plan: Plan,
+    /// What is varied now, and the plans that compete.
+    knob: Option<Knob>,
+    plans: Vec<Plan>,
+    race: Race,
+}
+
+/// What a plan consists of, in the order in which it is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Knob {
+    Kernel,
+    Order,
+    Tasks,
+}
+
+/// Read orders of one token on trial.
+pub const ORDERS: [ReadOrder; 5] = [
+    ReadOrder::DEFAULT,
+    ReadOrder { streams: 8, ..ReadOrder::DEFAULT },
+    ReadOrder { streams: 4, ..ReadOrder::DEFAULT },
+    ReadOrder { prefetch: 1024, ..ReadOrder::DEFAULT },
+    ReadOrder { prefetch: 16384, ..ReadOrder::DEFAULT },
+];
+
+/// Stretches on trial.
+const STRETCHES: [ReadOrder; 3] = [
+    ReadOrder::DEFAULT,
+    ReadOrder { stretch: 64 << 10, ..ReadOrder::DEFAULT },
+    ReadOrder { stretch: 1 << 20, ..ReadOrder::DEFAULT },
+];
+
+impl Entry {
+    fn new(product: &Product, forced: &Forced) -> Self {
+        let mut plan = product.plan();
+        plan.order = forced.order.unwrap_or(plan.order);
+        plan.tasks = forced.tasks.unwrap_or(plan.tasks);
+        let mut entry = Self {
+            product: *product,
+            plan,
+            knob: Some(Knob::Kernel),
+            plans: vec![plan],
+            race: Race::new(1, 0),
+        };
+        entry.advance(forced);
+        entry
+    }
+
+    /// The plans that differ from the best one by `knob`, itself first.
+    fn rivals(&self, knob: Knob, forced: &Forced) -> Vec<Plan> {
+        let (product, best) = (&self.product, self.plan);
+        let mut plans = vec![best];
+        match knob {
+            Knob::Kernel if !forced.kernel => {
+                plans.extend(kernel::rivals(best.kernel).map(|kernel| Plan { kernel, ..best }));
+            }
+            Knob::Order if forced.order.is_none() && product.tokens > 1 => {
+                let form = product.kernel.layout.form;
+                let others =
+                    STRETCHES.into_iter().filter(|order| *order != best.order && form == Form::Ternary);
+                plans.extend(others.map(|order| Plan { order, ..best }));
+            }
+            Knob::Order if forced.order.is_none() => {
+                let others = ORDERS.into_iter().filter(|order| *order != best.order);
+                // Where there is no prefetching, its distance is no choice.
+                let others = others.filter(|order| {
+                    !cfg!(target_family = "wasm") || order.prefetch == ReadOrder::DEFAULT.prefetch
+                });
+                plans.extend(others.map(|order| Plan { order, ..best }));
+            }
+            Knob::Tasks if forced.tasks.is_none() && product.width > 1 => {
+                // What takes longer by far than waking threads does is never left to one of them.
+                let one = (product.work < LONG).then_some(1);
+                let counts = one.into_iter().chain([product.width, TASKS * product.width]);
+                let counts = counts.filter(|&tasks| tasks != best.tasks && tasks <= product.panels);
+                plans.extend(counts.map(|tasks| Plan { tasks, ..best }));
+            }
+            _ => {}
+        }
+        plans
+    }
+
+    /// Starts the next race that has more than one candidate, if there is any.
+    fn advance(&mut self, forced: &Forced) {
+        loop {
+            let Some(knob) = self.knob else { return };
+            let plans = self.rivals(knob, forced);
+            if plans.len() > 1 {
+                self.race = Race::new(plans.len(), self.product.bytes);
+                self.plans = plans;
+                return;
+            }
+            self.knob = next(knob);
+        }
+    }
+}
+
+fn next(knob: Knob) -> Option<Knob> {
+    match knob {
+        Knob::Kernel => Some(Knob::Order),
+        Knob::Order => Some(Knob::Tasks),
+        Knob::Tasks => None,
+    }
+}
+
+impl Tuner {
+    /// Fixes what is not to be measured, and forgets what was if that is another thing than before.
+    pub fn force(&mut self, forced: Forced) {
+        if self.forced != forced {
+            *self = Self { forced, entries: Vec::new() };
+        }
+    }
+
+    /// How to compute `product` this time.
+    pub fn plan(&mut self, product: &Product) -> Trial {
+        let Some(key) = product.key() else {
+            return Trial { plan: self.fitted(product.plan(), product), measured: None };
+        };
+        let at = match self.entries.iter().position(|(known, _)| *known == key) {
+            Some(at) => at,
+            None => {
+                self.entries.push((key, Entry::new(product, &self.forced)));
+                self.entries.len() - 1
+            }
+        };
+        let entry = &mut self.entries[at].1;
+        entry.product.bytes = entry.product.bytes.max(product.bytes);
+        let (plan, measured) = match entry.knob {
+            None => (entry.plan, None),
+            Some(knob) => {
+                let candidate = entry.race.next();
+                (entry.plans[candidate], Some((at, knob as usize, candidate)))
+            }
+        };
+        Trial { plan: self.fitted(plan, product), measured }
+    }
+
+    /// A plan of another product of the same kind.
+    fn fitted(&self, plan: Plan, product: &Product) -> Plan {
+        let order = self.forced.order.unwrap_or(plan.order);
+        let tasks = self.forced.tasks.unwrap_or(plan.tasks).clamp(1, product.panels.max(1));
+        Plan { order, tasks, ..plan }
+    }
+
+    /// Takes in that `trial`, of `product`, took so many seconds.
+    pub fn record(&mut self, trial: &Trial, product: &Product, seconds: f64) {
+        let Some((at, knob, candidate)) = trial.measured else { return };
+        let Some((_, entry)) = self.entries.get_mut(at) else { return };
+        // Another session may have ended the race meanwhile.
+        if entry.knob.map(|knob| knob as usize) != Some(knob) {
+            return;
+        }
+        entry.race.record(candidate, product.work as f64, product.bytes, seconds);
+        if let Some(winner) = entry.race.winner() {
+            entry.plan = entry.plans[winner];
+            entry.knob = entry.knob.and_then(next);
+            entry.advance(&self.forced);
+        }
+    }
+
+    /// What was chosen so far.
+    pub fn choices(&self) -> impl Iterator<Item = Choice> {
+        self.entries.iter().map(|(key, entry)| Choice {
+            form: key.form,
+            phase: key.phase,
+            bytes: entry.product.bytes,
+            plan: entry.plan,
+            settled: entry.knob.is_none(),
+        })
+    }
+}
+
+/// Bytes of a matrix that takes milliseconds: one product of it says enough.
+const LARGE: usize = 16 << 20;
+/// Multiply-adds that take one thread longer than waking the others.
+const LONG: usize = 1 << 22;
+/// Bytes that a sample reads, so that it takes many ticks of even a browser's coarse clock.
+const SAMPLE: usize = 16 << 20;
+/// Rounds in which every candidate left is tried once.
+const ROUNDS: usize = 5;
+/// Rounds for a matrix that is [`LARGE`], of which there are few in a token.
+const FEW_ROUNDS: usize = 3;
+/// A candidate this much slower than the best is not tried again, after half of the rounds.
+const HOPELESS: f64 = 1.25;
+/// The first candidate keeps its place unless another is faster by more than this: less is noise.
+const MARGIN: f64 = 0.98;
+
+/// Finds the fastest of some candidates by trying them in turn.
+///
+/// Every round tries all that are left, in another order each time, so that none is favoured by what runs
+/// before it. The second smallest sample of each decides: neither one that another program disturbed nor a lucky
+/// one does any harm.
+#[derive(Debug)]
+pub struct Race {
+    /// Seconds per multiply-add, of each candidate; `None`: out of the race.
+    samples: Vec<Option<Vec<f64>>>,
+    rounds: usize,
+    /// The sample in progress: its work, bytes and seconds.
+    sample: (f64, usize, f64),
+    /// The order of this round, and how many of it are done.
+    round: Vec<usize>,
+    done: usize,
+    played: usize,
+}
+
+impl Race {
+    /// A race of `candidates` whose products read `bytes` each.
+    pub fn new(candidates: usize, bytes: usize) -> Self {
+        let rounds = if bytes >= LARGE { FEW_ROUNDS } else { ROUNDS };
+        let samples = vec![Some(Vec::new()); candidates];
+        let round = (0..candidates).collect();
+        Self { samples, rounds, sample: (0.0, 0, 0.0), round, done: 0, played: 0 }
+    }
+
+    /// The candidate to be tried now.
+    pub fn next(&self) -> usize {
+        self.round.get(self.done).copied().unwrap_or(0)
+    }
+
+    /// Takes in a product of `candidate`; of any but the [`next`](Self::next) one it is ignored.
+    pub fn record(&mut self, candidate: usize, work: f64, bytes: usize, seconds: f64) {
+        if candidate != self.next() || self.winner().is_some() {
+            return;
+        }
+        self.sample = (self.sample.0 + work, self.sample.1 + bytes, self.sample.2 + seconds);
+        if self.sample.1 < SAMPLE {
+            return;
+        }
+        if let Some(samples) = &mut self.samples[candidate] {
+            samples.push(self.sample.2 / self.sample.0);
+        }
+        self.sample = (0.0, 0, 0.0);
+        self.done += 1;
+        if self.done == self.round.len() {
+            self.end_round();
+        }
+    }
+
+    fn end_round(&mut self) {
+        self.played += 1;
+        if self.played > self.rounds / 2 {
+            let least = |samples: &Vec<f64>| samples.iter().copied().fold(f64::INFINITY, f64::min);
+            let best = self.samples.iter().flatten().map(least).fold(f64::INFINITY, f64::min);
+            for samples in &mut self.samples {
+                *samples = samples.take().filter(|samples| least(samples) <= HOPELESS * best);
+            }
+        }
+        self.round = (0..self.samples.len()).filter(|&i| self.samples[i].is_some()).collect();
+        // A fixed shuffle: rotated and, every other time, reversed.
+        let len = self.round.len().max(1);
+        self.round.rotate_left(self.played * 2 % len);
+        if self.played % 2 == 1 {
+            self.round.reverse();
+        }
+        self.done = 0;
+    }
+
+    /// The fastest, once the race is over.
+    pub fn winner(&self) -> Option<usize> {
+        let left = self.samples.iter().flatten().count();
+        if self.played < self.rounds && left > 1 {
+            return None;
+        }
+        let seconds = self.samples.iter().map(|s| s.as_ref().map_or(f64::INFINITY, |s| second_least(s)));
+        let mut best = (0, f64::INFINITY);
+        for (i, seconds) in seconds.enumerate() {
+            if i == 0 || seconds < best.1 * MARGIN {
+                best = (i, seconds);
+            }
+        }
+        Some(best.0)
+    }
+}
+
+/// The second smallest sample, or the only one.
+fn second_least(samples: &[f64]) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(1).or(sorted.first()).copied().unwrap_or(f64::INFINITY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{kernel::isa, pool::Pool};
+    use std::sync::Mutex;
+
+    /// A fixed sequence of numbers in 0…1.
+    struct Noise(u64);
+
+    impl Noise {
+        fn next(&mut self) -> f64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) as f64 / (1u64 << 31) as f64
+        }
+    }
+
+    /// Runs a race between candidates of known speed, whose times are disturbed by `noise`; gives the winner and
+    /// how often each was tried.
+    fn race(seconds: &[f64], bytes: usize, mut noise: impl FnMut() -> f64) -> (usize, Vec<usize>) {
+        let mut race = Race::new(seconds.len(), bytes);
+        let mut tries = vec![0; seconds.len()];
+        loop {
+            if let Some(winner) = race.winner() {
+                return (winner, tries);
+            }
+            let candidate = race.next();
+            tries[candidate] += 1;
+            race.record(candidate, 1e6, bytes, seconds[candidate] * noise());
+        }
+    }
+
+    #[test]
+    fn the_faster_of_two_wins_wherever_it_stands() {
+        for bytes in [400 << 10, 4 << 20, 300 << 20] {
+            for (seconds, want) in [([2.0, 1.0], 1), ([1.0, 2.0], 0), ([1.0, 0.9], 1), ([0.9, 1.0], 0)] {
+                assert_eq!(race(&seconds, bytes, || 1.0).0, want, "{seconds:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn noise_changes_nothing_that_is_larger_than_noise() {
+        let mut noise = Noise(1);
+        for _ in 0..200 {
+            // Up to 8 % slower, and now and then the thread is put aside for a while.
+            let mut disturbed = || {
+                let pause = if noise.next() < 0.02 { 3.0 } else { 0.0 };
+                1.0 + 0.08 * noise.next() + pause
+            };
+            assert_eq!(race(&[1.3, 1.0, 1.25, 1.3], 4 << 20, &mut disturbed).0, 1);
+        }
+    }
+
+    #[test]
+    fn equals_leave_everything_as_it_is() {
+        assert_eq!(race(&[1.0, 1.0, 1.0], 1 << 20, || 1.0).0, 0);
+        assert_eq!(race(&[1.0, 0.99], 1 << 20, || 1.0).0, 0, "less than the margin");
+    }
+
+    #[test]
+    fn slow_candidates_are_dropped_early() {
+        let (winner, tries) = race(&[2.0, 1.0, 1.1, 9.0], LARGE, || 1.0);
+        assert_eq!(winner, 1);
+        assert_eq!(tries, [2, FEW_ROUNDS, FEW_ROUNDS, 2]);
+    }
+
+    #[test]
+    fn all_take_turns_and_small_ones_are_timed_long_enough() {
+        let bytes = 1 << 20;
+        let (_, tries) = race(&[1.0, 1.0, 1.0], bytes, || 1.0);
+        assert_eq!(tries, [ROUNDS * SAMPLE / bytes; 3]);
+    }
+
+    /// A host whose clock is a table of speeds.
+    struct Table {
+        tuner: Mutex<Tuner>,
+        width: usize,
+        seconds: fn(&Plan) -> f64,
+    }
+
+    impl Pool for Table {
+        fn width(&self) -> usize {
+            self.width
+        }
+
+        fn run(&self, tasks: usize, f: &(dyn Fn(usize) + Sync)) {
+            (0..tasks).for_each(f);
+        }
+
+        fn tuned(&self, product: &Product, run: &mut dyn FnMut(&Plan)) {
+            let mut tuner = self.tuner.lock().unwrap();
+            let trial = tuner.plan(product);
+            run(&trial.plan);
+            tuner.record(&trial, product, (self.seconds)(&trial.plan));
+        }
+    }
+
+    fn product(tokens: usize, bytes: usize, width: usize) -> Product {
+        let kernel = kernel::select(Form::Ternary, isa("auto").unwrap()).unwrap();
+        Product { kernel, bytes, work: 4 * bytes * tokens, panels: 100, tokens, width }
+    }
+
+    /// The plan that a table of speeds leads to, and how many products it took.
+    fn settled(product: Product, forced: Forced, seconds: fn(&Plan) -> f64) -> (Plan, usize) {
+        let tuner = Mutex::new(Tuner { forced, entries: Vec::new() });
+        let pool = Table { tuner, width: product.width, seconds };
+        for products in 0.. {
+            let choice = pool.tuner.lock().unwrap().choices().next();
+            if let Some(choice) = choice.filter(|choice| choice.settled) {
+                return (choice.plan, products);
+            }
+            assert!(products < 2000, "it never ends");
+            pool.tuned(&product, &mut |_| {});
+        }
+        unreachable!()
+    }
+
+    #[test]
+    fn each_knob_gets_its_fastest_setting() {
+        let seconds = |plan: &Plan| {
+            let order = if plan.order == ORDERS[2] { 1.0 } else { 1.5 };
+            let stretch = if plan.order == STRETCHES[2] { 0.5 } else { 1.0 };
+            order * stretch * if plan.tasks == 2 { 0.8 } else { 1.0 }
+        };
+        let (plan, products) = settled(product(1, 300 << 20, 2), Forced::default(), seconds);
+        assert_eq!((plan.order.streams, plan.tasks), (4, 2));
+        assert!(products < 20, "{products} tokens");
+        let (plan, _) = settled(product(1, 4 << 20, 1), Forced::default(), seconds);
+        assert_eq!((plan.order.streams, plan.tasks), (4, 1), "one thread has one task");
+        let (plan, _) = settled(product(64, 4 << 20, 2), Forced::default(), seconds);
+        assert_eq!((plan.order, plan.tasks), (STRETCHES[2], 2));
+    }
+
+    #[test]
+    fn what_is_forced_is_not_tried() {
+        let order = ReadOrder { streams: 3, prefetch: 77, stretch: 1000 };
+        let forced = Forced { kernel: true, order: Some(order), tasks: Some(5) };
+        let mut tuner = Tuner { forced, entries: Vec::new() };
+        for tokens in [1, 7, 64] {
+            let trial = tuner.plan(&product(tokens, 1 << 20, 2));
+            assert!(!trial.is_measured());
+            assert_eq!((trial.plan.order, trial.plan.tasks), (order, 5));
+        }
+        assert!(tuner.choices().all(|choice| choice.settled));
+        tuner.force(Forced::default());
+        assert_eq!(tuner.choices().count(), 0);
+    }
+
+    /// Whatever is tried, the result is the same.
+    #[test]
+    fn trials_change_no_bit() {
+        use crate::{act::Rows, format::FormRow, matrix::Matrix, simd::Isa};
+        for kernel in kernel::available().filter(|kernel| kernel.isa() != Isa::SCALAR) {
+            let (rows, cols) = (700, 320);
+            let mut matrix = Matrix::new(kernel, rows, cols).unwrap();
+            let mut noise = Noise(7);
+            for r in 0..rows {
+                let codes = Vec::from_iter((0..cols).map(|_| (noise.next() * 2.99) as i8 - 1));
+                let floats = Vec::from_iter(codes.iter().map(|&code| f32::from(code)));
+                let row = match kernel.layout.form {
+                    Form::F16 | Form::BF16 | Form::F32 => FormRow { floats, ..FormRow::default() },
+                    _ => FormRow { codes, scales: vec![0.5; 20], mins: vec![0.25; 20], ..FormRow::default() },
+                };
+                matrix.set_row(r, &row);
+            }
+            for tokens in [1, 17] {
+                let mut x = Rows::new(kernel.isa());
+                x.set(tokens, cols).iter_mut().for_each(|x| *x = noise.next() as f32 - 0.5);
+                x.prepare(matrix.input()).unwrap();
+                let product = |pool: &dyn Pool| {
+                    let mut y = vec![f32::NAN; rows * tokens];
+                    matrix.mul(&x, &mut y, pool);
+                    y.iter().map(|y| y.to_bits()).collect::<Vec<_>>()
+                };
+                let want = product(&crate::pool::Serial);
+                let pool = Table { tuner: Mutex::default(), width: 2, seconds: |_| 1.0 };
+                for _ in 0..30 {
+                    // Each product completes a sample, so that the next one is another candidate's.
+                    let before = pool.tuner.lock().unwrap().entries.len();
+                    assert!(product(&pool) == want, "{kernel:?}");
+                    if before > 0 {
+                        pool.tuner.lock().unwrap().entries[0].1.race.sample.1 = SAMPLE;
+                    }
+                }
+            }
+        }
+    }
+}
