@@ -3,16 +3,17 @@
 //! Exit codes: 0 done, 1 failed (stderr names the stable code), 2 wrong usage, 130 interrupted.
 #![deny(unsafe_code)]
 
+mod answer;
+mod catalogue;
 mod command;
 mod console;
 mod failure;
 mod fetch;
-mod generate;
 mod interrupt;
 mod machine;
 mod model_file;
+mod model_ref;
 mod options;
-mod place;
 
 use std::process::ExitCode;
 

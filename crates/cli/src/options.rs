@@ -15,7 +15,7 @@ use crate::{
     console::Console,
     failure::{Failure, IO},
     fetch, machine,
-    place::{Cache, Reference, default_model},
+    model_ref::{Cache, ModelRef, default_model},
 };
 
 /// The model, for commands that are about nothing else: their argument, or `--model`.
@@ -24,7 +24,7 @@ pub struct ModelOptions {
     /// The model: GGUF file, Hugging Face folder, URL, hf:owner/repo/file or hf:owner/repo (fetched once, then
     /// cached; @revision may follow the repo) [default: see --model]
     #[arg(value_name = "MODEL", id = "model_argument", conflicts_with = "model")]
-    argument: Option<Reference>,
+    argument: Option<ModelRef>,
 
     #[command(flatten)]
     named: NamedModel,
@@ -43,7 +43,7 @@ pub struct NamedModel {
     /// The model by name: file, folder, URL or hf: reference [default: TERNLIGHT_MODEL, else Tern,
     /// which is part of the program]
     #[arg(long, short, value_name = "MODEL")]
-    model: Option<Reference>,
+    model: Option<ModelRef>,
 
     #[command(flatten)]
     cache: CacheOptions,
@@ -77,7 +77,7 @@ impl NamedModel {
     ///
     /// # Errors
     /// `io` where there is no such file, and those of fetching it.
-    pub fn locate(&self, argument: Option<&Reference>, console: &Console) -> Result<PathBuf> {
+    pub fn locate(&self, argument: Option<&ModelRef>, console: &Console) -> Result<PathBuf> {
         match argument.or(self.model.as_ref()) {
             Some(reference) => self.cache.locate(reference, console),
             None => {
@@ -93,9 +93,9 @@ impl CacheOptions {
     ///
     /// # Errors
     /// `io` where there is no such file, and those of fetching it.
-    pub fn locate(&self, reference: &Reference, console: &Console) -> Result<PathBuf> {
+    pub fn locate(&self, reference: &ModelRef, console: &Console) -> Result<PathBuf> {
         match reference {
-            Reference::Path(path) if !path.exists() => {
+            ModelRef::Path(path) if !path.exists() => {
                 let failure = Failure::new(IO, format!("{}: no such file or folder", path.display()));
                 let looks_hf = path.components().count() == 2 && path.extension().is_none();
                 let hint = if looks_hf {
@@ -105,7 +105,7 @@ impl CacheOptions {
                 };
                 Err(if hint.is_empty() { failure } else { failure.hint(hint) })
             }
-            Reference::Path(path) => Ok(path.clone()),
+            ModelRef::Path(path) => Ok(path.clone()),
             reference => {
                 let cache = Cache::new(self.cache_dir.clone())?;
                 let request = fetch::Request::new(&self.hf_endpoint);

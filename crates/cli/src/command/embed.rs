@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::{
     Result,
+    answer::{self, ContextOptions, Opened},
     console::{Console, DIM, STRONG},
-    generate::{self, ContextOptions, Opened},
     interrupt,
     options::{ComputeOptions, NamedModel},
 };
@@ -36,7 +36,7 @@ pub struct Embed {
 impl Embed {
     pub fn execute(self, console: &Console) -> Result<()> {
         let path = self.model.locate(None, console)?;
-        let Opened { engine, .. } = generate::open(&path, &self.compute, &self.context, console)?;
+        let Opened { engine, .. } = answer::open(&path, &self.compute, &self.context, console)?;
         let mut vectors: Vec<Vec<f32>> = Vec::new();
         for text in &self.texts {
             interrupt::check()?;

@@ -16,12 +16,12 @@ use ternlight_core::{
 
 use crate::{
     Result,
+    answer::{self, ContextOptions, Opened},
     console::{self, ACCENT, Console, STRONG},
     failure::{Failure, USAGE},
-    generate::{self, ContextOptions, Opened},
     interrupt,
+    model_ref::ModelRef,
     options::{ComputeOptions, Kv, NamedModel},
-    place::Reference,
 };
 
 /// Measure how well a model predicts a text, per token and per byte.
@@ -30,7 +30,7 @@ use crate::{
 pub struct Perplexity {
     /// The model, if two arguments are given [default: see --model]
     #[arg(value_name = "MODEL", id = "model_argument", conflicts_with = "model")]
-    argument: Option<Reference>,
+    argument: Option<ModelRef>,
 
     /// UTF-8 text
     #[arg(value_name = "FILE")]
@@ -75,7 +75,7 @@ impl Perplexity {
             .map_err(|_| Failure::kind(ErrorKind::BadData, format!("{}: not UTF-8", self.file.display())))?;
         let setup = ContextOptions { context: self.context, kv: self.kv };
         let compute = self.compute.clone().exact();
-        let Opened { engine, .. } = generate::open(&path, &compute, &setup, console)?;
+        let Opened { engine, .. } = answer::open(&path, &compute, &setup, console)?;
         let model = engine.model();
         let tokenizer = engine.tokenizer()?;
         let mut tokens = tokenizer.encode_input(&text, self.special)?;

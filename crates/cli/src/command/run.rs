@@ -8,9 +8,9 @@ use ternlight_engine::{ChatOptions, Engine, GenerateOptions, Message, Prompt};
 
 use crate::{
     Result,
+    answer::{self, ContextOptions, Opened, SampleArgs},
     console::Console,
     failure::{Failure, USAGE},
-    generate::{self, ContextOptions, Opened, SampleArgs},
     machine,
     options::{ComputeOptions, ModelOptions},
 };
@@ -75,7 +75,7 @@ impl Run {
     pub fn execute(self, console: &Console) -> Result<()> {
         let text = self.text()?;
         let Opened { engine, load_ms, .. } =
-            generate::open(&self.model.locate(console)?, &self.compute, &self.context, console)?;
+            answer::open(&self.model.locate(console)?, &self.compute, &self.context, console)?;
         let options = GenerateOptions {
             top_logprobs: self.logprobs,
             ignore_stop_tokens: self.ignore_stop,
@@ -86,10 +86,10 @@ impl Run {
         let stream = !console.json();
         let mut show = |text: &str| {
             if stream {
-                generate::print_now(text);
+                answer::print_now(text);
             }
         };
-        let answer = generate::answer(&mut session, &prompt, &options, console, &mut show)?;
+        let answer = answer::answer(&mut session, &prompt, &options, console, &mut show)?;
         let summary = &answer.summary;
         let t = &summary.timings;
         let ids: Vec<u32> = answer.tokens.iter().map(|token| token.id).collect();
@@ -117,7 +117,7 @@ impl Run {
             if !answer.text.ends_with('\n') {
                 println!();
             }
-            let words = format!("[loaded in {:.2} s] {}", load_ms / 1e3, generate::remark(summary));
+            let words = format!("[loaded in {:.2} s] {}", load_ms / 1e3, answer::remark(summary));
             console.remark(words);
         });
         // After the report: what was generated is worth having.

@@ -22,8 +22,8 @@ use crate::{
     Result,
     console::{Console, STRONG},
     failure::{Failure, IO, NETWORK, USAGE},
+    model_ref::ModelRef,
     options::CacheOptions,
-    place::Reference,
 };
 
 /// Serve the demo page (and, if wanted, a model) on this machine.
@@ -35,11 +35,11 @@ pub struct ServeDemo {
 
     /// Model file to offer to the page, under /model/
     #[arg(value_name = "MODEL", id = "model_argument", conflicts_with = "model")]
-    argument: Option<Reference>,
+    argument: Option<ModelRef>,
 
     /// The model file by name: the same, as an option
     #[arg(long, short, value_name = "MODEL")]
-    model: Option<Reference>,
+    model: Option<ModelRef>,
 
     #[command(flatten)]
     cache: CacheOptions,

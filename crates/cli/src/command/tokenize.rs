@@ -14,8 +14,8 @@ use crate::{
     console::{Console, DIM},
     failure::{Failure, USAGE},
     model_file,
+    model_ref::ModelRef,
     options::NamedModel,
-    place::Reference,
 };
 
 /// Turn text into token ids, or ids into text.
@@ -71,7 +71,7 @@ pub fn tokenizer(path: &Path) -> Result<Tokenizer> {
 
 impl Tokenize {
     /// The model and the text among the arguments: the text comes last, and `--decode` stands for it.
-    fn arguments(&self) -> Result<(Option<Reference>, Option<String>)> {
+    fn arguments(&self) -> Result<(Option<ModelRef>, Option<String>)> {
         let usage = |text: String| Failure::new(USAGE, text);
         let (model, text) = match (&self.first, &self.second, self.decode.is_empty()) {
             (None, None, _) => (None, None),

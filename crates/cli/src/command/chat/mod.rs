@@ -12,9 +12,9 @@ use ternlight_engine::{ChatOptions, GenerateOptions, Message, Prompt, Session};
 
 use crate::{
     Result,
+    answer::{self, Answer, ContextOptions, Opened, SampleArgs},
     console::{ACCENT, Console, DIM, STRONG},
     failure::{Failure, IO},
-    generate::{self, Answer, ContextOptions, Opened, SampleArgs},
     interrupt,
     options::{ComputeOptions, ModelOptions},
 };
@@ -46,7 +46,7 @@ pub struct Chat {
 impl Chat {
     pub fn execute(self, console: &Console) -> Result<()> {
         let Opened { engine, load_ms, title } =
-            generate::open(&self.model.locate(console)?, &self.compute, &self.context, console)?;
+            answer::open(&self.model.locate(console)?, &self.compute, &self.context, console)?;
         if engine.chat_template().is_none() {
             let failure = Failure::kind(ErrorKind::Template, "the model has no chat template");
             return Err(failure.hint("ternlight run --raw continues a text instead."));
@@ -68,7 +68,7 @@ impl Chat {
         loop {
             let entry = lines.next()?;
             if fixed_seed.is_none() {
-                talk.options.sample.seed = generate::fresh_seed();
+                talk.options.sample.seed = answer::fresh_seed();
             }
             match entry {
                 Entry::End => break,
@@ -153,7 +153,7 @@ impl Talk<'_> {
         match self.generate() {
             Ok(answer) => {
                 println!();
-                self.console.remark(generate::remark(&answer.summary));
+                self.console.remark(answer::remark(&answer.summary));
                 let mut text = answer.text;
                 // A stopped answer counts as far as it went; one that never began is not part of the talk.
                 if text.trim().is_empty() && answer.summary.finish_reason.name() == "cancelled" {
@@ -179,12 +179,12 @@ impl Talk<'_> {
         }
         loop {
             let prompt = Prompt::Chat(self.messages.clone(), ChatOptions::default());
-            let result = generate::answer(
+            let result = answer::answer(
                 &mut self.session,
                 &prompt,
                 &self.options,
                 self.console,
-                &mut generate::print_now,
+                &mut answer::print_now,
             );
             match result {
                 Err(failure) if failure.code() == ErrorKind::ContextFull.code() && self.forget() => {
