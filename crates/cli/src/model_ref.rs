@@ -1,6 +1,6 @@
-//! Where models are: references (`path`, `https://…`, `hf:owner/repo/file`) and the cache folder.
+//! References to models (`path`, `https://…`, `hf:owner/repo/file`) and where the cache stores them.
 //!
-//! Invariant: a reference always maps to the same place in the cache, and two references never share one.
+//! Invariant: a reference always maps to the same path in the cache, and no two references share one.
 
 use std::{
     fmt,
@@ -107,12 +107,12 @@ impl Cache {
         &self.root
     }
 
-    /// Where `reference` is or would be. Paths stay what they are.
+    /// The path of `reference` in the cache, whether or not it was fetched. Paths map to themselves.
     pub fn place(&self, reference: &ModelRef) -> PathBuf {
         match reference {
             ModelRef::Path(path) => path.clone(),
             ModelRef::Url(url) => {
-                // The digest keeps queries and equal names apart, the name keeps the file recognisable.
+                // The digest separates URLs with the same file name; the name keeps the file recognisable.
                 let digest = hex(&Sha256::digest(url.as_bytes()));
                 self.root.join("url").join(&digest[..16]).join(file_name(url))
             }
@@ -156,11 +156,11 @@ pub fn default_model(cache: &Cache) -> Result<ModelRef> {
     std::fs::create_dir_all(&folder).map_err(io(&folder))?;
     for (name, bytes) in ternlight_tern::FILES {
         let path = folder.join(name);
-        // Compared whole: an older program's copy may have the same length.
+        // Compared byte by byte: the copy of an older version may have the same length.
         if std::fs::read(&path).is_ok_and(|there| there == bytes) {
             continue;
         }
-        // Another process may be doing the same: each writes its own file, and the last rename wins.
+        // Another process may do the same at once: each writes a file of its own, and the last rename wins.
         let part = folder.join(format!("{name}.{}", std::process::id()));
         std::fs::write(&part, bytes).map_err(io(&part))?;
         std::fs::rename(&part, &path).map_err(io(&path))?;

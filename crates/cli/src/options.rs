@@ -42,22 +42,23 @@ impl ModelOptions {
 pub struct NamedModel {
     /// The model by name: file, folder, URL or hf: reference [default: TERNLIGHT_MODEL, else Tern,
     /// which is part of the program]
-    #[arg(long, short, value_name = "MODEL")]
+    #[arg(help_heading = "Model", long, short, value_name = "MODEL")]
     model: Option<ModelRef>,
 
     #[command(flatten)]
     cache: CacheOptions,
 }
 
-/// Where fetched models lie.
+/// Where fetched models are stored.
 #[derive(Args, Clone, Debug)]
 pub struct CacheOptions {
     /// Folder for fetched models [default: the user's cache folder]
-    #[arg(long, value_name = "DIR", env = "TERNLIGHT_CACHE", hide_env_values = true)]
+    #[arg(help_heading = "Model", long, value_name = "DIR", env = "TERNLIGHT_CACHE", hide_env_values = true)]
     pub cache_dir: Option<PathBuf>,
 
     /// Server that hf: references are fetched from
     #[arg(
+        help_heading = "Model",
         long,
         value_name = "URL",
         env = "HF_ENDPOINT",
@@ -118,25 +119,33 @@ impl CacheOptions {
 /// How to compute.
 #[derive(Args, Clone, Debug)]
 pub struct ComputeOptions {
-    /// Kernels: auto, or an instruction set named by `ternlight inspect --kernels`
-    #[arg(long, value_name = "NAME", default_value = "auto")]
+    /// Kernels: auto, scalar, or another instruction set that `ternlight bench --kernels` names
+    #[arg(help_heading = "Computation", long, value_name = "NAME", default_value = "auto")]
     pub kernel: String,
 
     /// Threads; 0 means one per core
-    #[arg(long, short, value_name = "N", default_value_t = 0)]
+    #[arg(help_heading = "Computation", long, short, value_name = "N", default_value_t = 0, value_parser = threads)]
     pub threads: usize,
 
     /// Embedding and output head in memory
-    #[arg(long, value_enum, default_value = "auto")]
+    #[arg(help_heading = "Computation", long, value_enum, default_value = "auto")]
     pub head: HeadChoice,
 
-    /// Pass by a metadata key or tensor that is not known, although it may change what the model computes
-    #[arg(long, value_name = "NAME")]
+    /// Ignore an unknown metadata key or tensor, although it may change what the model computes
+    #[arg(help_heading = "Computation", long, value_name = "NAME")]
     pub allow_unknown: Vec<String>,
 }
 
+/// A limit above the cores of any machine catches typing errors.
+fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(threads) if threads <= 1024 => Ok(threads),
+        _ => Err("not a number from 0 to 1024".to_owned()),
+    }
+}
+
 impl ComputeOptions {
-    /// For commands that are about a model's exact numbers: the head as in the file, unless asked otherwise.
+    /// For commands that report exact numbers: keeps the head as in the file unless told otherwise.
     pub fn exact(mut self) -> Self {
         if self.head == HeadChoice::Auto {
             self.head = HeadChoice::Native;

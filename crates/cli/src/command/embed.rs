@@ -48,7 +48,7 @@ impl Embed {
                 anstream::println!("{STRONG}{}{STRONG:#} {text}", i + 1);
                 let start: Vec<_> = vector.iter().take(6).map(|x| format!("{x:.4}")).collect();
                 anstream::println!("  {DIM}[{}, … {dimensions}]{DIM:#}", start.join(", "));
-                // The lengths are 1, so the dot product is the cosine.
+                // Vectors have unit length, so the dot product is the cosine.
                 let cosine = |other: &[f32]| vector.iter().zip(other).map(|(a, b)| a * b).sum::<f32>();
                 let cosines: Vec<_> = vectors.iter().map(|other| format!("{:6.3}", cosine(other))).collect();
                 if vectors.len() > 1 {

@@ -37,11 +37,11 @@ pub struct Run {
     #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
     file: Option<PathBuf>,
 
-    /// Continue the text; special tokens in it count as such
+    /// Continue the text instead of answering it; special tokens in it are parsed
     #[arg(long, conflicts_with = "chat")]
     raw: bool,
 
-    /// Answer it as a message, with the model's chat template
+    /// Answer the text as a message, with the model's chat template
     #[arg(long)]
     chat: bool,
 
@@ -53,7 +53,7 @@ pub struct Run {
     #[arg(long, value_name = "N", default_value_t = 0)]
     logprobs: usize,
 
-    /// Go on after the model's own stop tokens
+    /// Continue past the model's stop tokens
     #[arg(long)]
     ignore_stop: bool,
 
@@ -120,7 +120,7 @@ impl Run {
             let words = format!("[loaded in {:.2} s] {}", load_ms / 1e3, answer::remark(summary));
             console.remark(words);
         });
-        // After the report: what was generated is worth having.
+        // Only after the report: a partial answer is still useful.
         if summary.finish_reason.name() == "cancelled" { Err(Failure::interrupted()) } else { Ok(()) }
     }
 

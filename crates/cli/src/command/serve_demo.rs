@@ -1,7 +1,7 @@
-//! `ternlight serve-demo`: the demo page on this machine, with the headers that threads in a tab need.
+//! `ternlight serve-demo`: serves the demo page locally, with the headers that threads in a tab require.
 //!
-//! Invariant: nothing outside of `--dir` and the named model is readable, and unless `--host` says
-//! otherwise only this machine can connect.
+//! Invariant: only `--dir` and the named model can be read, and only this machine can connect unless
+//! `--host` says otherwise.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -120,7 +120,7 @@ async fn guard(loopback: bool, request: Request, next: Next) -> Response {
     set("cross-origin-embedder-policy", "require-corp");
     set("cross-origin-resource-policy", "same-origin");
     set("x-content-type-options", "nosniff");
-    // Validators make revalidation cheap, and a rebuilt page is seen at once.
+    // Revalidation is cheap with validators, and a rebuilt page shows at once.
     set("cache-control", "no-cache");
     response
 }
@@ -137,11 +137,11 @@ fn names_this_machine(host: Option<&HeaderValue>, uri: &Uri) -> bool {
         || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// `If-Range`, which the file service does not know: a range of another version becomes the whole file.
+/// Handles `If-Range`, which the file service ignores: a range of an older version gets the whole file.
 async fn if_range(mut request: Request, next: Next) -> Response {
     let Some(wanted) = request.headers_mut().remove(header::IF_RANGE) else { return next.run(request).await };
     let Some(range) = request.headers().get(header::RANGE).cloned() else { return next.run(request).await };
-    // `HEAD` without the range tells the current validators.
+    // A `HEAD` request without the range returns the current validators.
     let mut probe = Request::new(axum::body::Body::empty());
     *probe.method_mut() = axum::http::Method::HEAD;
     *probe.uri_mut() = request.uri().clone();

@@ -59,7 +59,7 @@ impl Chat {
             load_ms / 1e3
         );
         console.remark(words);
-        // A seed of its own for each answer, or /regen would say the same again.
+        // Each answer gets a new seed, or /regen would repeat the last one.
         let fixed_seed = self.sample.seed;
         let options = self.sample.options(engine.sampling())?;
         let mut talk = Talk { session: engine.session()?, messages: Vec::new(), options, console };
@@ -127,7 +127,7 @@ impl Talk<'_> {
                 }
                 match self.messages.last() {
                     Some(last) if last.role == "user" => {
-                        // Greedy decoding would say the same again.
+                        // Greedy decoding would repeat the last answer.
                         let usual = self.options.sample.temperature;
                         if usual == 0.0 {
                             self.options.sample.temperature = 0.8;
