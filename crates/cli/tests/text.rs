@@ -377,5 +377,8 @@ fn completions_and_help() {
     desk.run().arg("--help").success();
     desk.run().code(2);
     fails(desk.run().args(["run", "--prompt", "x", "--top-p", "2"]), "bad-option", 1);
+    // Negative numbers are values, not options that are unknown.
+    fails(desk.run().args(["run", "--prompt", "x", "--temperature", "-1"]), "bad-option", 1);
+    desk.run().args(["run", "--prompt", "x", "--threads", "99999"]).code(2);
     fails(desk.run().args(["run", "--prompt", "x", "--kernel", "abacus"]), "bad-option", 1);
 }
