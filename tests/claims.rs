@@ -9,7 +9,7 @@ use ternlight_core::{
     ErrorKind,
     container::{Meta, Value, write},
     format::Encoding,
-    load::{Head, LoadOptions, Loader},
+    load::{HeadPrecision, LoadOptions, Loader},
 };
 
 /// The system's allocator, which remembers the largest piece that was asked for.
@@ -62,7 +62,7 @@ fn header(encoding: Encoding) -> Vec<u8> {
 }
 
 /// The largest allocation while loading `file`, which must fail as truncated.
-fn largest(file: &[u8], len: Option<u64>, head: Head) -> usize {
+fn largest(file: &[u8], len: Option<u64>, head: HeadPrecision) -> usize {
     LARGEST.store(0, Relaxed);
     let mut loader = Loader::new(LoadOptions { head, ..LoadOptions::default() });
     let result = loader
@@ -77,7 +77,7 @@ fn largest(file: &[u8], len: Option<u64>, head: Head) -> usize {
 #[test]
 fn memory_is_taken_for_bytes_and_not_for_claims() {
     for encoding in [Encoding::F16, Encoding::Q8_0, Encoding::Q4_1, Encoding::TQ2_0] {
-        for head in [Head::Native, Head::Int8] {
+        for head in [HeadPrecision::Native, HeadPrecision::Int8] {
             let mut file = header(encoding);
             for more in [200, 3_000_000] {
                 file.resize(file.len() + more, 0);

@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 use ternlight_core::{
     cache::KvType,
     kernel,
-    load::{Head, LoadOptions, Loader},
+    load::{HeadPrecision, LoadOptions, Loader},
     model::{Decoder, DecoderOptions, Model, Want},
     pool::{Pool, Serial},
     sample::{SampleOptions, Sampler},
     simd::Isa,
 };
 use ternlight_engine::Threads;
-use ternlight_tests::{SMOLLM2, bytes, data, load_folder_with, push, smollm2};
+use ternlight_tests::{SMOLLM2, TERN, bytes, data, load_folder_with, push, smollm2};
 
 /// What one model must continue a prompt with.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -42,8 +42,11 @@ fn fnv1a(logits: &[f32]) -> String {
 }
 
 fn load(model: &str, compact: bool, isa: &str) -> Model {
-    let options =
-        LoadOptions { kernel: isa.into(), head: if compact { Head::Int8 } else { Head::default() } };
+    let options = LoadOptions {
+        kernel: isa.into(),
+        head: if compact { HeadPrecision::Int8 } else { HeadPrecision::default() },
+        ..LoadOptions::default()
+    };
     if model.ends_with(".gguf") {
         let mut loader = Loader::new(options);
         push(&mut loader, model, &smollm2().expect("the file"), 1 << 22).expect("a valid model");
@@ -111,8 +114,8 @@ fn write() {
     let all = [
         run("oracle/tiny_a_packed", false, &[1, 5, 9, 2, 400, 77], 24, "scalar", 1),
         run("oracle/tiny_c_llama_bitlinear", false, &[1, 5, 9, 2, 200, 77], 24, "scalar", 1),
-        run("../models/tern", false, &fox, 64, "scalar", 1),
-        run("../models/tern", true, &fox, 300, "scalar", 1),
+        run(TERN, false, &fox, 64, "scalar", 1),
+        run(TERN, true, &fox, 300, "scalar", 1),
         run(SMOLLM2, false, &gravity, 24, "scalar", 1),
     ];
     let json = serde_json::to_string_pretty(&all).expect("JSON");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ternlight_core::{
     cache::KvType,
     kernel,
-    load::{Head, LoadOptions},
+    load::{HeadPrecision, LoadOptions},
     model::{Decoder, DecoderOptions, Want},
     pool::Serial,
     sample::{SampleOptions, Sampler},
@@ -19,8 +19,8 @@ const PROMPT: usize = 275;
 const DECODED: usize = 6;
 
 /// Every number that a run computes, as bits.
-fn run(folder: &str, isa: Isa, kv: KvType, head: Head) -> Vec<u32> {
-    let options = LoadOptions { kernel: isa.name().into(), head };
+fn run(folder: &str, isa: Isa, kv: KvType, head: HeadPrecision) -> Vec<u32> {
+    let options = LoadOptions { kernel: isa.name().into(), head, ..LoadOptions::default() };
     let model = load_folder_with(folder, options, 1 << 16).expect("a valid model");
     assert_eq!(model.isa, isa);
     if isa == Isa::SCALAR {
@@ -51,7 +51,7 @@ fn run(folder: &str, isa: Isa, kv: KvType, head: Head) -> Vec<u32> {
 
 fn check(folder: &str) {
     for kv in KvType::ALL {
-        for head in [Head::Native, Head::Int8, Head::Exact] {
+        for head in [HeadPrecision::Native, HeadPrecision::Int8, HeadPrecision::Exact] {
             let want = run(folder, Isa::SCALAR, kv, head);
             for isa in kernel::isas().filter(|isa| *isa != Isa::SCALAR) {
                 assert!(run(folder, isa, kv, head) == want, "{folder} on {isa:?}, {kv:?}, {head:?}");

@@ -1,5 +1,6 @@
 /**
- * Builds the page: one HTML file, its script and style sheet, the npm package as it is published, and `sw.js`.
+ * Builds the page: one HTML file, its script and style sheet, the npm package as it is published, and `sw.js`, with
+ * compressed copies of all that compresses well.
  *
  * The package is copied and not bundled: it finds its workers and wasm flavours beside itself, whichever there are.
  * `--mode fake` swaps the engine for `test/fake-engine.ts`, so that every state of the page can be looked at and tested
@@ -7,9 +8,10 @@
  */
 
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, resolve } from "node:path";
+import { dirname, posix, resolve } from "node:path";
+import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { defineConfig, type Plugin } from "vite";
 import { TERN_FILES } from "./src/model/catalogue.ts";
 
@@ -44,12 +46,76 @@ function engine(): Plugin {
       for (const [name, source] of sources)
         this.emitFile({ type: "asset", fileName: `${folder}/${name}`, source });
     },
+    // Without this list the browser learns of each module only from the one that imports it.
+    transformIndexHtml: () =>
+      importedBy("dist/index.js", sources).map((name) => ({
+        tag: "link",
+        attrs: { rel: "modulepreload", href: `./${folder}/${name}` },
+        injectTo: "head",
+      })),
+  };
+}
+
+/** A module and all that it imports, directly or not. */
+function importedBy(start: string, sources: ReadonlyMap<string, Buffer>): string[] {
+  const found = new Set([start]);
+  for (const name of found)
+    for (const [, path = ""] of `${sources.get(name)}`.matchAll(/(?:from|import) ?"(\.[^"]+\.js)"/g)) {
+      const imported = posix.join(posix.dirname(name), path);
+      if (sources.has(imported)) found.add(imported);
+    }
+  return [...found];
+}
+
+/** Puts `.br` and `.gz` beside what compresses well, for hosts that serve such files. */
+function compressed(): Plugin {
+  let folder = "";
+  const variants = [
+    [
+      ".br",
+      (source: Buffer) =>
+        brotliCompressSync(source, { params: { [constants.BROTLI_PARAM_SIZE_HINT]: source.length } }),
+    ],
+    [".gz", (source: Buffer) => gzipSync(source, { level: 9 })],
+  ] as const;
+  return {
+    name: "compressed",
+    apply: "build",
+    enforce: "post",
+    configResolved: (config) => {
+      folder = resolve(config.root, config.build.outDir);
+    },
+    closeBundle() {
+      for (const name of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
+        // Weights are left alone: a download of them can be taken up again only where it is sent as it is.
+        if (!/\.(?:js|css|html|json|wasm|svg|webmanifest)$/.test(name)) continue;
+        const path = resolve(folder, name);
+        const source = readFileSync(path);
+        for (const [ending, compress] of variants) {
+          const packed = compress(source);
+          if (source.length > 1000 && packed.length < 0.9 * source.length)
+            writeFileSync(path + ending, packed);
+        }
+      }
+    },
+  };
+}
+
+/** KaTeX lists each font in three formats; every browser that can run the engine takes the first. */
+function oneFontFormat(): Plugin {
+  return {
+    name: "one-font-format",
+    enforce: "pre",
+    transform: (code, id) =>
+      /katex.*\.css/.test(id)
+        ? code.replaceAll(/,url\([^)]*\.(?:woff|ttf)\) format\("(?:woff|truetype)"\)/g, "")
+        : null,
   };
 }
 
 /** Puts the repository's own trained model beside the page. */
 function tern(): Plugin {
-  const root = resolve(here, "../tests/models/tern");
+  const root = resolve(here, "../crates/tern/tern");
   return {
     name: "tern",
     apply: "build",
@@ -84,7 +150,8 @@ function shell(): Plugin {
         files.push(name);
         hash.update(name).update(readFileSync(resolve(here, "public", name)));
       }
-      const heavy = (name: string) => name.endsWith(".wasm");
+      // What only some replies need is kept when it was first needed.
+      const heavy = (name: string) => name.endsWith(".wasm") || /KaTeX|\/(?:typeset|highlight)-/.test(name);
       const list = {
         version: hash.digest("hex").slice(0, 12),
         files: files.filter((name) => !heavy(name)),
@@ -97,7 +164,7 @@ function shell(): Plugin {
 
 export default defineConfig(({ mode }) => ({
   base: "./",
-  plugins: [...(mode === "fake" ? [] : [engine(), tern()]), shell()],
+  plugins: [oneFontFormat(), ...(mode === "fake" ? [] : [engine(), tern()]), shell(), compressed()],
   resolve: mode === "fake" ? { alias: { ternlight: resolve(here, "test/fake-engine.ts") } } : {},
   optimizeDeps: { exclude: ["ternlight"] },
   build: {

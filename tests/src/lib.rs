@@ -11,13 +11,23 @@ use ternlight_core::{
     Result,
     cache::KvType,
     load::{LoadOptions, Loader},
-    model::{Decoder, DecoderOptions, Model},
+    model::{
+        Decoder, DecoderOptions, Model, Spec,
+        spec::{Block, Norm},
+    },
     pool::Serial,
 };
 
-/// A file of the test data.
+/// The name of Tern's folder in `golden.json`, which was written when the model lay there.
+pub const TERN: &str = "../models/tern";
+
+/// A file of the test data, or of Tern.
 pub fn data(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(path)
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    match path.strip_prefix(TERN) {
+        Some(rest) => root.join("../crates/tern/tern").join(rest.trim_start_matches('/')),
+        None => root.join("data").join(path),
+    }
 }
 
 /// The name of the file that [`smollm2`] reads.
@@ -35,11 +45,23 @@ pub fn bytes(path: &str) -> Vec<u8> {
 /// # Panics
 /// If it is not there.
 pub fn smollm2_path() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/models").join(SMOLLM2);
+    fetched(SMOLLM2, "TERNLIGHT_WITHOUT_SMOLLM2")
+}
+
+/// The same for Gemma 3 270M (Q4_K_M), and `TERNLIGHT_WITHOUT_GEMMA3`.
+///
+/// # Panics
+/// If it is not there.
+pub fn gemma3_path() -> Option<PathBuf> {
+    fetched("gemma-3-270m-q4_k_m.gguf", "TERNLIGHT_WITHOUT_GEMMA3")
+}
+
+fn fetched(name: &str, without: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/models").join(name);
     if path.is_file() {
         return Some(path);
     }
-    let allowed = std::env::var_os("TERNLIGHT_WITHOUT_SMOLLM2").is_some();
+    let allowed = std::env::var_os(without).is_some();
     assert!(allowed, "{} is not there: `./build.sh model` fetches it", path.display());
     eprintln!("NOT TESTED: {} is not there", path.display());
     None
@@ -86,8 +108,33 @@ pub fn push(loader: &mut Loader, name: &str, bytes: &[u8], chunk: usize) -> Resu
 
 /// A decoder with an f32 cache, as oracles need it.
 pub fn decoder(model: Model, block: usize) -> Decoder {
-    let options = DecoderOptions { kv: KvType::F32, block, ..DecoderOptions::default() };
+    decoder_with_context(model, block, 0)
+}
+
+/// The same for a context of so many tokens (0: the model's own), on which some rotary embeddings depend.
+pub fn decoder_with_context(model: Model, block: usize, context: usize) -> Decoder {
+    let options = DecoderOptions { kv: KvType::F32, block, context };
     Decoder::new(Arc::new(model), options, Arc::new(Serial)).expect("memory for a tiny model")
+}
+
+/// Multiplies the ε of every norm: a nudge of about one ulp, which shows which side of a rounding tie a code is on.
+pub fn nudge_norms(spec: &mut Spec, factor: f32) {
+    let nudge = |norm: Option<&mut Norm>| {
+        if let Some(norm) = norm {
+            norm.eps *= factor;
+        }
+    };
+    nudge(Some(&mut spec.norm));
+    for Block { mixer, ffn } in &mut spec.blocks {
+        let (attention, mlp) = (&mut mixer.body, &mut ffn.body);
+        [&mut mixer.pre, &mut ffn.pre].into_iter().for_each(|norm| nudge(Some(norm)));
+        let sub_norms = [&mut mixer.post, &mut ffn.post, &mut attention.sub_norm, &mut mlp.sub_norm];
+        sub_norms.into_iter().for_each(|norm| nudge(norm.as_mut()));
+        nudge(attention.qk_norm.as_mut().map(|qk| &mut qk.norm));
+        let linears = [&mut attention.q, &mut attention.k, &mut attention.v, &mut attention.o];
+        let linears = linears.into_iter().chain([&mut mlp.gate, &mut mlp.up, &mut mlp.down]);
+        linears.for_each(|linear| nudge(linear.norm.as_mut()));
+    }
 }
 
 /// An f32 tensor of a safetensors file.

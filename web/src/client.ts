@@ -16,6 +16,7 @@ import type {
   TemplateOptions,
 } from "../generated/simd128/ternlight.js";
 import { cancelled, EngineError } from "./errors.js";
+import { absolute, platform } from "./platform.js";
 import {
   type CacheMode,
   Caller,
@@ -32,7 +33,8 @@ import {
  * - a URL of a `.gguf` file (of a split one: any part), or of a folder in the Hugging Face layout, ending in `/`;
  * - `hf:owner/repo/file.gguf`, or `hf:owner/repo` for a whole folder, with `@revision` after the repo if wanted;
  * - a `File` or `Blob`;
- * - `{ files }`: the parts of a split GGUF, or a folder's `config.json`, `tokenizer.json`, `*.safetensors`, ….
+ * - `{ files }`: the parts of a split GGUF, or a folder's `config.json`, `tokenizer.json`, `*.safetensors`, …;
+ * - in Node.js, the path of a file or folder.
  */
 export type ModelSource = string | URL | Blob | { readonly files: readonly (FileSource | Blob)[] };
 
@@ -182,16 +184,16 @@ export class Engine {
       retries = 5,
       retryDelay = 500,
       stallTimeout = 30_000,
-      createWorker = defaultWorker,
+      createWorker = platform.createWorker,
       ...engine
     } = options;
     if (signal?.aborted) throw cancelled(signal);
-    const plain = plainSource(source);
+    const plain = await plainSource(source);
     const { worker, caller, shut } = open(createWorker);
     try {
       const transfer = {
         cache,
-        sha256: sha256?.toLowerCase() ?? null,
+        sha256: text("sha256", sha256)?.toLowerCase() ?? null,
         verify,
         hub,
         headers,
@@ -282,37 +284,38 @@ function isTokens(prompt: readonly number[] | Prompt): prompt is readonly number
   return Array.isArray(prompt);
 }
 
-function defaultWorker(): Worker {
-  return new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "ternlight" });
-}
-
 function open(createWorker: () => Worker): {
   worker: Worker;
   caller: Caller;
   shut: (error: EngineError) => void;
 } {
-  let worker: Worker;
   try {
-    worker = createWorker();
+    const worker = createWorker();
+    const caller = new Caller(worker, () => worker.terminate());
+    const shut = (error: EngineError): void => {
+      worker.terminate();
+      caller.fail(error);
+    };
+    worker.addEventListener("error", (event) => {
+      // Seen here: the console need not report it as uncaught.
+      event.preventDefault();
+      // Scripts that cannot be fetched give an event without a message.
+      shut(new EngineError("crashed", event.message || "the worker's script could not be loaded"));
+    });
+    worker.addEventListener("messageerror", () => {
+      shut(new EngineError("crashed", "a message of the worker could not be read"));
+    });
+    return { worker, caller, shut };
   } catch (thrown) {
     throw new EngineError("unsupported-browser", `no worker could be made: ${String(thrown)}`);
   }
-  const caller = new Caller(worker, () => worker.terminate());
-  const shut = (error: EngineError): void => {
-    worker.terminate();
-    caller.fail(error);
-  };
-  worker.addEventListener("error", (event) => {
-    // Scripts that cannot be fetched give an event without a message.
-    shut(new EngineError("crashed", event.message || "the worker's script could not be loaded"));
-  });
-  worker.addEventListener("messageerror", () => {
-    shut(new EngineError("crashed", "a message of the worker could not be read"));
-  });
-  return { worker, caller, shut };
 }
 
-function plainSource(source: ModelSource): PlainSource {
+async function plainSource(source: ModelSource): Promise<PlainSource> {
+  if (typeof source === "string" || source instanceof URL) {
+    const files = await platform.files(String(source));
+    if (files !== null) return { kind: "files", files: files.map(plainFile) };
+  }
   if (typeof source === "string") {
     return {
       kind: "reference",
@@ -321,6 +324,11 @@ function plainSource(source: ModelSource): PlainSource {
   }
   if (source instanceof URL) return { kind: "reference", reference: source.href };
   if (source instanceof Blob) return { kind: "files", files: [plainFile(source)] };
+  // JavaScript may pass anything.
+  const files: unknown = source?.files;
+  if (!Array.isArray(files)) {
+    throw new EngineError("bad-source", "a model source is an address, a Blob or { files: […] }");
+  }
   return { kind: "files", files: source.files.map(plainFile) };
 }
 
@@ -328,21 +336,21 @@ function plainFile(file: FileSource | Blob): PlainFile {
   if (file instanceof Blob) {
     return { name: file instanceof File ? file.name : null, url: null, blob: file, sha256: null };
   }
-  const { name, url, blob, sha256 } = file;
+  const { name, url, blob, sha256 } = file ?? {};
+  if (blob !== undefined && !(blob instanceof Blob)) {
+    throw new EngineError("bad-source", "the blob of a file is not a Blob");
+  }
   return {
-    name: name ?? (blob instanceof File ? blob.name : null),
+    name: text("name", name) ?? (blob instanceof File ? blob.name : null),
     url: url === undefined ? null : absolute(url),
     blob: blob ?? null,
-    sha256: sha256?.toLowerCase() ?? null,
+    sha256: text("sha256", sha256)?.toLowerCase() ?? null,
   };
 }
 
-/** An address as it is stored and compared. @internal */
-export function absolute(url: string | URL): string {
-  try {
-    // Also in workers, which have no document.
-    return new URL(url, typeof document === "undefined" ? location.href : document.baseURI).href;
-  } catch {
-    throw new EngineError("bad-source", `not a URL: ${String(url)}`);
-  }
+/** Text from a caller that may be JavaScript. */
+function text(what: string, value: unknown): string | null {
+  if (value === undefined || value === null) return null;
+  if (typeof value !== "string") throw new EngineError("bad-option", `${what} is not text`);
+  return value;
 }

@@ -12,7 +12,7 @@
  * The model runs in a worker of its own; the page never blocks.
  */
 import { type CacheEntry, Store } from "./cache.js";
-import { absolute } from "./client.js";
+import { absolute } from "./platform.js";
 
 export type {
   Alternative,

@@ -203,6 +203,16 @@ interface Pending<K extends Call> {
   reject: (error: EngineError) => void;
 }
 
+/** More than the engine accepts of any option, and far less than a stack holds. */
+const MOST_LEVELS = 160;
+
+function checkDepth(value: unknown, levels: number): void {
+  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return;
+  if (levels === 0) throw new Error("nested too deeply");
+  const items = value instanceof Map || value instanceof Set ? value : Object.values(value);
+  for (const item of items) checkDepth(item, levels - 1);
+}
+
 /** The page's half: sends requests, and settles each with the worker's answer or with `fail`. */
 export class Caller {
   readonly #endpoint: Endpoint;
@@ -241,7 +251,14 @@ export class Caller {
     const result = new Promise<Result<K>>((resolve, reject) => {
       this.#pending[call].set(id, { onEvent, resolve, reject });
     });
-    this.#endpoint.postMessage({ id, call, params } satisfies RequestOf<K>);
+    try {
+      // A worker cannot read a message that is nested too deeply, nor say whose it was.
+      checkDepth(params, MOST_LEVELS);
+      this.#endpoint.postMessage({ id, call, params } satisfies RequestOf<K>);
+    } catch (thrown) {
+      this.#pending[call].delete(id);
+      return Promise.reject(new EngineError("bad-option", `${call}: ${messageOf(thrown)}`));
+    }
     if (signal?.aborted) cancel();
     signal?.addEventListener("abort", cancel, { once: true });
     return result.finally(() => signal?.removeEventListener("abort", cancel));

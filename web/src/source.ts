@@ -8,10 +8,20 @@ import type { Store } from "./cache.js";
 import { fetchText, head } from "./download.js";
 import { EngineError, messageOf } from "./errors.js";
 import type { PlainFile, PlainSource, TransferOptions } from "./protocol.js";
-import type { Part } from "./weights.js";
+
+/** One file of a model, ready to be read. */
+export interface ModelFile {
+  readonly name: string;
+  readonly url: string | null;
+  readonly blob: Blob | null;
+  /** Expected SHA-256, in hex. */
+  readonly sha256: string | null;
+  /** Expected length. */
+  readonly bytes: number | null;
+}
 
 /** What of a Hugging Face folder is of use, beside the weights. */
-const FOLDER_FILES = [
+export const FOLDER_FILES: readonly string[] = [
   "config.json",
   "generation_config.json",
   "tokenizer_config.json",
@@ -28,7 +38,7 @@ interface Environment {
 }
 
 /** Lists the files of a model. */
-export async function resolve(source: PlainSource, env: Environment): Promise<Part[]> {
+export async function resolve(source: PlainSource, env: Environment): Promise<ModelFile[]> {
   const parts =
     source.kind === "files" ? source.files.map(fileToPart) : await fromReference(source.reference, env);
   if (parts.length === 0) throw new EngineError("bad-source", "the source has no files");
@@ -41,12 +51,12 @@ export async function resolve(source: PlainSource, env: Environment): Promise<Pa
   return [{ ...only, sha256 }];
 }
 
-function fileToPart({ name, url, blob, sha256 }: PlainFile): Part {
+function fileToPart({ name, url, blob, sha256 }: PlainFile): ModelFile {
   const named = name ?? (url === null ? "model.gguf" : baseName(new URL(url).pathname));
   return { name: named, url: blob === null ? url : null, blob, sha256, bytes: blob?.size ?? null };
 }
 
-async function fromReference(reference: string, env: Environment): Promise<Part[]> {
+async function fromReference(reference: string, env: Environment): Promise<ModelFile[]> {
   const stored = env.transfer.cache === "default" ? await storedParts(reference, env.store) : null;
   if (stored?.complete) return stored.parts;
   try {
@@ -66,7 +76,7 @@ async function fromReference(reference: string, env: Environment): Promise<Part[
 async function storedParts(
   reference: string,
   store: Store | null,
-): Promise<{ parts: Part[]; complete: boolean } | null> {
+): Promise<{ parts: ModelFile[]; complete: boolean } | null> {
   if (store === null) return null;
   try {
     const parts = parseManifest(await store.manifest(reference));
@@ -81,10 +91,10 @@ async function storedParts(
   }
 }
 
-function parseManifest(stored: unknown): Part[] | null {
+function parseManifest(stored: unknown): ModelFile[] | null {
   if (!Array.isArray(stored)) return null;
   const items: readonly unknown[] = stored;
-  const parts: Part[] = [];
+  const parts: ModelFile[] = [];
   for (const item of items) {
     const url = field(item, "url");
     const name = field(item, "name");
@@ -103,14 +113,14 @@ function parseManifest(stored: unknown): Part[] | null {
 }
 
 /** A URL of one GGUF or safetensors file, of a part of a split one, or of a folder (ending in `/`). */
-async function fromUrl(url: string, env: Environment): Promise<Part[]> {
+async function fromUrl(url: string, env: Environment): Promise<ModelFile[]> {
   const { pathname } = new URL(url);
   if (!pathname.endsWith("/")) {
     const self = baseName(pathname);
     return siblings(self).map((name) => (name === self ? { ...at(url, name), url } : at(url, name)));
   }
   const options = { ...env.transfer, signal: env.signal };
-  const parts: Part[] = [];
+  const parts: ModelFile[] = [];
   for (const name of FOLDER_FILES) {
     const part = at(url, name);
     if ((await head(urlOf(part), options)) !== null) parts.push(part);
@@ -121,7 +131,7 @@ async function fromUrl(url: string, env: Environment): Promise<Part[]> {
 }
 
 /** `hf:owner/repo[@revision][/path]`. */
-async function fromHub(reference: string, env: Environment): Promise<Part[]> {
+async function fromHub(reference: string, env: Environment): Promise<ModelFile[]> {
   const match = /^hf:([^/@]+)\/([^/@]+)(?:@([^/]+))?(?:\/(.+))?$/.exec(reference);
   const [, owner, repo, revision = "main", path = ""] = match ?? [];
   if (owner === undefined || repo === undefined) {
@@ -136,11 +146,11 @@ async function fromHub(reference: string, env: Environment): Promise<Part[]> {
   if (listing === null)
     throw new EngineError("http", `${reference}: there is no such repository or folder`, 404);
 
-  const files = parseListing(listing).map(({ name, bytes, sha256 }): Part => {
+  const files = parseListing(listing).map(({ name, bytes, sha256 }): ModelFile => {
     const url = `${hub}/${owner}/${repo}/resolve/${revision}${inFolder}/${encodeURIComponent(name)}`;
     return { name, url, blob: null, sha256, bytes };
   });
-  const pick = (name: string): Part => {
+  const pick = (name: string): ModelFile => {
     const file = files.find((candidate) => candidate.name === name);
     if (file === undefined) throw new EngineError("http", `${reference}: ${name} is not there`, 404);
     return file;
@@ -210,7 +220,7 @@ function shards(index: string): string[] {
 }
 
 /** The names of all parts of a split GGUF file; of any other file, itself. */
-function siblings(name: string): string[] {
+export function siblings(name: string): string[] {
   const [, stem, , count] = SPLIT.exec(name) ?? [];
   if (stem === undefined || count === undefined) return [name];
   const parts = Number(count);
@@ -222,19 +232,19 @@ function siblings(name: string): string[] {
 }
 
 /** Configuration before weights, weights by name. */
-function ordered(parts: readonly Part[]): Part[] {
-  const rank = ({ name }: Part): number => (/\.(gguf|safetensors)$/.test(name) ? 1 : 0);
+function ordered(parts: readonly ModelFile[]): ModelFile[] {
+  const rank = ({ name }: ModelFile): number => (/\.(gguf|safetensors)$/.test(name) ? 1 : 0);
   return [...parts].sort((a, b) => rank(a) - rank(b) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
 }
 
 /** The file `name` beside `url`, with its query. */
-function at(url: string, name: string): Part {
+function at(url: string, name: string): ModelFile {
   const target = new URL(encodeURIComponent(name), url);
   target.search = new URL(url).search;
   return { name, url: target.href, blob: null, sha256: null, bytes: null };
 }
 
-function urlOf({ url, name }: Part): string {
+function urlOf({ url, name }: ModelFile): string {
   if (url === null) throw new EngineError("bad-source", `${name} has no URL`);
   return url;
 }

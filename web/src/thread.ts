@@ -1,10 +1,10 @@
 /**
  * One thread of the `threads` flavour: instantiates the engine's module over the memory it is sent, and works.
  *
- * It never answers another message. If it traps, it breaks up the crew, so that the engine's worker does not
+ * It never answers another message. If it traps, it breaks up the pool, so that the engine's worker does not
  * wait for it, traps in turn, and the page hears of it.
  */
-import type { Glue } from "./sink.js";
+import type { Glue } from "./blocks.js";
 
 declare const self: DedicatedWorkerGlobalScope;
 
@@ -15,9 +15,9 @@ self.addEventListener("message", async ({ data }: MessageEvent<WebAssembly.Memor
   await glue.default(instanceOver(memory));
   self.postMessage("ready");
   try {
-    glue.joinCrew();
+    glue.joinPool();
   } catch {
-    glue.breakCrew();
+    glue.breakPool();
   }
 });
 

@@ -7,27 +7,20 @@
  * Invariant: after a trap nothing is called in the instance again; the page ends the worker.
  */
 import type {
-  EngineLoader,
   EngineOptions,
   ModelInfo,
   Session,
   Engine as WasmEngine,
 } from "../generated/simd128/ternlight.js";
+import { type Glue, guarded, type Instance, WasmBlockLoader } from "./blocks.js";
 import { Store } from "./cache.js";
 import { cancelled, EngineError, messageOf } from "./errors.js";
+import { yieldToEvents } from "./events.js";
 import { supported } from "./flavour.js";
-import {
-  type Context,
-  type Flavour,
-  type Handlers,
-  type Params,
-  type Progress,
-  type Result,
-  serve,
-} from "./protocol.js";
-import { type Glue, guarded, type Instance, WasmSink } from "./sink.js";
+import { Meter } from "./progress.js";
+import { type Context, type Flavour, type Handlers, type Params, type Result, serve } from "./protocol.js";
 import { resolve } from "./source.js";
-import { breathe, type Part, stream } from "./weights.js";
+import { transfer } from "./transfer.js";
 
 declare const self: DedicatedWorkerGlobalScope;
 
@@ -47,8 +40,7 @@ const handlers: Handlers = {
   generate: (params, context) => inTurn(() => generate(params, context)),
   tokenize: ({ text, special }) =>
     inTurn(async () => Array.from(guarded(() => engine().tokenize(text, special)))),
-  detokenize: ({ tokens }) =>
-    inTurn(async () => guarded(() => engine().detokenize(Uint32Array.from(tokens)))),
+  detokenize: ({ tokens }) => inTurn(async () => guarded(() => engine().detokenize(tokens))),
   template: ({ messages, options }) =>
     inTurn(async () => Array.from(guarded(() => engine().chatTokens({ messages, template: options })))),
   embed: ({ text }) => inTurn(async () => guarded(() => engine().embed(text))),
@@ -73,20 +65,20 @@ function engine(): WasmEngine {
 }
 
 async function load(
-  { source, engine: options, transfer, flavour }: Params<"load">,
+  { source, engine: options, transfer: how, flavour }: Params<"load">,
   { emit, signal }: Context<"load">,
 ): Promise<Result<"load">> {
   const meter = new Meter((progress) => emit({ progress }));
   const warn = (warning: EngineError): void => emit({ warning: warning.toJSON() });
   meter.enter("resolve", null);
-  const threads = options.threads || navigator.hardwareConcurrency;
-  const [started, store] = await Promise.all([start(flavour, threads), openStore(transfer.cache, warn)]);
+  const [started, store] = await Promise.all([start(flavour, options), openStore(how.cache, warn)]);
   const { instance } = started;
-  const parts = await resolve(source, { store, transfer, signal });
-  meter.expect(parts);
-  const sink = await stream(parts, () => new WasmSink(instance, () => makeLoader(instance.glue, options)), {
+  const files = await resolve(source, { store, transfer: how, signal });
+  meter.expect(files);
+  const makeLoader = () => new WasmBlockLoader(instance, () => new instance.glue.EngineLoader(options));
+  const blocks = await transfer(files, makeLoader, {
     store,
-    transfer,
+    transfer: how,
     signal,
     onPhase: (phase, part) => meter.enter(phase, part),
     onTotal: (part, total) => meter.total(part, total),
@@ -96,21 +88,17 @@ async function load(
     onWarning: warn,
   });
   meter.enter("prepare", null);
-  await breathe();
-  sink.freeSpace();
+  await yieldToEvents();
+  blocks.freeSpace();
   if (signal.aborted) {
-    guarded(() => sink.loader.free());
+    guarded(() => blocks.loader.free());
     throw cancelled(signal);
   }
-  const engine = guarded(() => sink.loader.finish());
+  const engine = guarded(() => blocks.loader.finish());
   const session = guarded(() => engine.session());
   const info: ModelInfo = guarded(() => engine.info());
   loaded = { instance, engine, session };
   return { info, flavour: started.flavour };
-}
-
-function makeLoader(glue: Glue, options: EngineOptions): EngineLoader {
-  return new glue.EngineLoader(options);
 }
 
 async function openStore(mode: string, warn: (warning: EngineError) => void): Promise<Store | null> {
@@ -124,20 +112,26 @@ async function openStore(mode: string, warn: (warning: EngineError) => void): Pr
   }
 }
 
-/** Instantiates the best build that works here, with its threads. */
+/**
+ * Instantiates the best build that works here, with its threads.
+ *
+ * @throws {EngineError} `bad-option` before anything is fetched but the build.
+ */
 async function start(
   wanted: Flavour | null,
-  threads: number,
+  options: EngineOptions,
 ): Promise<{ instance: Instance; flavour: Flavour }> {
   let reason = "it lacks WebAssembly SIMD";
   for (const flavour of supported()) {
-    if (wanted === null ? flavour === "threads" && threads === 1 : flavour !== wanted) continue;
+    if (wanted === null ? flavour === "threads" && options.threads === 1 : flavour !== wanted) continue;
     try {
       const glue = await glueOf(flavour);
       const { memory } = await glue.default();
-      if (flavour === "threads") await openCrew(glue, memory, threads);
+      const workers = guarded(() => glue.startPool(options, navigator.hardwareConcurrency));
+      await startThreads(memory, workers);
       return { instance: { glue, memory }, flavour };
     } catch (thrown) {
+      if (thrown instanceof EngineError) throw thrown;
       reason = `${flavour}: ${messageOf(thrown)}`;
     }
   }
@@ -157,9 +151,8 @@ function glueOf(flavour: Flavour): Promise<Glue> {
 }
 
 /** Starts the workers that compute beside this one. They end with it. */
-async function openCrew(glue: Glue, memory: WebAssembly.Memory, threads: number): Promise<void> {
-  guarded(() => glue.openCrew(threads));
-  const arrivals = Array.from({ length: threads - 1 }, (_, index) => {
+async function startThreads(memory: WebAssembly.Memory, count: number): Promise<void> {
+  const arrivals = Array.from({ length: count }, (_, index) => {
     const worker = new Worker(new URL("./thread.js", import.meta.url), {
       type: "module",
       name: `ternlight ${index + 1}`,
@@ -193,79 +186,6 @@ async function generate(
       case "done":
         return step.value;
     }
-    await breathe();
-  }
-}
-
-/** Bytes and time of a load, told at most ten times a second. */
-class Meter {
-  readonly #tell: (progress: Progress) => void;
-  #parts: readonly Part[] = [];
-  readonly #totals = new Map<Part, number | null>();
-  #phase: Progress["phase"] = "resolve";
-  #part: Part | null = null;
-  #loaded = 0;
-  #retries = 0;
-  #toldAt = 0;
-  /** Times and byte counts of the last seconds. */
-  #history: [number, number][] = [];
-
-  constructor(tell: (progress: Progress) => void) {
-    this.#tell = tell;
-  }
-
-  expect(parts: readonly Part[]): void {
-    this.#parts = parts;
-    for (const part of parts) this.#totals.set(part, part.bytes);
-  }
-
-  enter(phase: Progress["phase"], part: Part | null): void {
-    this.#phase = phase;
-    this.#part = part ?? this.#part;
-    this.#history = [];
-    this.#report(performance.now());
-  }
-
-  total(part: Part, total: number | null): void {
-    if (total !== null) this.#totals.set(part, total);
-  }
-
-  add(count: number): void {
-    this.#loaded += count;
-    const now = performance.now();
-    if (now - this.#toldAt >= 100) this.#report(now);
-  }
-
-  retry(): void {
-    this.#retries++;
-    this.#report(performance.now());
-  }
-
-  restart(): void {
-    this.#loaded = 0;
-    this.#history = [];
-  }
-
-  #report(now: number): void {
-    this.#toldAt = now;
-    this.#history.push([now, this.#loaded]);
-    while (this.#history.length > 2 && now - (this.#history[0]?.[0] ?? now) > 3000) this.#history.shift();
-    const [began, before] = this.#history[0] ?? [now, this.#loaded];
-    const rate = now > began ? ((this.#loaded - before) * 1000) / (now - began) : 0;
-    let total: number | null = 0;
-    for (const bytes of this.#totals.values())
-      total = total === null || bytes === null ? null : total + bytes;
-    if (this.#totals.size === 0) total = null;
-    this.#tell({
-      phase: this.#phase,
-      file: this.#part?.name ?? "",
-      fileIndex: this.#part === null ? 0 : this.#parts.indexOf(this.#part),
-      fileCount: this.#parts.length,
-      loaded: this.#loaded,
-      total,
-      rate,
-      secondsLeft: total === null || rate === 0 ? null : Math.max(0, total - this.#loaded) / rate,
-      retries: this.#retries,
-    });
+    await yieldToEvents();
   }
 }

@@ -25,6 +25,21 @@ const skip =
     : "SmolLM2 is not there";
 /** A model that loads at once: two layers, random ternary weights, no tokenizer. */
 const TINY = "oracle/tiny_a_packed";
+/** A model with a tokenizer, a chat template and a context of 512 tokens. */
+const TERN = new URL("tests/models/tern/", ROOT);
+const TERN_URL = "/models/tern/";
+/** Codes other than `bad-option` of malformed calls. */
+const EXPECTED: Record<string, string> = {
+  undefined: "none",
+  "load with createWorker": "unsupported-browser",
+  "load undefined": "bad-source",
+  "load null": "bad-source",
+  "load 5": "bad-source",
+  "load {}": "bad-source",
+  'load {"files":5}': "bad-source",
+  'load {"files":[null]}': "bad-source",
+  'load {"files":[{"blob":5}]}': "bad-source",
+};
 
 let browser: Browser;
 let server: FaultServer;
@@ -51,14 +66,24 @@ beforeEach(async () => {
   server.isolated = false;
   server.serve("model.gguf", bytes);
   serveFolder(TINY);
+  const ternFiles = ["config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json"];
+  for (const name of [...ternFiles, "model.safetensors"]) {
+    const content = readFileSync(new URL(name, TERN));
+    server.serve(`tern/${name}`, content);
+    server.serve(`slow/${name}`, content).delay = 5;
+  }
   context = await browser.newContext();
   [page, api] = await open();
 });
 afterEach(() => context.close());
 
+/** golden.json knows Tern by the folder in which the model lay when it was written. */
+const TERN = "../models/tern";
+
 function serveFolder(model: string, as = model): void {
+  const folder = model === TERN ? new URL("crates/tern/tern/", ROOT) : new URL(`${model}/`, DATA);
   for (const name of ["config.json", "model.safetensors"]) {
-    server.serve(`${as}/${name}`, readFileSync(new URL(`${model}/${name}`, DATA)));
+    server.serve(`${as}/${name}`, readFileSync(new URL(name, folder)));
   }
 }
 
@@ -100,8 +125,7 @@ for (const { flavour, kernel, threads } of CREWS) {
     const golden: Golden[] = JSON.parse(readFileSync(new URL("golden.json", DATA), "utf8"));
     for (const { model, compact, prompt, tokens, logprobs } of golden) {
       if (skip && model.endsWith(".gguf")) continue;
-      // Folders beside the data ("../models/tern") have no such address.
-      const as = model.replace(/^\.\.\//, "");
+      const as = model === TERN ? "tern" : model;
       if (!model.endsWith(".gguf")) serveFolder(model, as);
       const url = model.endsWith(".gguf") ? "/models/model.gguf" : `/models/${as}/`;
       const small = compact ? ({ kv: "i8", head: "int8" } as const) : {};
@@ -346,6 +370,220 @@ test("what is wrong with a prompt has a code and leaves the engine usable", { sk
   assert.deepEqual(result.codes, ["bad-option", "bad-option", "context-full", "bad-option"]);
   assert.equal(result.finishReason, "context-full");
   assert.equal(result.text, " Paris.");
+});
+
+test("no call, however malformed, costs the engine", async () => {
+  const result = await api.evaluate(
+    async ({ Engine }, { url, tern }) => {
+      const outcomes: [string, unknown, unknown][] = [];
+      const note = async (name: string, work: () => unknown): Promise<void> => {
+        try {
+          await work();
+          outcomes.push([name, "none", ""]);
+        } catch (thrown) {
+          const { code = "no code", message } = thrown as { code?: unknown; message: string };
+          outcomes.push([name, code, message]);
+        }
+      };
+      // biome-ignore lint/suspicious/noExplicitAny: what JavaScript may pass.
+      const any = (value: unknown): any => value;
+      const engine = await Engine.load(tern);
+      const nested = (depth: number): unknown => {
+        let value: unknown = "end";
+        for (let i = 0; i < depth; i++) value = i % 2 === 0 ? [value] : { value };
+        return value;
+      };
+      const cycle: Record<string, unknown> = {};
+      cycle["self"] = cycle;
+      const said = (more: object): unknown => [{ role: "user", content: "Hi", ...more }];
+
+      for (const value of [undefined, null, 5, {}, ["a"], Symbol.iterator, 10n]) {
+        await note(`tokenize ${typeof value}`, () => engine.tokenize(any(value)));
+        await note(`embed ${typeof value}`, () => engine.embed(any(value)));
+      }
+      for (const value of [undefined, 5, "5", [-1], [1.5], ["1"], [Number.NaN], [2 ** 33], {}]) {
+        await note(`detokenize ${JSON.stringify(value)}`, () => engine.detokenize(any(value)));
+      }
+      await note("special", () => engine.tokenize("a", { special: any("yes") }));
+      for (const messages of [
+        undefined,
+        "Hi",
+        [null],
+        [{ content: "no role" }],
+        [{ role: "user", content: 5 }],
+        said({ deep: nested(3000) }),
+        said({ cycle }),
+        said({ map: new Map([["a", 1]]) }),
+        said({ date: new Date() }),
+        said({ call: () => 1 }),
+        said({ many: new Array(1 << 21).fill(0) }),
+      ]) {
+        await note(`chat ${outcomes.length}`, () => engine.chat(any(messages), { maxTokens: 1 }).text());
+        await note(`chatTokens ${outcomes.length}`, () => engine.chatTokens(any(messages)));
+      }
+      const template = { variables: { deep: nested(3000) } };
+      await note("template", () => engine.chat(any(said({})), { template, maxTokens: 1 }).text());
+      await note("template key", () => engine.chatTokens(any(said({})), any({ tool: [] })));
+      for (const prompt of [undefined, null, 7, {}, { txt: "a" }, { text: 5 }, { tokens: [-1] }, [1.5]]) {
+        await note(`generate ${JSON.stringify(prompt)}`, () => engine.generate(any(prompt)).text());
+      }
+      for (const options of [
+        { temperature: Number.NaN },
+        { topP: Number.NaN },
+        { temperature: "hot" },
+        { maxTokens: -1 },
+        { maxTokens: 1.5 },
+        { maxTokens: Number.NaN },
+        { seed: Number.NaN },
+        { stop: "no list" },
+        { logitBias: { one: 1 } },
+        { logitBias: { 1: Number.NaN } },
+        { overflow: "slip" },
+        { temprature: 1 },
+      ]) {
+        await note(Object.keys(options)[0] ?? "", () => engine.generate("a", any(options)).text());
+      }
+      const alive = await engine.generate("a", { maxTokens: 2, temperature: 0, ignoreStopTokens: true });
+      const text = await alive.text();
+      const lone = await engine.detokenize(await engine.tokenize("a\ud800b"));
+      // What is left out may be undefined.
+      const options = { temperature: undefined, maxTokens: 1, stop: undefined };
+      await note("undefined", () => engine.generate("a", any(options)).text());
+      await engine.close();
+
+      for (const [name, options] of Object.entries({
+        "threads 300": { threads: 300 },
+        "threads text": { threads: "x" },
+        "threads -1": { threads: -1 },
+        context: { context: 0 },
+        block: { block: 1e6 },
+        kv: { kv: "f64" },
+        head: { head: 5 },
+        kernel: { kernel: "fpga" },
+        sha256: { sha256: 5 },
+        createWorker: { createWorker: () => 5 },
+      })) {
+        await note(`load with ${name}`, () => Engine.load(url, any(options)));
+      }
+      for (const source of [
+        undefined,
+        null,
+        5,
+        {},
+        { files: 5 },
+        { files: [null] },
+        { files: [{ blob: 5 }] },
+      ]) {
+        await note(`load ${JSON.stringify(source)}`, () => Engine.load(any(source)));
+      }
+      return { outcomes, text, lone };
+    },
+    { url: `/models/${TINY}/`, tern: TERN_URL },
+  );
+  const wrong = result.outcomes.filter(([name, code]) => code !== (EXPECTED[name] ?? "bad-option"));
+  assert.deepEqual(wrong, []);
+  const message = (name: string): unknown => result.outcomes.find(([other]) => other === name)?.[2];
+  assert.match(String(message("tokenize undefined")), /^text: /);
+  assert.match(String(message("temperature")), /temperature/);
+  assert.match(String(message("overflow")), /options: overflow: unknown variant `slip`/);
+  assert.match(String(message("temprature")), /unknown field `temprature`/);
+  assert.match(String(message("load with threads 300")), /threads/);
+  assert.ok(result.text.length > 0);
+  assert.equal(result.lone, "a\ufffdb");
+});
+
+test("a context that slides never fails", async () => {
+  const result = await api.evaluate(async ({ Engine }, url) => {
+    const engine = await Engine.load(url);
+    const messages = [{ role: "system", content: "You like the sea." }];
+    const dropped: number[] = [];
+    const seen: number[] = [];
+    for (let turn = 0; turn < 30; turn++) {
+      messages.push({ role: "user", content: `Tell me something about the number ${turn}, please.` });
+      const reply = engine.chat(messages, {
+        overflow: "slide",
+        maxTokens: 30,
+        temperature: 0,
+        ignoreStopTokens: true,
+        onPrefill: ({ droppedMessages }) => seen.push(droppedMessages),
+      });
+      messages.push({ role: "assistant", content: await reply.text() });
+      const { finishReason, tokens, droppedMessages, droppedTokens } = await reply.summary;
+      if (finishReason !== "length" || tokens !== 30) throw new Error(`turn ${turn}: ${finishReason}`);
+      if (droppedMessages > 0 !== droppedTokens > 0) throw new Error(`turn ${turn}: ${droppedTokens}`);
+      dropped.push(droppedMessages);
+    }
+    const strict = await engine
+      .chat(messages)
+      .text()
+      .catch((error) => error.code);
+    await engine.close();
+    return { dropped, seen, strict, context: engine.info.context };
+  }, TERN_URL);
+  assert.equal(result.context, 512);
+  assert.equal(result.strict, "context-full");
+  assert.ok((result.dropped.at(-1) ?? 0) > 20, `${result.dropped}`);
+  assert.ok(result.dropped.every((count) => result.seen.includes(count)));
+});
+
+test("stopping leaves nothing unhandled, in page or worker", async () => {
+  const errors: string[] = [];
+  page.on("pageerror", (error) => errors.push(`page: ${error.message}`));
+  page.on("console", (message) => {
+    if (message.type() === "error") errors.push(`console: ${message.text()}`);
+  });
+  const result = await api.evaluate(
+    async ({ Engine }, { tern, large }) => {
+      const unhandled: string[] = [];
+      addEventListener("unhandledrejection", ({ reason }) => unhandled.push(String(reason)));
+      // The worker's own: its errors come through the same constructor.
+      const createWorker = (): Worker => {
+        const worker = new Worker("/tests/test/pages/watched_worker.js", { type: "module" });
+        worker.addEventListener("message", ({ data }) => {
+          if (typeof data?.unhandled === "string") unhandled.push(`worker: ${data.unhandled}`);
+        });
+        return worker;
+      };
+      const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+      const engine = await Engine.load(tern, { createWorker });
+      const options = { ignoreStopTokens: true, maxTokens: 100 };
+      const long = "Once upon a time. ".repeat(20);
+      const ends: string[] = [];
+      for (const delay of [0, 1, 5, 20]) {
+        for (const how of ["stop", "twice", "signal", "return", "ignored"]) {
+          const controller = new AbortController();
+          const reply = engine.generate(long, { ...options, signal: controller.signal });
+          if (delay > 0) await wait(delay);
+          if (how === "signal") controller.abort(new Error("enough"));
+          else if (how === "return") void reply.return();
+          else reply.stop();
+          if (how === "twice") reply.stop();
+          if (how !== "ignored") ends.push((await reply.summary).finishReason);
+        }
+      }
+      // A load is stopped at every moment.
+      for (const delay of [0, 5, 20, 60, 150]) {
+        const controller = new AbortController();
+        const load = Engine.load(large, { createWorker, signal: controller.signal, cache: "reload" });
+        const code = load.then(
+          (engine) => engine.close().then(() => "loaded"),
+          (error) => error.code,
+        );
+        await wait(delay);
+        controller.abort();
+        ends.push(await code);
+      }
+      const last = engine.generate(long, options);
+      await engine.close();
+      last.stop();
+      await wait(200);
+      return { unhandled, ends };
+    },
+    { tern: TERN_URL, large: "/models/slow/" },
+  );
+  assert.deepEqual(result.unhandled, []);
+  assert.deepEqual(errors, []);
+  for (const end of result.ends) assert.equal(end, "cancelled");
 });
 
 test("a trap or a dead worker is an error, and a new load works", async () => {

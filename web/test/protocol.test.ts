@@ -50,7 +50,8 @@ test("results come to the call that asked, in any order", async () => {
 test("events come in order, before the result", async () => {
   const { caller, close } = pair({
     generate: async (_, { emit }) => {
-      for (const id of [1, 2, 3]) emit({ prefill: { done: id, total: 3 } });
+      for (const id of [1, 2, 3])
+        emit({ prefill: { done: id, total: 3, droppedMessages: 0, droppedTokens: 0 } });
       const timings = {
         prefillMs: 0,
         prefillTokens: 0,
@@ -65,6 +66,8 @@ test("events come in order, before the result", async () => {
         tokens: 0,
         finishReason: "stop",
         stopString: null,
+        droppedMessages: 0,
+        droppedTokens: 0,
         timings,
       };
     },
@@ -76,7 +79,7 @@ test("events come in order, before the result", async () => {
   assert.equal(summary.finishReason, "stop");
   assert.deepEqual(
     seen,
-    [1, 2, 3].map((done) => ({ prefill: { done, total: 3 } })),
+    [1, 2, 3].map((done) => ({ prefill: { done, total: 3, droppedMessages: 0, droppedTokens: 0 } })),
   );
   close();
 });
@@ -97,6 +100,17 @@ test("an aborted signal reaches the handler, before and during the call", async 
   await assert.rejects(caller.call("embed", { text: "" }, undefined, AbortSignal.abort()), {
     code: "cancelled",
   });
+  close();
+});
+
+test("what cannot be sent is an error of that call alone", async () => {
+  const { caller, close } = pair({ memory: async () => ({ wasm: 1 }) });
+  const options: Record<string, unknown> = { stop: [() => "no plain data"] };
+  await assert.rejects(caller.call("generate", { prompt: { text: "" }, options }), {
+    name: "EngineError",
+    code: "bad-option",
+  });
+  assert.deepEqual(await caller.call("memory", null), { wasm: 1 });
   close();
 });
 

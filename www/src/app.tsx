@@ -6,7 +6,8 @@ import { useEffect } from "preact/hooks";
 import { startWriting } from "./chat/Composer";
 import { Conversation } from "./chat/Conversation";
 import { About } from "./model/About";
-import { loadFile, model } from "./model/engine";
+import { DownloadQuestion } from "./model/DownloadQuestion";
+import { loadFile, model } from "./model/loading";
 import { Models } from "./model/Models";
 import { busy, stop } from "./state/answer";
 import { chat } from "./state/chats";
@@ -191,6 +192,7 @@ export function App() {
         )}
       </div>
       {modelsOpen.value && <Models />}
+      <DownloadQuestion />
       {paletteOpen.value && <Palette />}
       {dragging.value && (
         <div class="drop">Drop a .gguf file, or the files of a model folder, to load it</div>

@@ -7,7 +7,7 @@ import "./style/chat.css";
 import "./style/views.css";
 import { render } from "preact";
 import { App } from "./app";
-import { begin } from "./model/engine";
+import { begin } from "./model/loading";
 import { install } from "./offline/install";
 import { restoreChats } from "./state/chats";
 

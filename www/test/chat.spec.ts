@@ -46,7 +46,7 @@ test("stopping while the model loads leaves a question that can be answered", as
   await answered(page);
 });
 
-test("answering again keeps the versions; editing drops what followed", async ({ open }) => {
+test("answering again and editing a question keep the versions", async ({ open }) => {
   const page = await open({ reply: "First answer." });
   await ask(page, "Question one");
   await page.evaluate(() => Object.assign(window.fake ?? {}, { reply: "Second answer." }));
@@ -62,8 +62,50 @@ test("answering again keeps the versions; editing drops what followed", async ({
   await page.getByRole("textbox", { name: "Edit the question" }).fill("Question one, better");
   await page.keyboard.press("Enter");
   await answered(page);
-  await expect(page.locator(".asked")).toHaveCount(1);
-  await expect(page.locator(".asked .words")).toHaveText("Question one, better");
+  const words = page.locator(".asked .words");
+  await expect(words).toHaveText(["Question one, better"]);
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("Question one, better");
+  const asked = page.locator(".asked").first();
+  await expect(asked.getByText("2 / 2")).toBeVisible();
+  await asked.getByRole("button", { name: "Earlier version" }).click();
+  await expect(words).toHaveText(["Question one", "Question two"]);
+  await expect(page.locator(".answered .prose").first()).toHaveText("First answer.");
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("Question one");
+  await expect(asked.getByRole("button", { name: "Earlier version" })).toBeFocused();
+});
+
+test("a conversation longer than the context goes on, and a rule shows what is out of sight", async ({
+  open,
+}) => {
+  const page = await open({
+    context: 120,
+    reply: "A reply of a few words, again and again, to fill the context.",
+  });
+  for (let turn = 1; turn <= 6; turn += 1) await ask(page, `Question number ${turn} with some more words`);
+  await expect(page.getByRole("alert")).toHaveCount(0);
+  const rule = page.locator(".horizon");
+  await expect(rule).toHaveText("The model no longer sees what is above");
+  // 22 tokens a turn and 20 a reply: 120 hold the last five messages.
+  await expect(rule.locator("xpath=following-sibling::li[contains(@class, 'asked')]")).toHaveCount(3);
+  await page.reload();
+  await page.locator(".chats .open").first().click();
+  await expect(rule).toHaveCount(1);
+});
+
+test("the newest words stay in view, until one scrolls up; the way back is one button", async ({ open }) => {
+  const page = await open({ pace: 0 });
+  for (const question of ["One", "Two", "Three"]) await ask(page, question);
+  const last = page.locator(".answered").last();
+  await expect(last.getByText(/tok\/s/)).toBeInViewport();
+  const latest = page.getByRole("button", { name: "Jump to the latest" });
+  await expect(latest).toHaveCount(0);
+  await page.locator(".scroll").hover();
+  await page.mouse.wheel(0, -900);
+  await expect(latest).toBeVisible();
+  await expect(last.getByText(/tok\/s/)).not.toBeInViewport();
+  await latest.click();
+  await expect(last.getByText(/tok\/s/)).toBeInViewport();
+  await expect(latest).toHaveCount(0);
 });
 
 test("copying puts the answer's source on the clipboard", async ({ open, context }) => {
@@ -151,14 +193,16 @@ test("a screen reader hears the answer in sentences, once", async ({ open }) => 
   expect(heard.match(/Two sentences!/g)).toHaveLength(1);
 });
 
-test("choosing another model while an answer is written keeps what there is", async ({ open }) => {
+test("choosing another model while an answer is written lets it be finished", async ({ open }) => {
   const page = await open({ pace: 60 });
   await page.getByRole("button", { name: STORY }).click();
   await expect(page.locator(".answered .prose")).toContainText("young tern");
   await page.getByRole("button", { name: /Choose another/ }).click();
   await page.getByRole("button", { name: "Load BitNet b1.58 2B 4T" }).click();
-  await expect(page.getByRole("button", { name: "Answer again" })).toBeVisible();
-  await expect(page.locator(".answered .prose")).toContainText("young tern");
-  await expect(page.getByRole("alert")).toHaveCount(0);
+  await page.getByRole("button", { name: "Fetch 1.19" }).click();
   await expect(page.getByRole("button", { name: /BitNet b1.58 2B 4T \(ready\)/ })).toBeVisible();
+  await expect(page.getByRole("button", { name: "Answer again" })).toBeVisible();
+  await expect(page.locator(".answered .prose")).toContainText("holding her up.");
+  await expect(page.locator(".answered")).toContainText("SmolLM2 135M Instruct answered");
+  await expect(page.getByRole("alert")).toHaveCount(0);
 });

@@ -28,8 +28,12 @@ export interface Script {
   load?: number | "forever";
   /** The load fails with this code. */
   loadError?: ErrorCode;
+  /** The host does not answer: every attempt fails at once, and is repeated as the package does it. */
+  unreachable?: boolean;
   /** The reply fails with this code after a few words. */
   replyError?: ErrorCode;
+  /** How many tokens the model sees. */
+  context?: number;
   /** Milliseconds between tokens. */
   pace?: number;
   reply?: string;
@@ -40,6 +44,8 @@ export interface Script {
 declare global {
   interface Window {
     fake?: Script;
+    /** What the last load was told. */
+    loadedFrom?: string;
   }
 }
 
@@ -150,7 +156,7 @@ function information(): ModelInfo {
     name: ternary ? "Tern 33M" : "SmolLM2 135M Instruct",
     arch: ternary ? "bitnet" : "llama",
     params: all.reduce((sum, { rows, cols }) => sum + rows * cols, 0),
-    context: 2048,
+    context: script().context ?? 2048,
     trainedContext: ternary ? 2048 : 8192,
     vocab: ternary ? 4096 : 49152,
     layers: ternary ? 12 : 30,
@@ -213,7 +219,12 @@ class Reply {
   }
 }
 
-function summary(promptTokens: number, tokens: number, finishReason: Summary["finishReason"]): Summary {
+function summary(
+  promptTokens: number,
+  tokens: number,
+  finishReason: Summary["finishReason"],
+  droppedMessages: number,
+): Summary {
   const decodeTokensPerSecond = 118 / (1 + promptTokens / 5200);
   return {
     promptTokens,
@@ -221,6 +232,8 @@ function summary(promptTokens: number, tokens: number, finishReason: Summary["fi
     tokens,
     finishReason,
     stopString: null,
+    droppedMessages,
+    droppedTokens: 0,
     timings: {
       prefillMs: promptTokens / 0.262,
       prefillTokens: promptTokens,
@@ -237,8 +250,13 @@ export class Engine {
   readonly flavour = "simd128";
   #closed = false;
 
-  static async load(_source: ModelSource, options: LoadOptions = {}): Promise<Engine> {
-    const { load = 300, loadError } = script();
+  static async load(source: ModelSource, options: LoadOptions = {}): Promise<Engine> {
+    const { load = 300, loadError, unreachable } = script();
+    window.loadedFrom = JSON.stringify(source);
+    if (unreachable) {
+      await sleep((options.retryDelay ?? 500) * (2 ** (options.retries ?? 5) - 1));
+      throw new EngineError("network", "https://no.such.host/: Failed to fetch");
+    }
     const total = 98_362_432;
     const steps = 20;
     for (let step = 0; step <= steps; step += 1) {
@@ -265,32 +283,36 @@ export class Engine {
 
   chat(messages: readonly Message[], options: ChatOptions = {}): Reply {
     const said = script().reply ?? REPLY;
-    return this.#say(
-      said,
-      messages.reduce((sum, { content }) => sum + Math.ceil(content.length / 4) + 5, 0),
-      options,
-    );
+    const lengths = messages.map(({ content }) => Math.ceil(content.length / 4) + 5);
+    const sum = () => lengths.reduce((a, b) => a + b, 0);
+    let dropped = 0;
+    for (; sum() >= this.info.context && lengths.length > 1 && options.overflow === "slide"; dropped += 1)
+      lengths.splice(messages[0]?.role === "system" ? 1 : 0, 1);
+    return this.#say(said, sum(), options, dropped);
   }
 
   generate(prompt: string | readonly number[], options: ReplyOptions = {}): Reply {
     return this.#say(REPLY, prompt.length, { ...options, topLogprobs: 0 });
   }
 
-  #say(text: string, promptTokens: number, options: ReplyOptions): Reply {
+  #say(text: string, promptTokens: number, options: ReplyOptions, dropped = 0): Reply {
     return new Reply(async (say) => {
       const { pace = 8, replyError } = script();
-      options.onPrefill?.({ done: promptTokens, total: promptTokens });
+      if (promptTokens >= this.info.context)
+        throw new EngineError("context-full", `${promptTokens} of ${this.info.context} tokens`);
+      const given = { done: promptTokens, total: promptTokens };
+      options.onPrefill?.({ ...given, droppedMessages: dropped, droppedTokens: 0 });
       await sleep(pace * 2);
       let written = 0;
       for (const token of tokensOf(text, options.topLogprobs ?? 0).slice(0, options.maxTokens)) {
-        if (options.signal?.aborted) return summary(promptTokens, written, "cancelled");
+        if (options.signal?.aborted) return summary(promptTokens, written, "cancelled", dropped);
         if (this.#closed) throw new EngineError("closed", "the engine was closed");
         if (replyError && written === 12) throw new EngineError(replyError, "memory access out of bounds");
         say({ text: token.text, tokens: [token] });
         written += 1;
         await sleep(pace);
       }
-      return summary(promptTokens, written, "stop");
+      return summary(promptTokens, written, "stop", dropped);
     });
   }
 

@@ -29,10 +29,45 @@ test("Tern is there without being asked for, and answers", async ({ open }) => {
   await page.screenshot({ path: "test/out/screens/real-tern-about.png" });
 });
 
+test("thirty turns with Tern never end in an error", async ({ open }) => {
+  const page = await open({ fresh: true });
+  await expect(page.locator(".lamp")).toHaveAttribute("data-state", "ready", PATIENCE);
+  for (let turn = 1; turn <= 30; turn += 1) {
+    await ask(page, `Tell me a story about bird number ${turn}.`, PATIENCE);
+    await expect(page.getByRole("alert")).toHaveCount(0);
+  }
+  await expect(page.locator(".horizon")).toHaveCount(1);
+  await page.screenshot({ path: "test/out/screens/real-slide.png" });
+});
+
+test("the page names its modules up front, compressed copies lie beside them", async ({ open, request }) => {
+  const html = await (await request.get("./")).text();
+  const named = [...html.matchAll(/<link rel="modulepreload"[^>]*href="\.\/([^"]+)"/g)].map(
+    ([, name]) => name,
+  );
+  const page = await open({ fresh: true });
+  await expect(page.locator(".lamp")).toHaveAttribute("data-state", "ready", PATIENCE);
+  // Those the page imports itself; workers have their own.
+  const imported = await page.evaluate(() =>
+    performance
+      .getEntriesByType("resource")
+      .filter((entry) => (entry as PerformanceResourceTiming).initiatorType === "other")
+      .map(({ name }) => new URL(name).pathname.slice(1))
+      .filter((name) => /^engine\/.*\.js$/.test(name) && !name.endsWith("/worker.js")),
+  );
+  for (const name of imported) expect(named).toContain(name);
+  expect(named.some((name) => name?.endsWith("/dist/index.js"))).toBe(true);
+  for (const ending of [".br", ".gz"])
+    expect((await request.get(`./${named[0]}${ending}`)).headers()["content-type"]).not.toContain(
+      "text/html",
+    );
+});
+
 test("SmolLM2 is loaded, answers, is pictured and measured, and answers without a network", async ({
   open,
   context,
 }) => {
+  test.skip(!process.env["SMOLLM2"], "without the model (./build.sh model)");
   const page = await open();
   await page.waitForFunction(() => window.crossOriginIsolated);
   await greedy(page);

@@ -15,7 +15,7 @@ interface State {
 const story = (page: Page) => page.getByRole("button", { name: STORY }).click();
 
 const FORMATS =
-  "Here is a function and a table:\n\n```python\ndef wingbeats(seconds, rate=3.1):\n    return round(seconds * rate)\n```\n\n| Bird | Wing span |\n|---|---|\n| Arctic tern | 80 cm |\n| Common tern | 88 cm |\n\n> Terns hover before they dive.\n\nSee [the list](https://example.org/terns) and <b>no html</b>.";
+  "The area is \\(A = \\pi r^2\\), so\n\n\\[ r = \\sqrt{\\frac{A}{\\pi}} \\]\n\n- [x] packed\n- [ ] left\n\n1. First:\n   ```js\n   const far = true; // 80 cm\n   ```\n\nمرحبا بالعالم\n\nHere is a function and a table:\n\n```python\ndef wingbeats(seconds, rate=3.1):\n    return round(seconds * rate)\n```\n\n| Bird | Wing span |\n|---|--:|\n| Arctic tern | 80 cm |\n| Common tern | 88 cm |\n\n> Terns hover before they dive.\n\nSee [the list](https://example.org/terns) and <b>no html</b>.";
 
 const STATES: Record<string, State> = {
   first: {},

@@ -4,20 +4,23 @@
 
 use std::{fmt, io::IsTerminal, time::Duration};
 
-use anstyle::{AnsiColor, Style};
+use anstyle::AnsiColor;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    terminal::{self, Style},
+};
 
 /// Error labels.
-pub const ERROR: Style = AnsiColor::Red.on_default().bold();
+pub const ERROR: Style = Style::colour(AnsiColor::Red);
 /// Headings and names.
-pub const STRONG: Style = Style::new().bold();
+pub const STRONG: Style = Style::bold();
 /// Side remarks.
-pub const DIM: Style = Style::new().dimmed();
+pub const DIM: Style = Style::dimmed();
 /// Prompts.
-pub const ACCENT: Style = AnsiColor::Cyan.on_default().bold();
+pub const ACCENT: Style = Style::colour(AnsiColor::Cyan);
 
 /// How one invocation talks.
 pub struct Console {
@@ -39,7 +42,8 @@ impl Console {
     /// Prints the result: JSON when asked for, else `text`.
     pub fn result(&self, value: &impl Serialize, text: impl FnOnce()) {
         if self.json {
-            println!("{}", serde_json::to_string_pretty(value).expect("results have string keys"));
+            let json = serde_json::to_string_pretty(value).expect("results have string keys");
+            terminal::json_result(&json);
         } else {
             text();
         }
@@ -48,7 +52,7 @@ impl Console {
     /// A side remark.
     pub fn remark(&self, words: impl fmt::Display) {
         if !self.quiet && !self.json {
-            anstream::eprintln!("{DIM}{words}{DIM:#}");
+            crate::tell!("{DIM}{words}{DIM:#}");
         }
     }
 
@@ -58,12 +62,12 @@ impl Console {
             let error = serde_json::json!({
                 "error": { "code": failure.code(), "message": failure.message(), "hint": failure.advice() }
             });
-            eprintln!("{error}");
+            crate::tell!("{}", terminal::json(&error.to_string()));
             return;
         }
-        anstream::eprintln!("{ERROR}error[{}]{ERROR:#}: {}", failure.code(), failure.message());
+        crate::tell!("{ERROR}error[{}]{ERROR:#}: {}", failure.code(), failure.message());
         if let Some(hint) = failure.advice() {
-            anstream::eprintln!("{DIM}hint: {hint}{DIM:#}");
+            crate::tell!("{DIM}hint: {hint}{DIM:#}");
         }
     }
 
@@ -91,7 +95,7 @@ impl Console {
         let shown = !self.json && !self.quiet && std::io::stderr().is_terminal();
         bar.set_draw_target(if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() });
         bar.set_style(ProgressStyle::with_template(template).expect("the templates above are valid"));
-        bar.set_message(name.to_owned());
+        bar.set_message(terminal::line(format_args!("{name}")));
         bar
     }
 }

@@ -1,12 +1,11 @@
 //! What `run` and `chat` share: opening the engine, sampling options, streaming one answer.
 
-use std::{io::Write, path::Path, time::Instant};
+use std::{path::Path, time::Instant};
 
 use clap::Args;
 use ternlight_core::ErrorKind;
 use ternlight_engine::{
-    Engine, EngineOptions, GenerateOptions, Prompt, SampleOptions, Sampling, Session, Step, Summary,
-    TokenInfo,
+    Engine, EngineOptions, GenerateOptions, Prompt, Sampling, Session, Step, Summary, Token,
 };
 
 use crate::{
@@ -14,7 +13,7 @@ use crate::{
     console::Console,
     failure::Failure,
     interrupt,
-    options::{ComputeOptions, Kv, ModelOptions},
+    options::{ComputeOptions, Kv},
 };
 
 /// How the cache is set up.
@@ -99,44 +98,26 @@ fn bias(text: &str) -> Result<(u32, f32), String> {
 }
 
 impl SampleArgs {
-    /// The engine's options: what was given, over `suggested`, over greedy.
-    ///
-    /// # Errors
-    /// `bad-option`, naming a value that makes no sense.
-    pub fn options(&self, suggested: &Sampling) -> Result<GenerateOptions> {
-        let mut sample = SampleOptions { temperature: 0.0, ..SampleOptions::default() };
-        suggested.apply(&mut sample);
-        fn set<T: Copy>(to: &mut T, from: Option<T>) {
-            if let Some(value) = from {
-                *to = value;
-            }
-        }
-        set(&mut sample.temperature, self.temperature);
-        set(&mut sample.top_k, self.top_k);
-        set(&mut sample.top_p, self.top_p);
-        set(&mut sample.min_p, self.min_p);
-        set(&mut sample.typical_p, self.typical_p);
-        set(&mut sample.repetition_penalty, self.repetition_penalty);
-        set(&mut sample.frequency_penalty, self.frequency_penalty);
-        set(&mut sample.presence_penalty, self.presence_penalty);
-        set(&mut sample.penalty_window, self.penalty_window);
-        sample.logit_bias.clone_from(&self.logit_bias);
-        sample.banned_tokens.clone_from(&self.ban);
-        sample.seed = self.seed.unwrap_or_else(fresh_seed);
-        sample.check()?;
-        Ok(GenerateOptions {
+    /// The engine's options: what was given, else what the model's authors suggest, else greedy.
+    pub fn options(&self, suggested: &Sampling) -> GenerateOptions {
+        GenerateOptions {
             max_tokens: self.max_tokens.unwrap_or(usize::MAX),
-            sample,
             stop: self.stop.clone(),
+            temperature: self.temperature.or(suggested.temperature).or(Some(0.0)),
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            typical_p: self.typical_p.unwrap_or(1.0),
+            repetition_penalty: self.repetition_penalty,
+            frequency_penalty: self.frequency_penalty.unwrap_or(0.0),
+            presence_penalty: self.presence_penalty.unwrap_or(0.0),
+            penalty_window: self.penalty_window.unwrap_or(0),
+            logit_bias: self.logit_bias.clone(),
+            banned_tokens: self.ban.clone(),
+            seed: self.seed,
             ..GenerateOptions::default()
-        })
+        }
     }
-}
-
-/// Another one each time.
-pub fn fresh_seed() -> u64 {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-    RandomState::new().build_hasher().finish()
 }
 
 /// An engine that was just opened.
@@ -154,22 +135,22 @@ pub struct Opened {
 /// # Errors
 /// Anything that can be wrong with a model.
 pub fn open(
-    model: &ModelOptions,
+    path: &Path,
     compute: &ComputeOptions,
     context: &ContextOptions,
     console: &Console,
 ) -> Result<Opened> {
-    let path = model.locate(console)?;
     let options = EngineOptions {
         kernel: compute.kernel.clone(),
         threads: compute.threads,
         context: context.context,
         kv: context.kv.into(),
         head: compute.head.into(),
+        allow_unknown: compute.allow_unknown.clone(),
         ..EngineOptions::default()
     };
     let start = Instant::now();
-    let engine = open_path(&path, &options, console)?;
+    let engine = open_path(path, &options, console)?;
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
     let mut title = engine.info().name;
     // A folder's weights are all called the same; the folder's name says more.
@@ -202,7 +183,7 @@ pub struct Answer {
     /// The text.
     pub text: String,
     /// Its tokens.
-    pub tokens: Vec<TokenInfo>,
+    pub tokens: Vec<Token>,
     /// How it ended.
     pub summary: Summary,
 }
@@ -228,9 +209,9 @@ pub fn answer(
             return Ok(Answer { text, tokens, summary });
         }
         match session.next()? {
-            Step::Prefill { done, total } => {
-                bar.get_or_insert_with(|| console.count_bar("reading", total as u64))
-                    .set_position(done as u64);
+            Step::Prefill(progress) => {
+                bar.get_or_insert_with(|| console.count_bar("reading", progress.total as u64))
+                    .set_position(progress.done as u64);
             }
             Step::Piece(piece) => {
                 if let Some(bar) = bar.take() {
@@ -247,14 +228,6 @@ pub fn answer(
     }
 }
 
-/// Writes text to stdout without waiting for a line's end. A closed pipe ends the program quietly.
-pub fn print_now(text: &str) {
-    let mut out = std::io::stdout().lock();
-    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-        std::process::exit(1);
-    }
-}
-
 /// `20 tokens, 31.2 tok/s` and what else is worth saying.
 pub fn remark(summary: &Summary) -> String {
     let t = &summary.timings;
@@ -262,6 +235,9 @@ pub fn remark(summary: &Summary) -> String {
     parts.push(format!("prompt {} at {:.0} tok/s", t.prefill_tokens, t.prefill_tok_s));
     if summary.cached_tokens > 0 {
         parts.push(format!("{} from the cache", summary.cached_tokens));
+    }
+    if summary.dropped_messages > 0 {
+        parts.push(format!("the oldest {} messages forgotten", summary.dropped_messages));
     }
     match summary.finish_reason.name() {
         "stop" => {}

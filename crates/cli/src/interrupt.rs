@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::{Result, failure::Failure};
 
 static ASKED: AtomicBool = AtomicBool::new(false);
-static PATIENT: AtomicBool = AtomicBool::new(false);
 
 /// Starts to listen. Where signals cannot be caught, Ctrl-C ends the program at once as usual.
 pub fn install() {
@@ -20,7 +19,7 @@ pub fn install() {
 
 /// Notes a Ctrl-C; true if it ends the program.
 fn pressed() -> bool {
-    ASKED.swap(true, Ordering::SeqCst) && !PATIENT.load(Ordering::SeqCst)
+    ASKED.swap(true, Ordering::SeqCst)
 }
 
 /// Whether Ctrl-C was pressed and not yet forgotten.
@@ -33,15 +32,12 @@ pub fn check() -> Result<()> {
     if asked() { Err(Failure::interrupted()) } else { Ok(()) }
 }
 
-/// Runs `f`, during which no number of Ctrl-C ends the program: a chat must survive an impatient user.
-/// Starts with none, and forgets them all before it loses patience: one that came too late to stop `f`
-/// neither stops what comes next nor makes the next Ctrl-C the second.
-pub fn patiently<T>(f: impl FnOnce() -> T) -> T {
-    PATIENT.store(true, Ordering::SeqCst);
+/// Runs `f`, which a Ctrl-C ends. Starts with none, and forgets it in the end: one that came too late to stop
+/// `f` neither stops what comes next nor makes the next Ctrl-C the second.
+pub fn separately<T>(f: impl FnOnce() -> T) -> T {
     ASKED.store(false, Ordering::SeqCst);
     let result = f();
     ASKED.store(false, Ordering::SeqCst);
-    PATIENT.store(false, Ordering::SeqCst);
     result
 }
 
@@ -50,12 +46,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_second_ends_the_program_but_not_while_patient() {
+    fn the_second_always_ends_the_program() {
         assert!(!pressed());
-        patiently(|| {
+        separately(|| {
             assert!(!asked(), "one from before stops nothing");
-            assert!(!pressed() && !pressed() && !pressed());
+            assert!(!pressed());
             assert!(asked());
+            assert!(pressed(), "while the first is not yet obeyed");
         });
         assert!(!asked(), "forgotten");
         assert!(!pressed(), "the first again");

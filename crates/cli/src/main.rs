@@ -13,6 +13,7 @@ mod machine;
 mod model_file;
 mod options;
 mod place;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -37,7 +38,10 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error),
+    };
     let console = Console::new(cli.command.json(), cli.quiet);
     interrupt::install();
     match cli.command.execute(&console) {
@@ -47,6 +51,15 @@ fn main() -> ExitCode {
             failure.exit_code()
         }
     }
+}
+
+/// Help, or what is wrong with the arguments: they may be names of files that nobody looked at (`*`).
+fn misused(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    error.render().to_string().lines().for_each(|line| tell!("{line}"));
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 /// What commands return.

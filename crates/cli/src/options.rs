@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use ternlight_core::{
     cache::KvType,
     kernel::{MAX_STREAMS, ReadOrder},
-    load::Head,
+    load::{HeadPrecision, LoadOptions},
     pool::Pool,
     tune::Forced,
 };
@@ -20,16 +20,35 @@ use crate::{
     place::{Cache, Reference, default_model},
 };
 
-/// Which model.
+/// The model, for commands that are about nothing else: their argument, or `--model`.
 #[derive(Args, Clone, Debug)]
 pub struct ModelOptions {
-    /// GGUF file, Hugging Face folder, URL, or hf:owner/repo[@revision][/file] (fetched once, then cached)
-    /// [default: TERNLIGHT_MODEL, else Tern, which is part of the program]
-    #[arg(long, short, value_name = "PATH|REF")]
-    pub model: Option<Reference>,
+    /// The model: GGUF file, Hugging Face folder, URL, hf:owner/repo/file or hf:owner/repo (fetched once, then
+    /// cached; @revision may follow the repo) [default: see --model]
+    #[arg(value_name = "MODEL", id = "model_argument", conflicts_with = "model")]
+    argument: Option<Reference>,
 
     #[command(flatten)]
-    pub cache: CacheOptions,
+    named: NamedModel,
+}
+
+impl ModelOptions {
+    /// See [`NamedModel::locate`].
+    pub fn locate(&self, console: &Console) -> Result<PathBuf> {
+        self.named.locate(self.argument.as_ref(), console)
+    }
+}
+
+/// The model, for commands that take something else as their argument.
+#[derive(Args, Clone, Debug)]
+pub struct NamedModel {
+    /// The model by name: file, folder, URL or hf: reference [default: TERNLIGHT_MODEL, else Tern,
+    /// which is part of the program]
+    #[arg(long, short, value_name = "MODEL")]
+    model: Option<Reference>,
+
+    #[command(flatten)]
+    cache: CacheOptions,
 }
 
 /// Where fetched models lie.
@@ -50,15 +69,34 @@ pub struct CacheOptions {
     pub hf_endpoint: String,
 }
 
-impl ModelOptions {
-    /// The model as a file or folder on this machine; fetches it if that is needed.
-    pub fn locate(&self, console: &Console) -> Result<PathBuf> {
-        let cache = Cache::new(self.cache.cache_dir.clone())?;
-        let reference = match &self.model {
-            None => default_model(&cache)?,
-            Some(reference) => reference.clone(),
-        };
-        match &reference {
+impl NamedModel {
+    /// Whether `--model` names one.
+    pub fn is_given(&self) -> bool {
+        self.model.is_some()
+    }
+
+    /// The model as a file or folder on this machine: `argument`, else `--model`, else the default.
+    ///
+    /// # Errors
+    /// `io` where there is no such file, and those of fetching it.
+    pub fn locate(&self, argument: Option<&Reference>, console: &Console) -> Result<PathBuf> {
+        match argument.or(self.model.as_ref()) {
+            Some(reference) => self.cache.locate(reference, console),
+            None => {
+                let default = default_model(&Cache::new(self.cache.cache_dir.clone())?)?;
+                self.cache.locate(&default, console)
+            }
+        }
+    }
+}
+
+impl CacheOptions {
+    /// What `reference` names, as a file or folder on this machine; fetches it if that is needed.
+    ///
+    /// # Errors
+    /// `io` where there is no such file, and those of fetching it.
+    pub fn locate(&self, reference: &Reference, console: &Console) -> Result<PathBuf> {
+        match reference {
             Reference::Path(path) if !path.exists() => {
                 let failure = Failure::new(IO, format!("{}: no such file or folder", path.display()));
                 let looks_hf = path.components().count() == 2 && path.extension().is_none();
@@ -71,7 +109,8 @@ impl ModelOptions {
             }
             Reference::Path(path) => Ok(path.clone()),
             reference => {
-                let request = fetch::Request { sha256: None, ..fetch::Request::new(&self.cache.hf_endpoint) };
+                let cache = Cache::new(self.cache_dir.clone())?;
+                let request = fetch::Request::new(&self.hf_endpoint);
                 Ok(fetch::get(reference, &cache, &request, console)?.path)
             }
         }
@@ -101,6 +140,10 @@ pub struct ComputeOptions {
     /// Embedding and output head in memory
     #[arg(long, value_enum, default_value = "auto")]
     pub head: HeadChoice,
+
+    /// Pass by a metadata key or tensor that is not known, although it may change what the model computes
+    #[arg(long, value_name = "NAME")]
+    pub allow_unknown: Vec<String>,
 }
 
 impl ComputeOptions {
@@ -110,6 +153,15 @@ impl ComputeOptions {
             self.head = HeadChoice::Native;
         }
         self
+    }
+
+    /// How to load.
+    pub fn load(&self) -> LoadOptions {
+        LoadOptions {
+            kernel: self.kernel.clone(),
+            head: self.head.into(),
+            allow_unknown: self.allow_unknown.clone(),
+        }
     }
 
     /// The threads.
@@ -171,7 +223,7 @@ pub enum HeadChoice {
     Exact,
 }
 
-impl From<HeadChoice> for Head {
+impl From<HeadChoice> for HeadPrecision {
     fn from(head: HeadChoice) -> Self {
         match head {
             HeadChoice::Auto => Self::Auto,

@@ -133,15 +133,6 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Tern, the small model that is part of the program.
-const TERN: [(&str, &[u8]); 5] = [
-    ("config.json", include_bytes!("../../../tests/models/tern/config.json")),
-    ("generation_config.json", include_bytes!("../../../tests/models/tern/generation_config.json")),
-    ("tokenizer.json", include_bytes!("../../../tests/models/tern/tokenizer.json")),
-    ("tokenizer_config.json", include_bytes!("../../../tests/models/tern/tokenizer_config.json")),
-    ("model.safetensors", include_bytes!("../../../tests/models/tern/model.safetensors")),
-];
-
 /// The model that commands use when none is named: `TERNLIGHT_MODEL`, else the embedded one, which is
 /// unpacked into the cache so that every command can treat it as any other.
 ///
@@ -152,13 +143,13 @@ pub fn default_model(cache: &Cache) -> Result<Reference> {
         let parsed = text.to_string_lossy().parse();
         return parsed.map_err(|error: String| Failure::new(USAGE, error).within("TERNLIGHT_MODEL"));
     }
-    let folder = cache.root.join("embedded").join("tern");
+    let folder = cache.root.join("embedded").join(ternlight_tern::NAME);
     let io = |path: &Path| {
         let path = path.to_owned();
         move |e| Failure::io(&path, &e).hint("give --cache-dir, or --model.")
     };
     std::fs::create_dir_all(&folder).map_err(io(&folder))?;
-    for (name, bytes) in TERN {
+    for (name, bytes) in ternlight_tern::FILES {
         let path = folder.join(name);
         // Compared whole: an older program's copy may have the same length.
         if std::fs::read(&path).is_ok_and(|there| there == bytes) {

@@ -327,6 +327,49 @@ fn without_a_model_it_is_the_embedded_one() {
     assert_eq!(named["path"], model.to_str().unwrap());
 }
 
+/// Commands that are about one model take it as their argument, as `inspect FILE` in the README does.
+#[test]
+fn the_model_is_an_argument_or_an_option() {
+    let bench = Bench::new();
+    let model = bench.synth("i2_s", "a.gguf", "1");
+    for command in ["inspect", "bench", "run"] {
+        let rest: &[&str] = match command {
+            "bench" => &["--prompt", "4", "--gen", "2"],
+            "run" => &["--prompt", "x", "--max-tokens", "2", "--temperature", "0"],
+            _ => &[],
+        };
+        let answer = |model: &[&str]| json(bench.run().args([command, "--json"]).args(model).args(rest));
+        let (named, argument) = (answer(&["--model", "a.gguf"]), answer(&["a.gguf"]));
+        let same = ["path", "model", "parameters", "tokens", "packed_bytes"];
+        assert!(same.iter().all(|key| named[key] == argument[key]), "{command}");
+        assert!(same.iter().any(|key| !named[key].is_null()), "{command}");
+    }
+    bench.run().args(["logits", "a.gguf", "--tokens", "1,2", "--out", "a.safetensors"]).success();
+    bench.run().args(["logits", "--model", "a.gguf", "--tokens", "1,2", "--out", "b.safetensors"]).success();
+    assert!(fs::read(bench.path("a.safetensors")).unwrap() == fs::read(bench.path("b.safetensors")).unwrap());
+    bench.run().args(["convert", "a.gguf", "--format", "hf-packed", "--out", "folder"]).success();
+    assert!(bench.path("folder/model.safetensors").is_file());
+    fs::write(bench.path("text.txt"), "one two three four").unwrap();
+    let perplexity = |args: &[&str]| json(bench.run().args(["perplexity", "--json"]).args(args));
+    let want = perplexity(&["--model", "a.gguf", "text.txt"]);
+    assert_eq!(perplexity(&["a.gguf", "text.txt"]), want);
+    assert_ne!(perplexity(&["text.txt"]), want, "without a model it is the embedded one");
+    let tokenize = |args: &[&str]| json(bench.run().arg("tokenize").args(args));
+    let want = tokenize(&["--json", "--model", "a.gguf", "the tea"]);
+    assert_eq!(tokenize(&["a.gguf", "the tea", "--json"]), want);
+    assert_ne!(tokenize(&["the tea", "--json"]), want);
+    let ids: Vec<String> = want["tokens"].as_array().unwrap().iter().map(Value::to_string).collect();
+    assert_eq!(tokenize(&["a.gguf", "--json", "--decode", &ids.join(",")]), want);
+    // Twice is a mistake, and so is a model together with what replaces it.
+    bench.run().args(["inspect", "a.gguf", "--model", "b.gguf"]).code(2);
+    bench.run().args(["bench", "a.gguf", "--synthetic", "bitnet-tiny"]).code(2);
+    bench.run().args(["bench", "a.gguf", "--kernels"]).code(2);
+    bench.run().args(["perplexity", "a.gguf", "text.txt", "--model", "b.gguf"]).code(2);
+    fails(bench.run().args(["tokenize", "a.gguf", "x", "--model", "b.gguf"]), "usage", 2);
+    fails(bench.run().args(["tokenize", "a.gguf", "x", "--decode", "1"]), "usage", 2);
+    assert!(model.is_file());
+}
+
 #[test]
 fn an_error_with_json_is_json() {
     let bench = Bench::new();

@@ -91,6 +91,43 @@ fn ranges_hold_only_for_the_same_version() {
 }
 
 #[test]
+fn what_was_compressed_before_is_served_so() {
+    let folder = TempDir::new().unwrap();
+    let server = start(folder.path());
+    fs::write(folder.path().join("app.js.br"), "brotli").unwrap();
+    fs::write(folder.path().join("app.js.gz"), "gzip").unwrap();
+    let url = format!("{}/app.js", server.1);
+    for (accepted, encoding, body) in
+        [("gzip, deflate, br", "br", "brotli"), ("gzip", "gzip", "gzip"), ("identity", "", "1")]
+    {
+        let agent: Agent = Agent::config_builder().accept_encoding("").build().into();
+        let mut answer = agent.get(&url).header("Accept-Encoding", accepted).call().unwrap();
+        assert_eq!(header(&answer, "content-encoding"), encoding);
+        assert!(header(&answer, "content-type").contains("javascript"));
+        assert_eq!(header(&answer, "vary"), "accept-encoding");
+        if encoding != "gzip" {
+            assert_eq!(answer.body_mut().read_to_string().unwrap(), body);
+        }
+    }
+}
+
+#[test]
+fn what_is_named_by_its_content_is_kept_by_the_browser() {
+    let folder = TempDir::new().unwrap();
+    let server = start(folder.path());
+    fs::create_dir_all(folder.path().join("assets")).unwrap();
+    fs::create_dir_all(folder.path().join("engine/64d6b96d/dist")).unwrap();
+    for name in ["assets/index-BHu5VNiB.js", "assets/index-D5_c-S1w.css", "engine/64d6b96d/dist/index.js"] {
+        fs::write(folder.path().join(name), "1").unwrap();
+        let answer = get(&format!("{}/{name}", server.1), &[]);
+        assert!(header(&answer, "cache-control").contains("immutable"), "{name}");
+    }
+    for name in ["", "app.js", "assets/none-BHu5VNiB.js", "model/tiny.gguf"] {
+        assert_eq!(header(&get(&format!("{}/{name}", server.1), &[]), "cache-control"), "no-cache", "{name}");
+    }
+}
+
+#[test]
 fn foreign_host_names_are_refused() {
     let folder = TempDir::new().unwrap();
     let server = start(folder.path());

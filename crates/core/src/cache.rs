@@ -127,7 +127,7 @@ impl Stored for F16 {
 
 /// One head of one page. See the module for the layout.
 #[derive(Clone, Copy)]
-pub struct Head<'a> {
+pub struct HeadPage<'a> {
     /// `(PAGE / TILE, dim, TILE)`; int8 `(PAGE / TILE, dim / 2, TILE, 2)`.
     pub keys: &'a [u8],
     /// `(dim / TILE, PAGE, TILE)`; int8 `(dim / TILE, PAGE / 2, TILE, 2)`.
@@ -142,22 +142,48 @@ struct Page {
     scales: Vec<f32>,
 }
 
-/// The cache of one sequence: `slots` layers of `heads` key/value heads of `dim` values.
+/// The key/value heads of one slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeadShape {
+    /// How many.
+    pub heads: usize,
+    /// Values of each.
+    pub dim: usize,
+}
+
+impl HeadShape {
+    /// Values of a head with padding.
+    pub fn padded(self) -> usize {
+        self.dim.next_multiple_of(TILE)
+    }
+
+    fn head_values(self) -> usize {
+        PAGE * self.padded()
+    }
+
+    fn page_bytes(self, kv: KvType) -> usize {
+        2 * self.heads * self.head_values() * kv.bytes()
+    }
+
+    fn page_scales(self, kv: KvType) -> usize {
+        if kv == KvType::I8 { 2 * self.heads * PAGE } else { 0 }
+    }
+}
+
+/// The cache of one sequence: a slot for each state of the model's program.
 pub struct KvCache {
     kv: KvType,
-    heads: usize,
-    dim: usize,
     capacity: usize,
     len: usize,
-    slots: usize,
+    slots: Vec<HeadShape>,
     /// `pages[page][slot]`.
     pages: Vec<Vec<Page>>,
 }
 
 impl KvCache {
     /// An empty cache that will hold at most `capacity` positions.
-    pub fn new(kv: KvType, slots: usize, heads: usize, dim: usize, capacity: usize) -> Self {
-        Self { kv, heads, dim, capacity, len: 0, slots, pages: Vec::new() }
+    pub fn new(kv: KvType, slots: Vec<HeadShape>, capacity: usize) -> Self {
+        Self { kv, capacity, len: 0, slots, pages: Vec::new() }
     }
 
     /// Positions written so far.
@@ -182,7 +208,8 @@ impl KvCache {
 
     /// Bytes held by pages now.
     pub fn bytes(&self) -> usize {
-        self.pages.len() * self.slots * (self.page_bytes() + 4 * self.page_scales())
+        let page = self.slots.iter().map(|slot| slot.page_bytes(self.kv) + 4 * slot.page_scales(self.kv));
+        self.pages.len() * page.sum::<usize>()
     }
 
     /// Forgets everything from `position` on.
@@ -201,9 +228,10 @@ impl KvCache {
         }
         while self.pages.len() * PAGE < want {
             let mut page = Vec::new();
-            page.try_reserve_exact(self.slots)?;
-            for _ in 0..self.slots {
-                page.push(Page { bytes: zeros(self.page_bytes())?, scales: zeros(self.page_scales())? });
+            page.try_reserve_exact(self.slots.len())?;
+            for slot in &self.slots {
+                let (bytes, scales) = (zeros(slot.page_bytes(self.kv))?, zeros(slot.page_scales(self.kv))?);
+                page.push(Page { bytes, scales });
             }
             self.pages.push(page);
         }
@@ -218,11 +246,12 @@ impl KvCache {
         if key.iter().chain(value).any(|x| x.is_nan()) {
             bail!(BadData, "the attention's keys or values at position {position} are not numbers");
         }
-        let (kv, dim, padded, size) = (self.kv, self.dim, self.padded(), self.head_values());
+        let (kv, shape) = (self.kv, self.slots[slot]);
+        let (dim, padded, size) = (shape.dim, shape.padded(), shape.head_values());
         let page = &mut self.pages[position / PAGE][slot];
         let at = position % PAGE;
-        let (keys, values) = page.bytes.split_at_mut(self.heads * size * kv.bytes());
-        for head in 0..self.heads {
+        let (keys, values) = page.bytes.split_at_mut(shape.heads * size * kv.bytes());
+        for head in 0..shape.heads {
             let first = head * size;
             let key = &key[head * dim..][..dim];
             let place = |d: usize| first + at / TILE * padded * TILE + kv.place(d, at % TILE);
@@ -245,36 +274,19 @@ impl KvCache {
     }
 
     /// One head of one page of a slot.
-    pub fn head(&self, slot: usize, page: usize, head: usize) -> Head<'_> {
-        let page = &self.pages[page][slot];
-        let bytes = self.head_values() * self.kv.bytes();
-        let (keys, values) = page.bytes.split_at(self.heads * bytes);
+    pub fn head(&self, slot: usize, page: usize, head: usize) -> HeadPage<'_> {
+        let (page, shape) = (&self.pages[page][slot], self.slots[slot]);
+        let bytes = shape.head_values() * self.kv.bytes();
+        let (keys, values) = page.bytes.split_at(shape.heads * bytes);
         let scales = |i: usize| match self.kv {
             KvType::I8 => &page.scales[(head * 2 + i) * PAGE..][..PAGE],
             _ => &[],
         };
-        Head {
+        HeadPage {
             keys: &keys[head * bytes..][..bytes],
             values: &values[head * bytes..][..bytes],
             scales: [scales(0), scales(1)],
         }
-    }
-
-    /// Values of a head with padding.
-    pub fn padded(&self) -> usize {
-        self.dim.next_multiple_of(TILE)
-    }
-
-    fn head_values(&self) -> usize {
-        PAGE * self.padded()
-    }
-
-    fn page_bytes(&self) -> usize {
-        2 * self.heads * self.head_values() * self.kv.bytes()
-    }
-
-    fn page_scales(&self) -> usize {
-        if self.kv == KvType::I8 { 2 * self.heads * PAGE } else { 0 }
     }
 }
 
@@ -320,7 +332,7 @@ mod tests {
     fn a_row_lies_where_the_layout_says() {
         let row: Vec<f32> = (0..40).map(|i| (i as f32 - 19.5) * 0.37).collect();
         for (kv, tolerance) in [(KvType::F32, 0.0), (KvType::F16, 0.01), (KvType::I8, 0.05)] {
-            let mut cache = KvCache::new(kv, 2, 1, 40, 600);
+            let mut cache = KvCache::new(kv, [HeadShape { heads: 1, dim: 40 }; 2].into(), 600);
             cache.reserve(300).unwrap();
             cache.write(1, 299, &row, &row).unwrap();
             let error = cache.write(1, 298, &row, &[f32::NAN; 40]).unwrap_err();
@@ -345,7 +357,7 @@ mod tests {
 
     #[test]
     fn a_full_context_is_an_error_and_rewinding_makes_room() {
-        let mut cache = KvCache::new(KvType::F16, 1, 1, 16, 300);
+        let mut cache = KvCache::new(KvType::F16, [HeadShape { heads: 1, dim: 16 }].into(), 300);
         cache.reserve(300).unwrap();
         cache.advance(300);
         let error = cache.reserve(1).unwrap_err();

@@ -148,6 +148,39 @@ pub fn relu2(x: f32) -> f32 {
     x * x
 }
 
+/// GELU in its tanh approximation, x/2·(1 + tanh(u)) with u = √(2/π)·(x + 0.044715·x³): as x·σ(2u).
+#[inline(always)]
+pub fn gelu_tanh(x: f32) -> f32 {
+    const ROOT_2_OVER_PI: f32 = 0.797_884_6;
+    let u = ROOT_2_OVER_PI * (x + 0.044_715 * (x * x * x));
+    x / (1.0 + exp(-2.0 * u))
+}
+
+/// The normalised Walsh–Hadamard transform (Sylvester's order) of each `block` elements, which is its own inverse.
+///
+/// Sums and differences in log₂(block) stages, in one order: the same bits everywhere.
+///
+/// # Panics
+/// If `block` is no power of two.
+#[inline(always)]
+pub fn walsh_hadamard(x: &mut [f32], block: usize) {
+    assert!(block.is_power_of_two());
+    let scale = 1.0 / libm::sqrtf(block as f32);
+    for x in x.chunks_exact_mut(block) {
+        let mut half = 1;
+        while half < block {
+            for pairs in x.chunks_exact_mut(2 * half) {
+                let (a, b) = pairs.split_at_mut(half);
+                for (a, b) in a.iter_mut().zip(b) {
+                    (*a, *b) = (*a + *b, *a - *b);
+                }
+            }
+            half *= 2;
+        }
+        x.iter_mut().for_each(|x| *x *= scale);
+    }
+}
+
 /// Replaces `x` by `exp(x − max(x))` and returns (max, Σ): softmax without its division.
 #[inline(always)]
 pub fn exp_shifted(x: &mut [f32]) -> (f32, f32) {

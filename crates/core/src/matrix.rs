@@ -153,6 +153,11 @@ impl Matrix {
         self.scales[r] = scale;
     }
 
+    /// Whether its form has a scale for each row.
+    pub fn has_row_scales(&self) -> bool {
+        !self.scales.is_empty()
+    }
+
     /// Multiplies the scale of every row, for scales that come after the codes.
     ///
     /// # Panics

@@ -4,57 +4,23 @@ use std::sync::Arc;
 
 use ternlight_core::{
     Error, ErrorKind, Result,
-    cache::KvType,
-    load::Head,
+    container::Value,
     model::{Decoder, DecoderOptions, Model, Want},
     pool::Pool,
     tune::Choice,
 };
 
 use crate::{
-    ChatOptions, Message, ModelInfo, Sampling, Session,
-    text::{Control, Tokenizer, template::Template},
+    info::{ModelInfo, Sampling, TensorInfo},
+    options::EngineOptions,
+    text::{
+        Tokenizer,
+        template::{ChatOptions, Message, Rendered, Template},
+    },
 };
 
-/// How an engine is set up.
-#[derive(Clone, Debug)]
-pub struct EngineOptions {
-    /// The instruction set of the kernels, or `auto`.
-    pub kernel: String,
-    /// Threads that compute; 0: as many as the machine runs at once. Only where the engine makes its own
-    /// pool (natively).
-    pub threads: usize,
-    /// Tokens that the context window holds; none: the model's own limit, at most
-    /// [`EngineOptions::USUAL_CONTEXT`].
-    pub context: Option<u32>,
-    /// How keys and values of past tokens are stored.
-    pub kv: KvType,
-    /// The form of float embeddings and heads.
-    pub head: Head,
-    /// Prompt tokens computed at once; an abort is honoured between blocks.
-    pub block: usize,
-}
-
-impl EngineOptions {
-    /// The context window unless asked otherwise: models claim up to 131 072, whose cache no tab has room
-    /// for.
-    pub const USUAL_CONTEXT: u32 = 4096;
-}
-
-impl Default for EngineOptions {
-    fn default() -> Self {
-        Self {
-            kernel: "auto".into(),
-            threads: 0,
-            context: None,
-            kv: KvType::default(),
-            head: Head::default(),
-            block: 64,
-        }
-    }
-}
-
-/// A loaded model, ready to work. Cheap to clone; [`Session`]s and clones share the weights.
+/// A loaded model, ready to work. Cheap to clone; [`Session`](crate::Session)s and clones share
+/// the weights.
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) inner: Arc<Inner>,
@@ -75,7 +41,54 @@ pub(crate) struct Inner {
 impl Engine {
     /// What this model is.
     pub fn info(&self) -> ModelInfo {
-        crate::info::describe(&self.inner)
+        let (inner, model, spec) = (&self.inner, &self.inner.model, &self.inner.model.spec);
+        let mut kernels: Vec<String> = Vec::new();
+        for tensor in &model.tensors {
+            if !kernels.iter().any(|kernel| kernel == tensor.kernel) {
+                kernels.push(tensor.kernel.into());
+            }
+        }
+        let license = match model.meta.get("general.license") {
+            Some(Value::Str(license)) => Some(license.clone()),
+            _ => None,
+        };
+        // Of the first block, which speaks for all in the models at hand.
+        let (attention, mlp) = (&spec.blocks[0].mixer.body, &spec.blocks[0].ffn.body);
+        let tensors = model.tensors.iter().map(|tensor| TensorInfo {
+            name: tensor.name.clone(),
+            rows: tensor.rows,
+            cols: tensor.cols,
+            encoding: tensor.encoding.name().into(),
+            form: format!("{:?}", tensor.form),
+            kernel: tensor.kernel.into(),
+            bytes: tensor.bytes,
+            counts: tensor.trits,
+        });
+        ModelInfo {
+            name: inner.name.clone(),
+            arch: spec.arch.clone(),
+            params: model.parameters(),
+            context: self.context(),
+            trained_context: spec.context,
+            vocab: spec.vocab,
+            layers: spec.blocks.len(),
+            hidden: spec.hidden,
+            ffn: mlp.width,
+            heads: attention.heads,
+            kv_heads: attention.kv_heads,
+            head_dim: attention.head_dim,
+            file_bytes: inner.file_bytes,
+            packed_bytes: model.packed_bytes() as u64,
+            bytes_per_token: model.bytes_per_token() as u64,
+            kernels,
+            threads: inner.pool.width(),
+            kv: inner.options.kv.name().into(),
+            tensors: tensors.collect(),
+            tokenizer: inner.tokenizer.is_ok(),
+            chat: inner.template.is_some(),
+            license,
+            sampling: inner.sampling.clone(),
+        }
     }
 
     /// The model.
@@ -108,13 +121,9 @@ impl Engine {
 
     /// Tokens in the context window.
     pub fn context(&self) -> usize {
-        Self::context_of(&self.inner)
-    }
-
-    pub(crate) fn context_of(inner: &Inner) -> usize {
-        match inner.options.context {
+        match self.inner.options.context {
             Some(context) => context as usize,
-            None => inner.model.spec.context.clamp(1, EngineOptions::USUAL_CONTEXT as usize),
+            None => self.inner.model.spec.context.clamp(1, EngineOptions::USUAL_CONTEXT as usize),
         }
     }
 
@@ -159,24 +168,16 @@ impl Engine {
     pub fn chat_tokens(&self, messages: &[Message], options: &ChatOptions) -> Result<Vec<u32>> {
         let rendered = self.render(messages, options)?;
         let tokenizer = self.tokenizer()?;
-        Ok(tokenizer.open(tokenizer.encode_with(&rendered.text, Control::Except(&rendered.cuts))?))
+        Ok(tokenizer.add_bos(tokenizer.encode_said(&rendered.text, &rendered.said)?))
     }
 
-    fn render(&self, messages: &[Message], options: &ChatOptions) -> Result<crate::text::template::Rendered> {
-        let tokenizer = self.tokenizer()?;
+    fn render(&self, messages: &[Message], options: &ChatOptions) -> Result<Rendered> {
+        // A text that nothing can turn into tokens is of no use.
+        self.tokenizer()?;
         let template = self.inner.template.as_ref();
         let template =
             template.ok_or_else(|| Error::new(ErrorKind::Template, "the model has no chat template"))?;
-        let control: Vec<&str> = tokenizer.control_spellings().collect();
-        template.render(messages, options, &control, now())
-    }
-
-    /// A new sequence with an empty cache.
-    ///
-    /// # Errors
-    /// `out-of-memory`.
-    pub fn session(&self) -> Result<Session> {
-        Session::new(self.clone())
+        template.render(messages, options, now())
     }
 
     /// The logits of every token of a sequence, `(tokens, vocab)`.
@@ -196,8 +197,8 @@ impl Engine {
     /// As [`Engine::tokenizer`] and [`Engine::logits`].
     pub fn embed(&self, text: &str) -> Result<Vec<f32>> {
         let tokenizer = self.tokenizer()?;
-        let mut tokens = tokenizer.open(tokenizer.encode(text, false)?);
-        let framed = tokenizer.frame(tokens.clone());
+        let mut tokens = tokenizer.add_bos(tokenizer.encode(text, false)?);
+        let framed = tokenizer.add_special_tokens(tokens.clone());
         if framed.len() > tokens.len() {
             tokens = framed;
         } else {

@@ -1,12 +1,12 @@
 //! What a model is, for people and programs.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use ternlight_core::container::{Meta, Value};
-
-use crate::engine::Inner;
 
 /// A loaded model in numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "js", derive(tsify::Tsify), tsify(missing_as_null))]
 pub struct ModelInfo {
     /// The model's own name for itself, else the file's.
     pub name: String,
@@ -25,6 +25,7 @@ pub struct ModelInfo {
     /// Width of the residual stream.
     pub hidden: usize,
     /// Width of the feed-forward network.
+    #[serde(rename = "feedForward")]
     pub ffn: usize,
     /// Query heads.
     pub heads: usize,
@@ -45,6 +46,7 @@ pub struct ModelInfo {
     /// The type of the cache.
     pub kv: String,
     /// Every matrix, in file order.
+    #[cfg_attr(feature = "js", tsify(type = "TensorSummary[]"))]
     pub tensors: Vec<TensorInfo>,
     /// Whether there is a tokenizer that can be used.
     pub tokenizer: bool,
@@ -58,6 +60,8 @@ pub struct ModelInfo {
 
 /// What became of a matrix of the file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "js", derive(tsify::Tsify), tsify(rename = "TensorSummary"))]
 pub struct TensorInfo {
     /// The name in the file.
     pub name: String,
@@ -74,21 +78,28 @@ pub struct TensorInfo {
     /// Bytes in memory.
     pub bytes: usize,
     /// How many weights are −1, 0 and +1, for ternary matrices.
+    #[cfg_attr(feature = "js", tsify(type = "[minus: number, zero: number, plus: number] | null"))]
     pub counts: Option<[u64; 3]>,
 }
 
-/// Sampling that a model's authors suggest; none where they say nothing.
+/// Sampling that a model's authors suggest; nothing where they are silent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "js", derive(tsify::Tsify), tsify(missing_as_null))]
 pub struct Sampling {
     /// Temperature; 0 where the authors say not to sample.
+    #[serde(serialize_with = "short")]
     pub temperature: Option<f32>,
     /// Top-k.
     pub top_k: Option<u32>,
     /// Top-p.
+    #[serde(serialize_with = "short")]
     pub top_p: Option<f32>,
     /// Min-p.
+    #[serde(serialize_with = "short")]
     pub min_p: Option<f32>,
     /// Repetition penalty.
+    #[serde(serialize_with = "short")]
     pub repetition_penalty: Option<f32>,
 }
 
@@ -113,67 +124,9 @@ impl Sampling {
                 .filter(|p| *p > 0.0 && p.is_finite()),
         }
     }
-
-    /// Puts these values into `options`, where the authors say something.
-    pub fn apply(&self, options: &mut crate::SampleOptions) {
-        let Self { temperature, top_k, top_p, min_p, repetition_penalty } = self;
-        options.temperature = temperature.unwrap_or(options.temperature);
-        options.top_k = top_k.map_or(options.top_k, |k| k as usize);
-        options.top_p = top_p.unwrap_or(options.top_p);
-        options.min_p = min_p.unwrap_or(options.min_p);
-        options.repetition_penalty = repetition_penalty.unwrap_or(options.repetition_penalty);
-    }
 }
 
-pub(crate) fn describe(inner: &Inner) -> ModelInfo {
-    let (model, spec) = (&inner.model, &inner.model.spec);
-    let mut kernels: Vec<String> = Vec::new();
-    for tensor in &model.tensors {
-        if !kernels.iter().any(|k| k == tensor.kernel) {
-            kernels.push(tensor.kernel.into());
-        }
-    }
-    let license = match model.meta.get("general.license") {
-        Some(Value::Str(license)) => Some(license.clone()),
-        _ => None,
-    };
-    let context = crate::Engine::context_of(inner);
-    ModelInfo {
-        name: inner.name.clone(),
-        arch: spec.arch.clone(),
-        params: model.parameters(),
-        context,
-        trained_context: spec.context,
-        vocab: spec.vocab,
-        layers: spec.layers,
-        hidden: spec.hidden,
-        ffn: spec.ffn,
-        heads: spec.heads,
-        kv_heads: spec.kv_heads,
-        head_dim: spec.head_dim,
-        file_bytes: inner.file_bytes,
-        packed_bytes: model.packed_bytes() as u64,
-        bytes_per_token: model.bytes_per_token() as u64,
-        kernels,
-        threads: inner.pool.width(),
-        kv: inner.options.kv.name().into(),
-        tensors: model
-            .tensors
-            .iter()
-            .map(|t| TensorInfo {
-                name: t.name.clone(),
-                rows: t.rows,
-                cols: t.cols,
-                encoding: t.encoding.name().into(),
-                form: format!("{:?}", t.form),
-                kernel: t.kernel.into(),
-                bytes: t.bytes,
-                counts: t.trits,
-            })
-            .collect(),
-        tokenizer: inner.tokenizer.is_ok(),
-        chat: inner.template.is_some(),
-        license,
-        sampling: inner.sampling.clone(),
-    }
+/// As the decimal number that people wrote: 0.6, not 0.6000000238418579.
+fn short<S: Serializer>(value: &Option<f32>, to: S) -> Result<S::Ok, S::Error> {
+    value.and_then(|value| value.to_string().parse::<f64>().ok()).serialize(to)
 }

@@ -17,9 +17,10 @@ use ternlight_core::{
 };
 
 use crate::{
-    Engine, EngineOptions, Sampling,
-    engine::Inner,
-    later::Later,
+    deferred::Deferred,
+    engine::{Engine, Inner},
+    info::Sampling,
+    options::EngineOptions,
     text::{
         Tokenizer,
         template::{BITNET, Template},
@@ -51,7 +52,7 @@ pub struct EngineLoader {
     loader: Loader,
     open: Option<Open>,
     /// Being made while weights arrive, which have more work for the threads than the reading gives them.
-    tokenizer: Option<Later<Result<Tokenizer>>>,
+    tokenizer: Option<Deferred<Result<Tokenizer>>>,
     texts: BTreeMap<&'static str, String>,
     weights_name: Option<String>,
     bytes: u64,
@@ -70,7 +71,11 @@ impl EngineLoader {
         let pool = pool.unwrap_or_else(|| own_pool(options.threads));
         // A kernel that was asked for is not swapped for one that reads the same layout faster.
         pool.force(Forced { kernel: options.kernel != "auto", ..Forced::default() });
-        let loader = Loader::new(LoadOptions { kernel: options.kernel.clone(), head: options.head });
+        let loader = Loader::new(LoadOptions {
+            kernel: options.kernel.clone(),
+            head: options.head,
+            allow_unknown: options.allow_unknown.clone(),
+        });
         let loader = loader.with_pool(pool.clone());
         let (open, tokenizer, weights_name) = (None, None, None);
         Self { options, pool, loader, open, tokenizer, texts: BTreeMap::new(), weights_name, bytes: 0 }
@@ -130,7 +135,7 @@ impl EngineLoader {
             && let Some(json) = self.texts.remove("tokenizer.json")
         {
             let make = move || Tokenizer::from_json(&json, Some(&config));
-            self.tokenizer = Some(Later::new(&*self.pool, make));
+            self.tokenizer = Some(Deferred::new(&*self.pool, make));
         }
     }
 
@@ -143,7 +148,7 @@ impl EngineLoader {
         if self.tokenizer.is_none() {
             let rest = self.loader.meta().0.iter().filter(|(key, _)| key.starts_with("tokenizer.ggml."));
             meta.0.extend(rest.map(|(key, value)| (key.clone(), value.clone())));
-            self.tokenizer = Some(Later::new(&*self.pool, move || Tokenizer::from_meta(&meta)));
+            self.tokenizer = Some(Deferred::new(&*self.pool, move || Tokenizer::from_meta(&meta)));
         }
     }
 
@@ -168,6 +173,11 @@ impl EngineLoader {
         }
     }
 
+    /// Tells the tensors of weight files before they come: see [`Loader::announce`].
+    pub fn announce(&mut self, tensors: impl IntoIterator<Item = (String, Option<container::TensorInfo>)>) {
+        self.loader.announce(tensors);
+    }
+
     /// Bytes of weights taken so far.
     pub fn pushed(&self) -> u64 {
         self.bytes
@@ -182,9 +192,7 @@ impl EngineLoader {
         if self.open.is_some() {
             return Err(Error::new(ErrorKind::Truncated, "a file is not complete"));
         }
-        if self.options.context == Some(0) {
-            return Err(Error::new(ErrorKind::BadOption, "context (> 0) is 0"));
-        }
+        self.options.check()?;
         let model = self.loader.finish()?;
         let text = |name: &str| self.texts.get(name).map(String::as_str);
         let config: Json =
@@ -201,6 +209,9 @@ impl EngineLoader {
             tokenizer.add_stops(eos_ids(&generation).into_iter().chain(eos_ids(&model.meta)));
         }
         let template = template(&self.texts, &config, &model, tokenizer.as_ref().ok());
+        if let (Ok(tokenizer), Some(template)) = (&mut tokenizer, &template) {
+            tokenizer.guard_tokens_of(&template.literals());
+        }
         let sampling = if self.texts.contains_key("generation_config.json") {
             Sampling::from_meta(&generation)
         } else {
@@ -277,7 +288,7 @@ fn eos_ids(meta: &Meta) -> Vec<u32> {
 
 #[cfg(not(target_arch = "wasm32"))]
 fn own_pool(threads: usize) -> Arc<dyn Pool> {
-    Arc::new(crate::Threads::new(threads))
+    Arc::new(crate::threads::Threads::new(threads))
 }
 
 #[cfg(target_arch = "wasm32")]
@@ -293,10 +304,13 @@ mod files {
         path::{Path, PathBuf},
     };
 
-    use ternlight_core::{Error, ErrorKind, Result};
+    use ternlight_core::{
+        Error, ErrorKind, Result,
+        container::{self, Index, Probe},
+    };
 
     use super::{EngineLoader, TEXTS};
-    use crate::{Engine, EngineOptions};
+    use crate::{engine::Engine, options::EngineOptions};
 
     /// Bytes read at once.
     const CHUNK: usize = 4 << 20;
@@ -317,6 +331,14 @@ mod files {
             let lens = lens.collect::<Result<Vec<u64>>>()?;
             let total = lens.iter().sum();
             let mut loader = EngineLoader::new(options.clone(), None);
+            // Parts tell about each other's tensors, so their headers are read first.
+            let weights =
+                |path: &&PathBuf| path.extension().is_some_and(|e| e == "safetensors" || e == "gguf");
+            if files.iter().filter(weights).count() > 1 {
+                for path in files.iter().filter(weights) {
+                    loader.announce(header(path)?.tensors.into_iter().map(|t| (t.name.clone(), Some(t))));
+                }
+            }
             let mut chunk = vec![0; CHUNK];
             let mut done = 0;
             for (path, len) in files.iter().zip(lens) {
@@ -336,6 +358,24 @@ mod files {
                 loader.end_file()?;
             }
             loader.finish()
+        }
+    }
+
+    /// The header of a weight file.
+    fn header(path: &Path) -> Result<Index> {
+        let file = File::open(path).map_err(|e| failed(path, &e))?;
+        let (mut bytes, mut need) = (Vec::new(), 1 << 16);
+        loop {
+            let more = (&file).take(need - bytes.len() as u64).read_to_end(&mut bytes);
+            let ended = more.map_err(|e| failed(path, &e))? == 0;
+            match container::probe(&bytes)? {
+                Probe::Ready(index) => return Ok(index),
+                Probe::Need(_) if ended => {
+                    let detail = format!("{}: the file ends within its header", path.display());
+                    return Err(Error::new(ErrorKind::Truncated, detail));
+                }
+                Probe::Need(next) => need = next,
+            }
         }
     }
 

@@ -6,7 +6,8 @@
 //! Invariants: the cache always holds exactly `cached`; text that was returned is never taken back (see
 //! [`crate::stop`] and [`crate::text::Decoder`]).
 
-use serde::Serialize;
+use std::ops::Range;
+
 use ternlight_core::{
     Error, ErrorKind, Result,
     model::{Decoder, Want},
@@ -14,164 +15,14 @@ use ternlight_core::{
 };
 use web_time::Instant;
 
-use crate::{ChatOptions, Engine, Message, stop::StopStrings, text};
-
-/// What a session continues.
-#[derive(Clone, Debug)]
-pub enum Prompt {
-    /// Token ids, as they are.
-    Tokens(Vec<u32>),
-    /// Text.
-    Text {
-        /// The text.
-        text: String,
-        /// Whether spellings of control tokens in it are those tokens.
-        special: bool,
-        /// Whether to put the tokens before it that the model wants there (once; most models: BOS, or none).
-        add_bos: bool,
-    },
-    /// A conversation, for models with a chat template.
-    Chat(Vec<Message>, ChatOptions),
-}
-
-/// How one answer is generated.
-#[derive(Clone, Debug)]
-pub struct GenerateOptions {
-    /// Ends the answer after this many tokens.
-    pub max_tokens: usize,
-    /// How tokens are chosen. Default: greedy.
-    pub sample: SampleOptions,
-    /// Texts that end the answer and are not part of it.
-    pub stop: Vec<String>,
-    /// How many of the likeliest tokens to report with each token.
-    pub top_logprobs: usize,
-    /// Go on after the model's own stop tokens (for measurements).
-    pub ignore_stop_tokens: bool,
-}
-
-impl Default for GenerateOptions {
-    fn default() -> Self {
-        Self {
-            max_tokens: usize::MAX,
-            sample: SampleOptions { temperature: 0.0, ..SampleOptions::default() },
-            stop: Vec::new(),
-            top_logprobs: 0,
-            ignore_stop_tokens: false,
-        }
-    }
-}
-
-/// What one call of [`Session::next`] did.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Step {
-    /// A block of the prompt was computed.
-    Prefill {
-        /// Prompt tokens computed so far.
-        done: usize,
-        /// Prompt tokens to compute in all; those in the cache do not count.
-        total: usize,
-    },
-    /// A token was generated, or text that was held back became certain.
-    Piece(Piece),
-    /// The answer has ended.
-    Done(Summary),
-}
-
-/// The next certain text of an answer.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Piece {
-    /// The text: whole characters, no part of a stop string; may be empty.
-    pub text: String,
-    /// The tokens generated since the last piece.
-    pub tokens: Vec<TokenInfo>,
-}
-
-/// A generated token.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct TokenInfo {
-    /// Its id.
-    pub id: u32,
-    /// Its text, with U+FFFD for bytes that are no character on their own.
-    pub text: String,
-    /// The natural logarithm of its probability in the model's own distribution.
-    pub logprob: f32,
-    /// The likeliest tokens of that distribution, best first.
-    pub top: Vec<Alternative>,
-}
-
-/// A token that might have come.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Alternative {
-    /// Its id.
-    pub id: u32,
-    /// Its text.
-    pub text: String,
-    /// The natural logarithm of its probability.
-    pub logprob: f32,
-}
-
-/// Why an answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FinishReason {
-    /// The model ended it.
-    Stop,
-    /// `max_tokens`.
-    Length,
-    /// A stop string.
-    StopString,
-    /// No room is left in the context window.
-    ContextFull,
-    /// [`Session::cancel`].
-    Cancelled,
-}
-
-impl FinishReason {
-    /// The name in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Stop => "stop",
-            Self::Length => "length",
-            Self::StopString => "stop-string",
-            Self::ContextFull => "context-full",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-/// How an answer ended and what it cost.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Summary {
-    /// Tokens in the prompt.
-    pub prompt_tokens: usize,
-    /// Those of them that were in the cache.
-    pub cached_tokens: usize,
-    /// Tokens generated, without a stop token.
-    pub tokens: usize,
-    /// Why it ended.
-    pub finish_reason: FinishReason,
-    /// The stop string that ended it.
-    pub stop_string: Option<String>,
-    /// How long it took.
-    pub timings: Timings,
-}
-
-/// Durations of an answer. Time between calls of [`Session::next`] does not count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Timings {
-    /// Milliseconds for the prompt.
-    pub prefill_ms: f64,
-    /// Prompt tokens computed.
-    pub prefill_tokens: usize,
-    /// Prompt tokens per second.
-    pub prefill_tok_s: f64,
-    /// Milliseconds for the answer.
-    pub decode_ms: f64,
-    /// Tokens computed for the answer: all but the first, whose logits the prompt gave.
-    pub decode_tokens: usize,
-    /// Those per second.
-    pub decode_tok_s: f64,
-}
+use crate::{
+    engine::Engine,
+    options::{GenerateOptions, Prompt},
+    overflow::{Limits, Window, prompt_tokens},
+    reply::{Alternative, FinishReason, Piece, Prefill, Step, Summary, Timings, Token},
+    stop::StopStrings,
+    text::{self, template::Message},
+};
 
 /// One sequence. Made by [`Engine::session`].
 pub struct Session {
@@ -179,8 +30,10 @@ pub struct Session {
     decoder: Decoder,
     /// The tokens whose keys and values are in the cache.
     cached: Vec<u32>,
-    /// The prompt and the answer so far.
+    /// The prompt and the answer so far, as far as they are in the window.
     tokens: Vec<u32>,
+    /// Messages that fell out of the window of the last prompt, for the next to be cut at the same place.
+    dropped: Vec<Message>,
     answer: Option<Answer>,
 }
 
@@ -188,6 +41,9 @@ pub struct Session {
 struct Answer {
     prompt_tokens: usize,
     cached_tokens: usize,
+    /// Positions that are computed block by block: the prompt, or all that is left after the window slid.
+    prefill: Range<usize>,
+    window: Window,
     sampler: Sampler,
     max_tokens: usize,
     top: usize,
@@ -201,10 +57,27 @@ struct Answer {
     end: Option<(FinishReason, Option<String>)>,
 }
 
+impl Engine {
+    /// A new sequence with an empty cache.
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub fn session(&self) -> Result<Session> {
+        Session::new(self.clone())
+    }
+}
+
 impl Session {
-    pub(crate) fn new(engine: Engine) -> Result<Self> {
+    fn new(engine: Engine) -> Result<Self> {
         let decoder = engine.decoder(engine.context())?;
-        Ok(Self { engine, decoder, cached: Vec::new(), tokens: Vec::new(), answer: None })
+        Ok(Self {
+            engine,
+            decoder,
+            cached: Vec::new(),
+            tokens: Vec::new(),
+            dropped: Vec::new(),
+            answer: None,
+        })
     }
 
     /// The tokens of a prompt.
@@ -212,25 +85,20 @@ impl Session {
     /// # Errors
     /// `tokenizer`, `template`.
     pub fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<u32>> {
-        match prompt {
-            Prompt::Tokens(tokens) => Ok(tokens.clone()),
-            Prompt::Text { text, special, add_bos } => {
-                let tokenizer = self.engine.tokenizer()?;
-                let tokens = tokenizer.encode(text, *special)?;
-                Ok(if *add_bos { tokenizer.open(tokens) } else { tokens })
-            }
-            Prompt::Chat(messages, options) => self.engine.chat_tokens(messages, options),
-        }
+        Ok(prompt_tokens(&self.engine, prompt)?.0)
     }
 
     /// Begins an answer to `prompt`; an answer in progress ends.
     ///
     /// # Errors
     /// `bad-option` for an empty prompt, a token outside the vocabulary, or options that make no sense;
-    /// `context-full` when the prompt alone does not fit; those of [`Session::prompt_tokens`].
+    /// `context-full` when the prompt alone does not fit, or its last turn where [`Overflow::Slide`] is
+    /// chosen; those of [`Session::prompt_tokens`].
+    ///
+    /// [`Overflow::Slide`]: crate::Overflow::Slide
     pub fn start(&mut self, prompt: &Prompt, options: &GenerateOptions) -> Result<()> {
         self.answer = None;
-        let tokens = self.prompt_tokens(prompt)?;
+        let (mut answer, tokens) = self.prepare(prompt, options.clone())?;
         let bad = |detail: String| Err(Error::new(ErrorKind::BadOption, detail));
         if tokens.is_empty() {
             return bad("the prompt has no tokens".into());
@@ -239,41 +107,92 @@ impl Session {
         if let Some(token) = tokens.iter().find(|&&t| t as usize >= vocab) {
             return bad(format!("token {token} is outside the vocabulary of {vocab}"));
         }
-        if tokens.len() > self.decoder.capacity() {
-            let detail = format!(
-                "the prompt of {} tokens does not fit a context of {}",
-                tokens.len(),
-                self.decoder.capacity()
-            );
-            return Err(Error::new(ErrorKind::ContextFull, detail));
-        }
-        let sampler = Sampler::new(options.sample.clone(), self.engine.model().isa)?;
+        answer.prefill = self.replace_tokens(tokens);
+        answer.prompt_tokens = answer.prefill.end;
+        answer.cached_tokens = answer.prefill.start;
+        self.dropped = answer.window.dropped().to_vec();
+        self.answer = Some(answer);
+        Ok(())
+    }
+
+    /// An answer with `options`, and the tokens of its prompt that fit the window. Every option is read here.
+    fn prepare(&self, prompt: &Prompt, options: GenerateOptions) -> Result<(Answer, Vec<u32>)> {
+        let GenerateOptions {
+            max_tokens,
+            stop,
+            ignore_stop_tokens,
+            overflow,
+            keep_tokens,
+            top_logprobs,
+            logit_bias,
+            banned_tokens,
+            repetition_penalty,
+            frequency_penalty,
+            presence_penalty,
+            penalty_window,
+            temperature,
+            top_k,
+            top_p,
+            min_p,
+            typical_p,
+            seed,
+        } = options;
+        let suggested = self.engine.sampling();
+        let neutral = SampleOptions::default();
+        let sampler = Sampler::new(
+            SampleOptions {
+                temperature: temperature.or(suggested.temperature).unwrap_or(neutral.temperature),
+                top_k: top_k.or(suggested.top_k.map(|k| k as usize)).unwrap_or(neutral.top_k),
+                top_p: top_p.or(suggested.top_p).unwrap_or(neutral.top_p),
+                min_p: min_p.or(suggested.min_p).unwrap_or(neutral.min_p),
+                typical_p,
+                repetition_penalty: repetition_penalty
+                    .or(suggested.repetition_penalty)
+                    .unwrap_or(neutral.repetition_penalty),
+                frequency_penalty,
+                presence_penalty,
+                penalty_window,
+                logit_bias,
+                banned_tokens,
+                seed: seed.unwrap_or_else(fresh_seed),
+            },
+            self.engine.model().isa,
+        )?;
+        let capacity = self.decoder.capacity();
+        let limits = Limits { capacity, max_tokens, overflow, keep_tokens };
+        let (window, tokens) = Window::new(&self.engine, limits, prompt, &self.dropped)?;
         let text = match self.engine.tokenizer() {
             Ok(tokenizer) => tokenizer.decoder(tokens.last().copied()),
             Err(_) => text::Decoder::default(),
         };
-
-        // The last token is computed again even if it is cached: its logits are not kept.
-        let common =
-            self.cached.iter().zip(&tokens).take_while(|(a, b)| a == b).count().min(tokens.len() - 1);
-        self.decoder.rewind(common);
-        self.cached.truncate(common);
-        self.answer = Some(Answer {
-            prompt_tokens: tokens.len(),
-            cached_tokens: common,
+        let answer = Answer {
+            prompt_tokens: 0,
+            cached_tokens: 0,
+            prefill: 0..0,
+            max_tokens: if max_tokens == usize::MAX && window.slides() { capacity } else { max_tokens },
+            window,
             sampler,
-            max_tokens: options.max_tokens,
-            top: options.top_logprobs,
-            ignore_stop_tokens: options.ignore_stop_tokens,
+            top: top_logprobs,
+            ignore_stop_tokens,
             logits: Vec::new(),
             text,
-            stop: StopStrings::new(&options.stop),
+            stop: StopStrings::new(&stop),
             generated: 0,
             timings: Timings::default(),
             end: None,
-        });
+        };
+        Ok((answer, tokens))
+    }
+
+    /// Puts `tokens` into the window; returns the positions that are to be computed. The last token is
+    /// computed again even if it is cached: its logits are not kept.
+    fn replace_tokens(&mut self, tokens: Vec<u32>) -> Range<usize> {
+        let same = self.cached.iter().zip(&tokens).take_while(|(a, b)| a == b).count();
+        let common = same.min(tokens.len() - 1);
+        self.decoder.rewind(common);
+        self.cached.truncate(common);
         self.tokens = tokens;
-        Ok(())
+        common..self.tokens.len()
     }
 
     /// Does one bounded step of the answer.
@@ -283,46 +202,75 @@ impl Session {
     /// not finite. The answer is over then, the session can be used again.
     #[allow(clippy::should_implement_trait, reason = "a step may fail, and the caller decides when to go on")]
     pub fn next(&mut self) -> Result<Step> {
-        let result = self.step();
+        let Some(mut answer) = self.answer.take() else {
+            return Err(Error::new(ErrorKind::BadOption, "no answer is in progress"));
+        };
+        let result = self.step(&mut answer);
         if matches!(result, Err(_) | Ok(Step::Done(_))) {
-            self.answer = None;
             // After an error nothing is known about a block that was being computed.
             self.decoder.rewind(self.cached.len());
+        } else {
+            self.answer = Some(answer);
         }
         result
     }
 
-    fn step(&mut self) -> Result<Step> {
-        let Some(answer) = &mut self.answer else {
-            return Err(Error::new(ErrorKind::BadOption, "no answer is in progress"));
-        };
-        let since = Instant::now();
+    fn step(&mut self, answer: &mut Answer) -> Result<Step> {
         if let Some((reason, string)) = answer.end.take() {
             return Ok(Step::Done(answer.summary(reason, string)));
         }
+        let since = Instant::now();
         let ms = |since: Instant| since.elapsed().as_secs_f64() * 1e3;
-
-        let done = self.cached.len();
-        if done < answer.prompt_tokens {
-            let end = (done + self.decoder.block()).min(answer.prompt_tokens);
-            let want = if end == answer.prompt_tokens { Want::Last } else { Want::Nothing };
-            let logits = self.decoder.forward(&self.tokens[done..end], want)?;
-            answer.logits.clear();
-            answer.logits.extend_from_slice(logits);
-            self.cached.extend_from_slice(&self.tokens[done..end]);
-            answer.timings.prefill_ms += ms(since);
-            answer.timings.prefill_tokens += end - done;
-            let total = answer.prompt_tokens - answer.cached_tokens;
-            return Ok(Step::Prefill { done: end - answer.cached_tokens, total });
-        }
-
-        if answer.generated >= answer.max_tokens {
-            return Ok(answer.finish(FinishReason::Length));
-        }
-        if done < self.tokens.len() {
-            if done == self.decoder.capacity() {
+        if self.cached.len() >= answer.prefill.end {
+            if answer.generated >= answer.max_tokens {
+                return Ok(answer.finish(FinishReason::Length));
+            }
+            if self.tokens.len() > self.decoder.capacity() && !self.slide(answer)? {
                 return Ok(answer.finish(FinishReason::ContextFull));
             }
+        }
+        if self.cached.len() < answer.prefill.end {
+            let computed = self.prefill(answer)?;
+            if answer.generated == 0 {
+                answer.timings.prefill_tokens += computed;
+                answer.timings.prefill_ms += ms(since);
+            } else {
+                answer.timings.decode_ms += ms(since);
+            }
+            return Ok(Step::Prefill(answer.progress(self.cached.len())));
+        }
+        let step = self.decode(answer)?;
+        answer.timings.decode_ms += ms(since);
+        Ok(match step {
+            Some(piece) => Step::Piece(piece),
+            None => answer.finish(FinishReason::Stop),
+        })
+    }
+
+    /// Makes room in a full window; false if nothing may fall out.
+    fn slide(&mut self, answer: &mut Answer) -> Result<bool> {
+        let Some(kept) = answer.window.slide(&self.engine, &self.tokens)? else { return Ok(false) };
+        answer.prefill = self.replace_tokens(kept);
+        self.dropped = answer.window.dropped().to_vec();
+        Ok(true)
+    }
+
+    /// Computes the next block of what must be computed before the next token; returns its length.
+    fn prefill(&mut self, answer: &mut Answer) -> Result<usize> {
+        let done = self.cached.len();
+        let end = (done + self.decoder.block()).min(answer.prefill.end);
+        let want = if end == answer.prefill.end { Want::Last } else { Want::Nothing };
+        let logits = self.decoder.forward(&self.tokens[done..end], want)?;
+        answer.logits.clear();
+        answer.logits.extend_from_slice(logits);
+        self.cached.extend_from_slice(&self.tokens[done..end]);
+        Ok(end - done)
+    }
+
+    /// Generates a token; none if it is one that ends the answer.
+    fn decode(&mut self, answer: &mut Answer) -> Result<Option<Piece>> {
+        let done = self.cached.len();
+        if done < self.tokens.len() {
             let logits = self.decoder.forward(&self.tokens[done..], Want::Last)?;
             answer.logits.clear();
             answer.logits.extend_from_slice(logits);
@@ -334,8 +282,7 @@ impl Session {
         let tokenizer = self.engine.tokenizer().ok();
         let stops = tokenizer.is_some_and(|t| t.stops().binary_search(&token).is_ok());
         if stops && !answer.ignore_stop_tokens {
-            answer.timings.decode_ms += ms(since);
-            return Ok(answer.finish(FinishReason::Stop));
+            return Ok(None);
         }
         self.tokens.push(token);
         answer.generated += 1;
@@ -343,19 +290,18 @@ impl Session {
         let text_of = |id: u32| {
             tokenizer.map_or_else(String::new, |t| String::from_utf8_lossy(t.token_bytes(id)).into_owned())
         };
-        let top =
-            sampled.top.iter().map(|&(id, logprob)| Alternative { id, text: text_of(id), logprob }).collect();
-        let info = TokenInfo { id: token, text: text_of(token), logprob: sampled.logprob, top };
+        let alternative =
+            |&(id, logprob): &(u32, f32)| Alternative { id, text: text_of(id), logprob: finite(logprob) };
+        let top = sampled.top.iter().map(alternative).collect();
+        let info = Token { id: token, text: text_of(token), logprob: finite(sampled.logprob), top };
         let (mut decoded, mut text) = (String::new(), String::new());
         if let Some(tokenizer) = tokenizer {
             answer.text.push(tokenizer, token, &mut decoded);
         }
-        let stop = answer.stop.push(&decoded, &mut text);
-        answer.timings.decode_ms += ms(since);
-        if let Some(string) = stop {
+        if let Some(string) = answer.stop.push(&decoded, &mut text) {
             answer.end = Some((FinishReason::StopString, Some(string)));
         }
-        Ok(Step::Piece(Piece { text, tokens: vec![info] }))
+        Ok(Some(Piece { text, tokens: vec![info] }))
     }
 
     /// Ends the answer in progress and tells what it cost so far; none when there is no answer.
@@ -363,7 +309,7 @@ impl Session {
         self.answer.take().map(|answer| answer.summary(FinishReason::Cancelled, None))
     }
 
-    /// The tokens of prompt and answer so far.
+    /// The tokens of prompt and answer so far, as far as they are in the window.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
     }
@@ -383,6 +329,7 @@ impl Session {
         self.answer = None;
         self.tokens.clear();
         self.cached.clear();
+        self.dropped.clear();
         self.decoder.rewind(0);
     }
 
@@ -392,7 +339,28 @@ impl Session {
     }
 }
 
+/// Another seed each time. In a browser the hasher is always the same: there the caller gives one.
+fn fresh_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}
+
+/// JSON has no infinity: the logarithm of a probability of 0 becomes the least number.
+fn finite(logprob: f32) -> f32 {
+    logprob.max(f32::MIN)
+}
+
 impl Answer {
+    /// How far the prompt is, with `cached` tokens in the cache.
+    fn progress(&self, cached: usize) -> Prefill {
+        Prefill {
+            done: cached - self.prefill.start,
+            total: self.prefill.len(),
+            dropped_messages: self.window.dropped_messages,
+            dropped_tokens: self.window.dropped_tokens,
+        }
+    }
+
     /// Ends the answer: the text that was held back first, if there is any.
     fn finish(&mut self, reason: FinishReason) -> Step {
         let (mut decoded, mut text) = (String::new(), String::new());
@@ -421,6 +389,8 @@ impl Answer {
             tokens: self.generated,
             finish_reason,
             stop_string,
+            dropped_messages: self.window.dropped_messages,
+            dropped_tokens: self.window.dropped_tokens,
             timings,
         }
     }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use ternlight_core::{ErrorKind, cache::KvType, pool::Serial};
 use ternlight_engine::{
     ChatOptions, Engine, EngineLoader, EngineOptions, FinishReason, GenerateOptions, Message, Prompt,
-    SampleOptions, Session, Step, Summary, Threads, text::Tokenizer,
+    Session, Step, Summary, Threads, text::Tokenizer,
 };
 
 fn data(path: &str) -> Vec<u8> {
@@ -77,7 +77,7 @@ fn all(session: &mut Session, prompt: &Prompt, options: &GenerateOptions) -> (St
     let mut steps = 0;
     loop {
         match session.next().unwrap() {
-            Step::Prefill { done, total } => assert!(done <= total && tokens.is_empty()),
+            Step::Prefill(p) => assert!(p.done <= p.total && tokens.is_empty()),
             Step::Piece(piece) => {
                 text += &piece.text;
                 tokens.extend(piece.tokens.iter().map(|t| t.id));
@@ -97,7 +97,7 @@ fn text(text: &str) -> Prompt {
 }
 
 fn greedy(max_tokens: usize) -> GenerateOptions {
-    GenerateOptions { max_tokens, ignore_stop_tokens: true, ..GenerateOptions::default() }
+    GenerateOptions { max_tokens, ignore_stop_tokens: true, ..GenerateOptions::greedy() }
 }
 
 #[test]
@@ -178,8 +178,7 @@ fn stop_tokens_and_stop_strings() {
     let (whole, tokens, _) = all(&mut session, &text("The cat"), &greedy(24));
 
     // A bias makes the model end.
-    let sample = SampleOptions { temperature: 0.0, logit_bias: vec![(511, 1e9)], ..SampleOptions::default() };
-    let options = GenerateOptions { sample, ..GenerateOptions::default() };
+    let options = GenerateOptions { logit_bias: vec![(511, 1e9)], ..GenerateOptions::greedy() };
     let (ended, none, summary) = all(&mut session, &text("The cat"), &options);
     assert_eq!((ended.as_str(), none.len(), summary.finish_reason), ("", 0, FinishReason::Stop));
 
@@ -197,8 +196,14 @@ fn stop_tokens_and_stop_strings() {
 fn a_seed_repeats_and_logprobs_are_reported() {
     let engine = engine();
     let run = |seed| {
-        let sample = SampleOptions { temperature: 0.9, top_p: 0.95, seed, ..SampleOptions::default() };
-        let options = GenerateOptions { sample, top_logprobs: 3, ..greedy(30) };
+        let options = GenerateOptions {
+            temperature: Some(0.9),
+            top_k: Some(0),
+            top_p: Some(0.95),
+            seed: Some(seed),
+            top_logprobs: 3,
+            ..greedy(30)
+        };
         all(&mut engine.session().unwrap(), &text("x"), &options).1
     };
     assert_eq!(run(1), run(1));
@@ -229,10 +234,7 @@ fn cancelling_and_misuse() {
     ] {
         assert_eq!(session.start(&prompt, &greedy(1)).unwrap_err().kind, ErrorKind::BadOption);
     }
-    let wrong = GenerateOptions {
-        sample: SampleOptions { top_p: 7.0, ..SampleOptions::default() },
-        ..GenerateOptions::default()
-    };
+    let wrong = GenerateOptions { top_p: Some(7.0), ..GenerateOptions::default() };
     assert_eq!(session.start(&text("x"), &wrong).unwrap_err().kind, ErrorKind::BadOption);
     session.start(&text("The cat"), &greedy(50)).unwrap();
     for _ in 0..4 {
@@ -270,7 +272,7 @@ fn info() {
     let ternary = info.tensors.iter().filter_map(|t| Some((t, t.counts?)));
     assert_eq!(ternary.map(|(t, c)| assert_eq!(c.iter().sum::<u64>(), (t.rows * t.cols) as u64)).count(), 21);
     let json = serde_json::to_value(&info).unwrap();
-    assert_eq!(json["sampling"]["top_k"], 5);
+    assert_eq!(json["sampling"]["topK"], 5);
 }
 
 #[test]

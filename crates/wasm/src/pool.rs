@@ -1,6 +1,6 @@
 //! The threads of a browser: workers that share this instance's memory.
 //!
-//! JavaScript starts them; each calls [`Crew::work`] and never comes back while the page lives. A job is one
+//! JavaScript starts them; each calls [`WorkerPool::work`] and never comes back while the page lives. A job is one
 //! 64-bit word (generation, tasks, next task): whoever raises `next` owns that task. A worker that the
 //! system has put aside therefore holds up nobody, as it owns nothing, and a job is over when as many tasks
 //! are done as there were. Idle workers spin for a moment, because the next job of a token is microseconds
@@ -35,8 +35,8 @@ const SPINS: u32 = 10_000;
 /// Tasks of one job: the word has 16 bits for them.
 const MOST_TASKS: usize = u16::MAX as usize;
 
-/// A pool whose threads come from outside and call [`Crew::work`].
-pub struct Crew {
+/// A pool whose threads come from outside and call [`WorkerPool::work`].
+pub struct WorkerPool {
     width: usize,
     /// generation << 32 | tasks << 16 | next
     word: AtomicU64,
@@ -54,9 +54,9 @@ pub struct Crew {
 
 // SAFETY: `task` is written only by the thread inside `run` (of which there is one at a time, see there),
 // before `word` is published with release, and read only by threads that raised `next` of that word.
-unsafe impl Sync for Crew {}
+unsafe impl Sync for WorkerPool {}
 // SAFETY: as above; nothing in it belongs to a thread.
-unsafe impl Send for Crew {}
+unsafe impl Send for WorkerPool {}
 
 fn pack(generation: u64, tasks: usize, next: usize) -> u64 {
     generation << 32 | (tasks as u64) << 16 | next as u64
@@ -66,8 +66,8 @@ fn open(word: u64) -> bool {
     (word & 0xffff) < (word >> 16 & 0xffff)
 }
 
-impl Crew {
-    /// A crew of `width` threads, the caller of `run` included; the others are to call [`Crew::work`].
+impl WorkerPool {
+    /// A pool of `width` threads, the caller of `run` included; the others are to call [`WorkerPool::work`].
     pub fn new(width: usize) -> Self {
         Self {
             width: width.max(1),
@@ -84,7 +84,7 @@ impl Crew {
         }
     }
 
-    /// Works on jobs until the crew is broken up.
+    /// Works on jobs until the pool is broken up.
     pub fn work(&self) {
         let mut idle = 0;
         while !self.broken.load(Relaxed) {
@@ -175,7 +175,7 @@ impl Crew {
     }
 }
 
-impl Pool for Crew {
+impl Pool for WorkerPool {
     fn width(&self) -> usize {
         self.width
     }
@@ -225,22 +225,22 @@ mod tests {
 
     use super::*;
 
-    fn crew(width: usize) -> (Arc<Crew>, Vec<thread::JoinHandle<()>>) {
-        let crew = Arc::new(Crew::new(width));
+    fn pool(width: usize) -> (Arc<WorkerPool>, Vec<thread::JoinHandle<()>>) {
+        let pool = Arc::new(WorkerPool::new(width));
         let threads = (1..width).map(|_| {
-            let crew = crew.clone();
-            thread::spawn(move || crew.work())
+            let pool = pool.clone();
+            thread::spawn(move || pool.work())
         });
-        (crew.clone(), threads.collect())
+        (pool.clone(), threads.collect())
     }
 
     #[test]
     fn every_task_runs_once() {
         for width in [1, 2, 3, 8] {
-            let (crew, threads) = crew(width);
+            let (pool, threads) = pool(width);
             for tasks in [0, 1, 2, 3, 7, 64, 1000, MOST_TASKS + 3] {
                 let counts: Vec<AtomicU32> = (0..tasks).map(|_| AtomicU32::new(0)).collect();
-                crew.run(tasks, &|i| {
+                pool.run(tasks, &|i| {
                     counts[i].fetch_add(1, Relaxed);
                 });
                 assert!(
@@ -248,25 +248,25 @@ mod tests {
                     "{tasks} tasks, {width} threads"
                 );
             }
-            crew.break_up();
+            pool.break_up();
             threads.into_iter().for_each(|thread| thread.join().unwrap());
         }
     }
 
     #[test]
     fn a_spare_job_runs_beside_the_others() {
-        let (crew, threads) = crew(3);
+        let (pool, threads) = pool(3);
         for pause in [0, 30] {
             thread::sleep(Duration::from_millis(pause)); // asleep or not
             let (done, when_done) = std::sync::mpsc::channel();
             let (go, wait) = std::sync::mpsc::channel::<()>();
-            crew.spare(Box::new(move || {
+            pool.spare(Box::new(move || {
                 wait.recv().unwrap();
                 done.send(thread::current().id()).unwrap();
             }));
             let sum = AtomicU64::new(0);
             for _ in 0..1000 {
-                crew.run(5, &|i| {
+                pool.run(5, &|i| {
                     sum.fetch_add(i as u64, Relaxed);
                 });
             }
@@ -274,24 +274,24 @@ mod tests {
             go.send(()).unwrap();
             assert_ne!(when_done.recv().unwrap(), thread::current().id());
         }
-        crew.break_up();
+        pool.break_up();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     }
 
     #[test]
     fn many_small_jobs_and_long_pauses() {
-        let (crew, threads) = crew(4);
+        let (pool, threads) = pool(4);
         let sum = AtomicU64::new(0);
         for job in 0..20_000 {
             if job % 5000 == 0 {
                 thread::sleep(Duration::from_millis(30)); // long enough for all to fall asleep
             }
-            crew.run(5, &|i| {
+            pool.run(5, &|i| {
                 sum.fetch_add(i as u64, Relaxed);
             });
         }
         assert_eq!(sum.load(Relaxed), 20_000 * 10);
-        crew.break_up();
+        pool.break_up();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     }
 }

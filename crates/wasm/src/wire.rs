@@ -1,106 +1,29 @@
-//! What crosses the border: each struct declared once, for Rust (serde) and for TypeScript.
+//! What crosses the border: `serde-wasm-bindgen` translates, this module refuses what it would let through.
 //!
-//! `wire!` expands to a serde struct and to a `typescript_custom_section`, so the interface lands,
-//! comments included, in the generated `.d.ts`, and TypeScript never restates it. Values cross as JSON:
-//! they are small, `serde_json` is in the module anyway (tokenizers, templates), and it rejects unknown
-//! keys, so a misspelt option is an error instead of silence.
+//! The types are the engine's own ([`ternlight_engine`] with the feature `js`), where TypeScript's declarations
+//! are derived from them. Only what JavaScript says in another shape than Rust is declared here: a prompt,
+//! whose kind is told by its keys, and the variables of a chat template.
 //!
-//! Invariant: a field exists on both sides, under one name and one type, or on neither.
+//! Invariant: a value that is not what its declaration says is an error with a code that names it, whatever
+//! it is; and nothing that was deserialised took more stack or memory than [`bounded`] allows.
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use js_sys::{Array, ArrayBuffer, Object, Reflect};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Visitor, value::Error as ValueError},
+    forward_to_deserialize_any,
+};
+use serde_json::Value;
+use serde_wasm_bindgen::{Serializer, from_value, preserve};
 use ternlight_core::{Error, ErrorKind};
-use ternlight_engine::{self as engine, Message};
+use ternlight_engine::{self as engine, ChatOptions, Message};
+use tsify::Tsify;
 use wasm_bindgen::prelude::*;
 
-/// Declares a struct that crosses. `options` come from JavaScript (every field may be left out, unknown
-/// keys are refused), `record`s go to it (every field is there).
-macro_rules! wire {
-    ($(#[doc = $doc:literal])* options $name:ident { $($(#[doc = $fdoc:literal])* $field:ident / $js:literal : $ty:ty => $ts:literal,)* }) => {
-        $(#[doc = $doc])*
-        #[derive(Clone, Debug, Default, Deserialize)]
-        #[serde(deny_unknown_fields, default)]
-        pub struct $name { $($(#[doc = $fdoc])* #[serde(rename = $js)] pub $field: Option<$ty>,)* }
-        wire!(@ts $name [$($doc)*] { $([$($fdoc)*] $js "?" $ts,)* });
-    };
-    ($(#[doc = $doc:literal])* record $name:ident { $($(#[doc = $fdoc:literal])* $field:ident / $js:literal : $ty:ty => $ts:literal,)* }) => {
-        $(#[doc = $doc])*
-        #[derive(Clone, Debug, Serialize, Deserialize)]
-        #[serde(deny_unknown_fields)]
-        pub struct $name { $($(#[doc = $fdoc])* #[serde(rename = $js)] pub $field: $ty,)* }
-        wire!(@ts $name [$($doc)*] { $([$($fdoc)*] $js "" $ts,)* });
-    };
-    (@ts $name:ident [$($doc:literal)*] { $([$($fdoc:literal)*] $js:literal $opt:literal $ts:literal,)* }) => {
-        const _: () = {
-            #[wasm_bindgen(typescript_custom_section)]
-            const TS: &'static str = concat!(
-                "/**", $($doc,)* " */\nexport interface ", stringify!($name), " {\n",
-                $("  /**", $($fdoc,)* " */\n  ", $js, $opt, ": ", $ts, ";\n",)*
-                "}\n"
-            );
-        };
-    };
-}
-
-wire! {
-    /// How an engine is set up.
-    options EngineOptions {
-        /// Kernels to use: `"auto"` (default), or the name of one instruction set, as `"scalar"`.
-        kernel / "kernel": String => "string",
-        /// Threads to compute with; 0 or left out: as many as the machine has. 1 unless the page is cross-origin isolated.
-        threads / "threads": u32 => "number",
-        /// Tokens that the context window holds. Default: the model's own limit, at most 4096.
-        context / "context": u32 => "number",
-        /// How keys and values of past tokens are stored. Default: `"f16"`.
-        kv / "kv": String => "\"f32\" | \"f16\" | \"i8\"",
-        /// How a float embedding and output head are stored: as in the file, or as 8-bit rows with 14-bit
-        /// activations. `exact` is as in the file for the 64 best tokens of each step, and faster than
-        /// `native`. Default: `auto`, 8-bit rows from 16.8 million weights on.
-        head / "head": String => "\"auto\" | \"native\" | \"int8\" | \"exact\"",
-        /// Prompt tokens computed at once; an abort is honoured within one block.
-        block / "block": u32 => "number",
-    }
-}
-
-wire! {
-    /// How one reply is generated. The order in which the steps apply: bias and bans, penalties, temperature,
-    /// top-k, top-p, min-p, typical.
-    options GenerateOptions {
-        /// Stop after this many tokens. Default: until the model stops or the context is full.
-        max_tokens / "maxTokens": u32 => "number",
-        /// Text that ends the reply; it is not part of it.
-        stop / "stop": Vec<String> => "readonly string[]",
-        /// Go on after the model's own stop tokens, for measurements.
-        ignore_stop_tokens / "ignoreStopTokens": bool => "boolean",
-        /// How many alternatives to report with each token.
-        top_logprobs / "topLogprobs": u32 => "number",
-        /// Added to the logits of these token ids.
-        logit_bias / "logitBias": BTreeMap<u32, f32> => "Readonly<Record<number, number>>",
-        /// Tokens that are never sampled.
-        banned_tokens / "bannedTokens": Vec<u32> => "readonly number[]",
-        /// Divides positive and multiplies negative logits of tokens seen in the window; 1 is off.
-        repetition_penalty / "repetitionPenalty": f32 => "number",
-        /// Subtracted once for each occurrence in the window; 0 is off.
-        frequency_penalty / "frequencyPenalty": f32 => "number",
-        /// Subtracted once for tokens in the window; 0 is off.
-        presence_penalty / "presencePenalty": f32 => "number",
-        /// How many of the last tokens the penalties look at; 0: all.
-        penalty_window / "penaltyWindow": u32 => "number",
-        /// 0 takes the likeliest token. Default: what the model's authors suggest (as for the next three), else 1.
-        temperature / "temperature": f32 => "number",
-        /// Keep the k likeliest tokens; 0 is off.
-        top_k / "topK": u32 => "number",
-        /// Keep the likeliest tokens that reach this mass together; 1 is off.
-        top_p / "topP": f32 => "number",
-        /// Keep tokens at least this likely in relation to the likeliest; 0 is off.
-        min_p / "minP": f32 => "number",
-        /// Keep the tokens nearest to the expected surprise, up to this mass; 1 is off.
-        typical_p / "typicalP": f32 => "number",
-        /// The same seed gives the same text on every platform. Default: a new one each time.
-        seed / "seed": u64 => "number",
-    }
-}
+/// How JavaScript sees a type: any value, with the type's name in TypeScript.
+pub type Js<T> = <T as Tsify>::JsType;
 
 #[wasm_bindgen(typescript_custom_section)]
 const MESSAGE: &str = "/** One message of a conversation. */
@@ -114,324 +37,83 @@ export interface Message {
 }
 ";
 
-wire! {
-    /// How messages are put into the model's chat template.
-    options TemplateOptions {
-        /// End with the header of an assistant message, so that the model answers. Default: true.
-        add_generation_prompt / "addGenerationPrompt": bool => "boolean",
-        /// Tool descriptions for templates that take them.
-        tools / "tools": serde_json::Value => "unknown",
-        /// More variables for the template (`enable_thinking`, …).
-        variables / "variables": BTreeMap<String, serde_json::Value> => "Readonly<Record<string, unknown>>",
+/// How messages are put into the model's chat template.
+#[derive(Default, Deserialize, Tsify)]
+#[serde(default, rename_all = "camelCase")]
+pub struct TemplateOptions {
+    /// End with the header of an assistant message, so that the model answers. Default: true.
+    #[tsify(optional)]
+    pub add_generation_prompt: Option<bool>,
+    /// Tool descriptions for templates that take them.
+    #[tsify(type = "unknown")]
+    pub tools: Option<Value>,
+    /// More variables for the template (`enable_thinking`, …).
+    #[tsify(type = "Readonly<Record<string, unknown>>")]
+    pub variables: BTreeMap<String, Value>,
+}
+
+impl From<TemplateOptions> for ChatOptions {
+    fn from(TemplateOptions { add_generation_prompt, tools, variables }: TemplateOptions) -> Self {
+        let mut out = Self::default();
+        out.add_generation_prompt = add_generation_prompt.unwrap_or(out.add_generation_prompt);
+        out.vars.extend(variables);
+        out.vars.extend(tools.map(|tools| ("tools".into(), tools)));
+        out
     }
 }
 
-wire! {
-    /// What to continue: exactly one of `tokens`, `text` and `messages`.
-    options Prompt {
-        /// Token ids, taken as they are.
-        tokens / "tokens": Vec<u32> => "readonly number[]",
-        /// Text to continue.
-        text / "text": String => "string",
-        /// Read control tokens spelt in `text` as such. Default: false.
-        special / "special": bool => "boolean",
-        /// Put the model's first token before `text` if it has one. Default: true.
-        add_bos / "addBos": bool => "boolean",
-        /// A conversation, for models with a chat template.
-        messages / "messages": Vec<Message> => "readonly Message[]",
-        /// How the conversation is put into the template.
-        template / "template": TemplateOptions => "TemplateOptions",
-    }
+/// What to continue: exactly one of `tokens`, `text` and `messages`.
+#[derive(Default, Deserialize, Tsify)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Prompt {
+    /// Token ids, taken as they are.
+    #[tsify(optional, type = "readonly number[]")]
+    pub tokens: Option<Vec<u32>>,
+    /// Text to continue.
+    #[tsify(optional)]
+    pub text: Option<String>,
+    /// Read control tokens spelt in `text` as such. Default: false.
+    #[tsify(optional)]
+    pub special: Option<bool>,
+    /// Put the model's first token before `text` if it has one. Default: true.
+    #[tsify(optional)]
+    pub add_bos: Option<bool>,
+    /// A conversation, for models with a chat template.
+    #[tsify(optional, type = "readonly Message[]")]
+    pub messages: Option<Vec<Message>>,
+    /// How the conversation is put into the template.
+    #[serde(with = "preserve")]
+    #[tsify(type = "TemplateOptions")]
+    pub template: JsValue,
 }
 
-wire! {
-    /// A token that might have come instead.
-    record Alternative {
-        /// Token id.
-        id / "id": u32 => "number",
-        /// Its text, with broken characters replaced.
-        text / "text": String => "string",
-        /// Natural logarithm of its probability.
-        logprob / "logprob": f32 => "number",
-    }
-}
-
-wire! {
-    /// A generated token.
-    record Token {
-        /// Token id.
-        id / "id": u32 => "number",
-        /// Its text, with broken characters replaced.
-        text / "text": String => "string",
-        /// Natural logarithm of its probability before any sampler.
-        logprob / "logprob": f32 => "number",
-        /// The likeliest tokens, best first, as many as `topLogprobs` asked for.
-        top / "top": Vec<Alternative> => "Alternative[]",
-    }
-}
-
-wire! {
-    /// The next certain text of a reply: whole characters, no part of a stop string.
-    record Piece {
-        /// The text; may be empty.
-        text / "text": String => "string",
-        /// The tokens that it came from.
-        tokens / "tokens": Vec<Token> => "Token[]",
-    }
-}
-
-wire! {
-    /// Progress through the prompt, in tokens.
-    record Prefill {
-        /// Computed so far.
-        done / "done": u32 => "number",
-        /// To compute in all.
-        total / "total": u32 => "number",
-    }
-}
-
-wire! {
-    /// How long the parts of a reply took.
-    record Timings {
-        /// Milliseconds from the start to the first logits.
-        prefill_ms / "prefillMs": f64 => "number",
-        /// Prompt tokens that were computed (the others were in the cache).
-        prefill_tokens / "prefillTokens": u32 => "number",
-        /// Prompt tokens per second.
-        prefill_rate / "prefillTokensPerSecond": f64 => "number",
-        /// Milliseconds of generating.
-        decode_ms / "decodeMs": f64 => "number",
-        /// Tokens generated after the first.
-        decode_tokens / "decodeTokens": u32 => "number",
-        /// Generated tokens per second.
-        decode_rate / "decodeTokensPerSecond": f64 => "number",
-    }
-}
-
-wire! {
-    /// How a reply ended, and what it cost.
-    record Summary {
-        /// Tokens in the prompt.
-        prompt_tokens / "promptTokens": u32 => "number",
-        /// Of these, how many were still in the cache.
-        cached_tokens / "cachedTokens": u32 => "number",
-        /// Tokens generated.
-        tokens / "tokens": u32 => "number",
-        /// Why it ended.
-        finish_reason / "finishReason": String => "\"stop\" | \"length\" | \"stop-string\" | \"context-full\" | \"cancelled\"",
-        /// The stop string that ended it.
-        stop_string / "stopString": Option<String> => "string | null",
-        /// How long it took.
-        timings / "timings": Timings => "Timings",
-    }
-}
-
-wire! {
-    /// A weight of the model.
-    record TensorSummary {
-        /// Name in the file.
-        name / "name": String => "string",
-        /// Output features.
-        rows / "rows": u64 => "number",
-        /// Input features.
-        cols / "cols": u64 => "number",
-        /// Encoding in the file.
-        encoding / "encoding": String => "string",
-        /// Form in memory.
-        form / "form": String => "string",
-        /// The kernel that multiplies it.
-        kernel / "kernel": String => "string",
-        /// Bytes in memory.
-        bytes / "bytes": u64 => "number",
-        /// How many weights are −1, 0 and +1, if the tensor is ternary.
-        counts / "counts": Option<[u64; 3]> => "[minus: number, zero: number, plus: number] | null",
-    }
-}
-
-wire! {
-    /// What a loaded model is.
-    record ModelInfo {
-        /// The model's own name for itself, else the file's.
-        name / "name": String => "string",
-        /// Architecture, as `bitnet` or `llama`.
-        arch / "arch": String => "string",
-        /// Parameters, counted.
-        params / "params": u64 => "number",
-        /// Tokens of context in use.
-        context / "context": u32 => "number",
-        /// Tokens of context that the model was trained for.
-        trained_context / "trainedContext": u32 => "number",
-        /// Size of the vocabulary.
-        vocab / "vocab": u32 => "number",
-        /// Layers.
-        layers / "layers": u32 => "number",
-        /// Width of the residual stream.
-        hidden / "hidden": u32 => "number",
-        /// Width of the feed-forward layers.
-        feed_forward / "feedForward": u32 => "number",
-        /// Attention heads.
-        heads / "heads": u32 => "number",
-        /// Heads of keys and values.
-        kv_heads / "kvHeads": u32 => "number",
-        /// Width of a head.
-        head_dim / "headDim": u32 => "number",
-        /// Bytes of the model's files.
-        file_bytes / "fileBytes": u64 => "number",
-        /// Bytes of the weights in memory.
-        packed_bytes / "packedBytes": u64 => "number",
-        /// Bytes of weights read to generate one token.
-        bytes_per_token / "bytesPerToken": u64 => "number",
-        /// The kernels that compute it.
-        kernels / "kernels": Vec<String> => "string[]",
-        /// Threads that compute it.
-        threads / "threads": u32 => "number",
-        /// How keys and values of past tokens are stored.
-        kv / "kv": String => "string",
-        /// Its weights, in file order.
-        tensors / "tensors": Vec<TensorSummary> => "TensorSummary[]",
-        /// Whether it brings a tokenizer that is understood; without, only token ids can be given.
-        tokenizer / "tokenizer": bool => "boolean",
-        /// Whether it brings a chat template.
-        chat / "chat": bool => "boolean",
-        /// Its licence, if it says so.
-        license / "license": Option<String> => "string | null",
-        /// The sampling that its authors suggest.
-        sampling / "sampling": Sampling => "Sampling",
-    }
-}
-
-wire! {
-    /// Sampling that a model's authors suggest; null where they say nothing.
-    record Sampling {
-        /// Temperature.
-        temperature / "temperature": Option<f32> => "number | null",
-        /// Top-k.
-        top_k / "topK": Option<u32> => "number | null",
-        /// Top-p.
-        top_p / "topP": Option<f32> => "number | null",
-        /// Min-p.
-        min_p / "minP": Option<f32> => "number | null",
-        /// Repetition penalty.
-        repetition_penalty / "repetitionPenalty": Option<f32> => "number | null",
-    }
-}
-
-/// What `Session.next` gives.
-#[derive(Serialize)]
-#[serde(tag = "kind", content = "value", rename_all = "lowercase")]
-pub enum Step {
-    /// A block of the prompt was computed.
-    Prefill(Prefill),
-    /// Text.
-    Piece(Piece),
-    /// The reply has ended.
-    Done(Summary),
-}
-
-#[wasm_bindgen(typescript_custom_section)]
-const STEP: &str = "/** What `Session.next` gives. */
-export type Step =
-  | { kind: \"prefill\"; value: Prefill }
-  | { kind: \"piece\"; value: Piece }
-  | { kind: \"done\"; value: Summary };
-";
-
-impl From<engine::Step> for Step {
-    fn from(step: engine::Step) -> Self {
-        match step {
-            engine::Step::Prefill { done, total } => {
-                Self::Prefill(Prefill { done: count(done), total: count(total) })
+impl Prompt {
+    /// As the engine has it.
+    ///
+    /// # Errors
+    /// `bad-option` unless exactly one kind of prompt is given.
+    pub fn into_engine(self) -> Result<engine::Prompt, Error> {
+        let Self { tokens, text, special, add_bos, messages, template } = self;
+        match (tokens, text, messages) {
+            (Some(tokens), None, None) => Ok(engine::Prompt::Tokens(tokens)),
+            (None, Some(text), None) => Ok(engine::Prompt::Text {
+                text,
+                special: special.unwrap_or(false),
+                add_bos: add_bos.unwrap_or(true),
+            }),
+            (None, None, Some(messages)) => {
+                let template = match template.is_undefined() {
+                    true => TemplateOptions::default(),
+                    false => from_js("prompt: template", &template)?,
+                };
+                Ok(engine::Prompt::Chat(messages, template.into()))
             }
-            engine::Step::Piece(piece) => Self::Piece(piece.into()),
-            engine::Step::Done(summary) => Self::Done(summary.into()),
+            _ => Err(Error::new(
+                ErrorKind::BadOption,
+                "prompt: exactly one of tokens, text and messages is needed",
+            )),
         }
     }
-}
-
-impl From<engine::Piece> for Piece {
-    fn from(engine::Piece { text, tokens }: engine::Piece) -> Self {
-        let alternative =
-            |engine::Alternative { id, text, logprob }| Alternative { id, text, logprob: finite(logprob) };
-        let token = |engine::TokenInfo { id, text, logprob, top }| Token {
-            id,
-            text,
-            logprob: finite(logprob),
-            top: top.into_iter().map(alternative).collect(),
-        };
-        Self { text, tokens: tokens.into_iter().map(token).collect() }
-    }
-}
-
-impl From<engine::Summary> for Summary {
-    fn from(summary: engine::Summary) -> Self {
-        let timings = summary.timings;
-        Self {
-            prompt_tokens: count(summary.prompt_tokens),
-            cached_tokens: count(summary.cached_tokens),
-            tokens: count(summary.tokens),
-            finish_reason: summary.finish_reason.name().into(),
-            stop_string: summary.stop_string,
-            timings: Timings {
-                prefill_ms: timings.prefill_ms,
-                prefill_tokens: count(timings.prefill_tokens),
-                prefill_rate: timings.prefill_tok_s,
-                decode_ms: timings.decode_ms,
-                decode_tokens: count(timings.decode_tokens),
-                decode_rate: timings.decode_tok_s,
-            },
-        }
-    }
-}
-
-impl From<engine::ModelInfo> for ModelInfo {
-    fn from(info: engine::ModelInfo) -> Self {
-        let tensor = |tensor: engine::TensorInfo| TensorSummary {
-            name: tensor.name,
-            rows: tensor.rows as u64,
-            cols: tensor.cols as u64,
-            encoding: tensor.encoding,
-            form: tensor.form,
-            kernel: tensor.kernel,
-            bytes: tensor.bytes as u64,
-            counts: tensor.counts,
-        };
-        let engine::Sampling { temperature, top_k, top_p, min_p, repetition_penalty } = info.sampling;
-        Self {
-            name: info.name,
-            arch: info.arch,
-            params: info.params,
-            context: count(info.context),
-            trained_context: count(info.trained_context),
-            vocab: count(info.vocab),
-            layers: count(info.layers),
-            hidden: count(info.hidden),
-            feed_forward: count(info.ffn),
-            heads: count(info.heads),
-            kv_heads: count(info.kv_heads),
-            head_dim: count(info.head_dim),
-            file_bytes: info.file_bytes,
-            packed_bytes: info.packed_bytes,
-            bytes_per_token: info.bytes_per_token,
-            kernels: info.kernels,
-            threads: count(info.threads),
-            kv: info.kv,
-            tensors: info.tensors.into_iter().map(tensor).collect(),
-            tokenizer: info.tokenizer,
-            chat: info.chat,
-            license: info.license,
-            sampling: Sampling { temperature, top_k, top_p, min_p, repetition_penalty },
-        }
-    }
-}
-
-/// Counts of tokens, rows and layers are far below 2³².
-fn count(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
-}
-
-/// JSON has no infinity: the logarithm of a probability that is 0 becomes the least number.
-fn finite(logprob: f32) -> f32 {
-    logprob.max(f32::MIN)
 }
 
 /// `"bad-magic" | "truncated" | …` from [`ErrorKind::ALL`], put together by the compiler.
@@ -474,43 +156,121 @@ const CODES: &str = {
 #[wasm_bindgen(typescript_custom_section)]
 const ERROR_CODES: &str = CODES;
 
-#[wasm_bindgen]
-extern "C" {
-    /// An [`EngineOptions`] from JavaScript.
-    #[wasm_bindgen(typescript_type = "EngineOptions")]
-    pub type JsEngineOptions;
-    /// A [`GenerateOptions`] from JavaScript.
-    #[wasm_bindgen(typescript_type = "GenerateOptions")]
-    pub type JsGenerateOptions;
-    /// A [`Prompt`] from JavaScript.
-    #[wasm_bindgen(typescript_type = "Prompt")]
-    pub type JsPrompt;
-    /// A [`Step`] for JavaScript.
-    #[wasm_bindgen(typescript_type = "Step")]
-    pub type JsStep;
-    /// A [`ModelInfo`] for JavaScript.
-    #[wasm_bindgen(typescript_type = "ModelInfo")]
-    pub type JsModelInfo;
-}
+/// How deep a value may be nested; the stack of a worker holds some thousand levels.
+const MOST_LEVELS: usize = 128;
+/// Objects, array elements and fields that a value may have.
+const MOST_ITEMS: usize = 1 << 20;
 
-/// Reads an options struct out of a JavaScript value.
+/// Reads an options struct, or a value of any other type, out of a JavaScript value. Fields that are
+/// `undefined` or `null` count as left out. Strings with lone surrogates get U+FFFD in their place, as
+/// `TextEncoder` has it.
 ///
 /// # Errors
-/// `bad-option` for unknown keys, wrong types and values that are not JSON; the detail names the key.
+/// `bad-option`, naming `what` and the field, for unknown fields, wrong types, and values that are not JSON
+/// or too large or deep.
 pub fn from_js<T: DeserializeOwned>(what: &str, value: &JsValue) -> Result<T, Error> {
     let bad = |detail: String| Error::new(ErrorKind::BadOption, format!("{what}: {detail}"));
-    let json = js_sys::JSON::stringify(value).map_err(|_| bad("not a plain object".into()))?;
-    // `stringify` gives undefined for functions and symbols, which is not a string whatever its type says.
-    let json = JsValue::from(json).as_string().ok_or_else(|| bad("not a plain object".into()))?;
-    serde_json::from_str(&json).map_err(|error| bad(error.to_string()))
+    bounded(value, MOST_LEVELS, &mut MOST_ITEMS.clone()).map_err(|detail| bad(detail.into()))?;
+    let Some(known) = field_names::<T>() else {
+        return from_value(value.clone()).map_err(|error| bad(words(&error)));
+    };
+    if !value.is_object() || Array::is_array(value) {
+        return Err(bad("not an object".into()));
+    }
+    let given = Object::new();
+    for key in Object::keys(value.unchecked_ref::<Object>()) {
+        let name = key.as_string().unwrap_or_default();
+        if !known.contains(&&*name) {
+            return Err(bad(format!("unknown field `{name}`, expected one of {}", known.join(", "))));
+        }
+        let field = get(value, &key);
+        if !field.is_undefined() && !field.is_null() {
+            // Setting a plain property on a fresh object cannot fail.
+            let _ = Reflect::set(&given, &key, &field);
+        }
+    }
+    from_value(given.clone().into()).map_err(|error| {
+        // The library does not say which field it was: the one that fails alone.
+        let alone = Object::keys(&given).iter().find_map(|key| {
+            let one = Object::new();
+            let _ = Reflect::set(&one, &key, &get(&given, &key));
+            let error = from_value::<T>(one.into()).err()?;
+            Some(format!("{}: {}", key.as_string()?, words(&error)))
+        });
+        bad(alone.unwrap_or_else(|| words(&error)))
+    })
+}
+
+/// The message of an error that is a JavaScript `Error` inside.
+fn words(error: &serde_wasm_bindgen::Error) -> String {
+    let text = error.to_string();
+    text.strip_prefix("Error: ").map(str::to_owned).unwrap_or(text)
 }
 
 /// Gives a record to JavaScript as a plain object.
 ///
 /// # Errors
-/// None in practice: every record is JSON.
-pub fn to_js<T: Serialize, J: JsCast>(value: &T) -> Result<J, Error> {
-    let broken = || Error::new(ErrorKind::BadData, "a record is not JSON");
-    let json = serde_json::to_string(value).map_err(|_| broken())?;
-    js_sys::JSON::parse(&json).map(JsCast::unchecked_into).map_err(|_| broken())
+/// None in practice: every record is plain data.
+pub fn to_js<T: Serialize + Tsify>(value: &T) -> Result<Js<T>, Error> {
+    let to = Serializer::new().serialize_missing_as_null(true);
+    let value = value.serialize(&to).map_err(|error| Error::new(ErrorKind::BadData, error.to_string()))?;
+    Ok(value.unchecked_into())
+}
+
+fn get(object: &JsValue, key: &JsValue) -> JsValue {
+    Reflect::get(object, key).unwrap_or(JsValue::UNDEFINED)
+}
+
+/// Checks that `value` is plain data of bounded depth and size. Structured clones may be cyclic, and
+/// deserialising recurses.
+fn bounded(value: &JsValue, levels: usize, items: &mut usize) -> Result<(), &'static str> {
+    if !value.is_object() || ArrayBuffer::is_view(value) {
+        return Ok(());
+    }
+    if levels == 0 {
+        return Err("nested too deeply");
+    }
+    let values = if Array::is_array(value) {
+        value.clone().unchecked_into::<Array>()
+    } else {
+        // Objects of any realm have a prototype without one of its own; maps, dates and the like do not.
+        let prototype = Object::get_prototype_of(value);
+        if !prototype.is_null() && !Object::get_prototype_of(&prototype).is_null() {
+            return Err("not plain data");
+        }
+        Object::values(value.unchecked_ref::<Object>())
+    };
+    *items = items.checked_sub(values.length() as usize).ok_or("too large")?;
+    values.iter().try_for_each(|value| bounded(&value, levels - 1, items))
+}
+
+/// The fields of a struct, none for other types: what it asks a deserialiser for.
+fn field_names<T: DeserializeOwned>() -> Option<&'static [&'static str]> {
+    struct Asked<'a>(&'a mut Option<&'static [&'static str]>);
+    impl<'de> Deserializer<'de> for Asked<'_> {
+        type Error = ValueError;
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, ValueError> {
+            Err(serde::de::Error::custom("only asked"))
+        }
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _name: &'static str,
+            fields: &'static [&'static str],
+            visitor: V,
+        ) -> Result<V::Value, ValueError> {
+            *self.0 = Some(fields);
+            self.deserialize_any(visitor)
+        }
+
+        forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+            unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+    let mut fields = None;
+    // It always fails, having asked.
+    let _ = T::deserialize(Asked(&mut fields));
+    fields
 }

@@ -3,11 +3,11 @@
  * hashes what it is given. The tests ask whether exactly the bytes of the file arrived.
  */
 import init, * as glue from "../../generated/simd128/ternlight.js";
+import { type ChunkLoader, WasmBlockLoader } from "../../src/blocks.js";
 import { Store } from "../../src/cache.js";
 import { Crash, EngineError, messageOf } from "../../src/errors.js";
-import { type ChunkLoader, WasmSink } from "../../src/sink.js";
 import { resolve } from "../../src/source.js";
-import { stream } from "../../src/weights.js";
+import { transfer as stream } from "../../src/transfer.js";
 import type { BytesReport, BytesRequest } from "./bytes_protocol.js";
 
 let alive = 0;
@@ -86,7 +86,7 @@ async function run({
     const parts = await resolve(source, { store, transfer, signal });
     const sink = await stream(
       parts,
-      () => new WasmSink({ glue, memory }, () => new ByteLoader(refuseAfter)),
+      () => new WasmBlockLoader({ glue, memory }, () => new ByteLoader(refuseAfter)),
       {
         store,
         transfer,

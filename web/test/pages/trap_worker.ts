@@ -45,5 +45,3 @@ self.addEventListener("message", ({ data }) => {
   if (data === "throw") throw new Error("the worker broke");
 });
 await import(`${self.location.origin}/package/dist/worker.js`);
-
-export {};

@@ -2,13 +2,13 @@
 
 import { signal } from "@preact/signals";
 import { NoModel } from "../model/About";
-import { engine, type Failure, failureOf, model } from "../model/engine";
+import { engine, type Failure, failureOf, model, whileUsed } from "../model/loading";
 import { busy } from "../state/answer";
 import { theme } from "../state/settings";
 import { bytes, speed } from "../text/format";
 import { announce } from "../ui/announce";
 import { CopyButton } from "../ui/CopyButton";
-import { Trouble } from "../ui/Trouble";
+import { ErrorNotice } from "../ui/ErrorNotice";
 import { measure, type Bench as Result, stages } from "./measure";
 import { Plot } from "./Plot";
 
@@ -32,6 +32,8 @@ async function run(): Promise<void> {
     bytesPerToken: info.bytesPerToken,
     readings: [],
   };
+  let letGo = () => {};
+  void whileUsed(subject, new Promise<void>((resolve) => (letGo = resolve)));
   try {
     for await (const reading of measure(subject, abort.signal)) {
       if (abort.signal.aborted) break;
@@ -43,6 +45,7 @@ async function run(): Promise<void> {
     const failure = failureOf(error);
     if (failure.code !== "cancelled") trouble.value = failure;
   }
+  letGo();
   running.value = null;
 }
 
@@ -125,7 +128,7 @@ export function Bench() {
             )}
           </div>
         )}
-        {trouble.value && <Trouble code={trouble.value.code} message={trouble.value.message} />}
+        {trouble.value && <ErrorNotice code={trouble.value.code} message={trouble.value.message} />}
         {bench && (
           <>
             <dl class="facts figures">

@@ -2,10 +2,10 @@
 
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { memory, model } from "../model/engine";
+import { memory, model } from "../model/loading";
 import { touch } from "../offline/install";
 import { ask, busy, live, stop } from "../state/answer";
-import { chat, shownReply } from "../state/chats";
+import { path } from "../state/chats";
 import { bytes, speed } from "../text/format";
 import { Glyph } from "../ui/icons";
 import { go } from "../ui/route";
@@ -29,8 +29,8 @@ function Meters() {
   const now = live.value;
   const used = memory.value;
   const context = model.value.info?.context;
-  const last = chat.value?.turns.at(-1);
-  const figures = now || !last ? undefined : shownReply(last)?.figures;
+  const last = path.value.at(-1)?.message;
+  const figures = now || last?.role !== "assistant" ? undefined : last.figures;
   const seen = figures ? figures.promptTokens + figures.tokens : 0;
   return (
     <p class="meters figures">
@@ -38,7 +38,7 @@ function Meters() {
       {now && now.count > 0 && <span>{now.count} tokens</span>}
       {seen > 0 && context && (
         <span>
-          {seen.toLocaleString("en")} of {context.toLocaleString("en")} tokens of context
+          {Math.min(seen, context).toLocaleString("en")} of {context.toLocaleString("en")} tokens of context
         </span>
       )}
       {used !== null && <span>{bytes(used)} in memory</span>}
@@ -64,6 +64,11 @@ export function Composer() {
     ask(text);
     draft.value = "";
   };
+  // The button goes away: the focus goes on to where one writes.
+  const halt = () => {
+    stop();
+    area.current?.focus();
+  };
   return (
     <div class="composer column">
       <form
@@ -75,6 +80,7 @@ export function Composer() {
         <textarea
           ref={area}
           id={ID}
+          dir="auto"
           aria-label="Message"
           placeholder={`Ask ${model.value.name || "the model"}`}
           rows={1}
@@ -91,7 +97,7 @@ export function Composer() {
           }}
         />
         {busy.value ? (
-          <button type="button" class="icon send halt" aria-label="Stop" title="Stop (Esc)" onClick={stop}>
+          <button type="button" class="icon send halt" aria-label="Stop" title="Stop (Esc)" onClick={halt}>
             <Glyph name="stop" />
           </button>
         ) : (

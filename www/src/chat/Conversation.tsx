@@ -1,28 +1,44 @@
 /** The stage of a chat: its turns, the one being written, what stands in the way, and the composer. */
 
-import { useEffect, useRef } from "preact/hooks";
-import { model, retryLoad } from "../model/engine";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { LoadStrip } from "../model/LoadStrip";
-import { busy, live, resume, writingChat, writingTurn } from "../state/answer";
-import { chat, shownReply } from "../state/chats";
+import { model, retryLoad, withdraw } from "../model/loading";
+import { busy, dropped, live, resume, writingReply } from "../state/answer";
+import { chat, path } from "../state/chats";
+import { type ChatMessage, firstSeen, type Step } from "../state/messages";
+import { Glyph } from "../ui/icons";
 import { Composer } from "./Composer";
-import { Hello } from "./Hello";
+import { EmptyChat } from "./EmptyChat";
 import { Answered, Answering, Asked } from "./Message";
 
-/** Keeps the end of a growing reply in view, unless the reader scrolled up. */
+/** How near to the end counts as being there, in pixels. */
+const NEAR = 60;
+
+/** Keeps the end of a growing reply in view, unless the reader scrolled up; `away` says that they did. */
 function useFollow(key: string | undefined) {
   const box = useRef<HTMLDivElement>(null);
+  const [away, setAway] = useState(false);
   const pinned = useRef(true);
-  useEffect(() => {
+  const toEnd = () => {
     pinned.current = true;
+    setAway(false);
     const element = box.current;
     if (element) element.scrollTop = element.scrollHeight;
-  }, [key]);
+  };
+  const writing = writingReply.value;
+  // A conversation opens at its end, and whoever asks wants to see the answer.
+  useEffect(toEnd, [key, writing !== null]);
   useEffect(() => {
     const element = box.current;
     if (!element) return;
+    let last = element.scrollTop;
     const watch = () => {
-      pinned.current = element.scrollHeight - element.scrollTop - element.clientHeight < 60;
+      const { scrollTop, scrollHeight, clientHeight } = element;
+      // The end may have moved on since the page itself scrolled there: only a person scrolls up.
+      if (scrollHeight - scrollTop - clientHeight < NEAR) pinned.current = true;
+      else if (scrollTop < last) pinned.current = false;
+      last = scrollTop;
+      setAway(!pinned.current);
     };
     // The last growth comes just after the reply ended, when its tools appear.
     let growing = false;
@@ -38,35 +54,44 @@ function useFollow(key: string | undefined) {
       follow.disconnect();
     };
   }, [key]);
-  return box;
+  return { box, away, toEnd };
+}
+
+/** Where the part of a conversation begins that the model saw when it last answered, or sees while it answers. */
+function horizon(messages: ChatMessage[]): string | null {
+  const last = messages.findLast((message) => message.role === "assistant");
+  if (last?.role !== "assistant") return null;
+  const now = last.id === writingReply.value ? dropped.value : (last.figures?.droppedMessages ?? 0);
+  return firstSeen(messages, now);
+}
+
+function Turn({ step, last }: { step: Step; last: boolean }) {
+  const { message, versions, at } = step;
+  if (message.id === writingReply.value) return <Answering />;
+  if (message.role === "user") return <Asked question={message} versions={versions} at={at} />;
+  return <Answered reply={message} versions={versions} at={at} last={last} />;
 }
 
 export function Conversation() {
   const one = chat.value;
-  const written = one && writingChat.value === one.id ? writingTurn.value : null;
-  const box = useFollow(one?.id);
-  const unanswered = one?.turns.at(-1)?.role === "user" && !busy.value;
+  const steps = path.value;
+  const seenFrom = horizon(steps.map(({ message }) => message));
+  const { box, away, toEnd } = useFollow(one?.id);
+  const unanswered = steps.at(-1)?.message.role === "user" && !busy.value;
   return (
     <>
       <div class="scroll" ref={box} tabIndex={-1} id="content">
         {one ? (
-          <ol class="turns column" aria-label="Conversation">
-            {one.turns.map((turn, index) => {
-              if (turn.role === "user") return <Asked key={index} text={turn.text} index={index} />;
-              if (index === written) return <Answering key={index} />;
-              const reply = shownReply(turn);
-              return (
-                reply && (
-                  <Answered
-                    key={index}
-                    reply={reply}
-                    index={index}
-                    last={index === one.turns.length - 1}
-                    versions={turn.replies.length}
-                    shown={turn.shown}
-                  />
-                )
+          <ol key={one.id} class="turns column" aria-label="Conversation">
+            {steps.flatMap((step, index) => {
+              const { message } = step;
+              const rule = message.id === seenFrom && (
+                <li key="horizon" class="horizon">
+                  The model no longer sees what is above
+                </li>
               );
+              // By place and not by message, so that the focus stays where a version is chosen.
+              return [rule, <Turn key={index} step={step} last={index === steps.length - 1} />];
             })}
             {unanswered && model.value.state !== "failed" && (
               <li class="turn answered">
@@ -77,11 +102,31 @@ export function Conversation() {
             )}
           </ol>
         ) : (
-          <Hello />
+          <EmptyChat />
         )}
       </div>
-      <div class="column">
-        <LoadStrip onRetry={unanswered ? resume : retryLoad} />
+      <div class="column foot">
+        {one && away && (
+          <button
+            type="button"
+            class="icon latest"
+            aria-label="Jump to the latest"
+            title="Jump to the latest"
+            onClick={toEnd}
+          >
+            <Glyph name="end" />
+          </button>
+        )}
+        <LoadStrip
+          onRetry={() => {
+            retryLoad();
+            if (unanswered) resume();
+          }}
+          onBack={() => {
+            withdraw();
+            if (unanswered) resume();
+          }}
+        />
       </div>
       <Composer />
     </>

@@ -1,28 +1,72 @@
 /** One turn: a question that can be edited, or an answer with its tools. */
 
-import { useLayoutEffect, useRef, useState } from "preact/hooks";
-import { askAgain, busy, live, regenerate, turnVersion } from "../state/answer";
-import type { Reply, ReplyFigures } from "../state/chats";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { askAgain, busy, live, regenerate } from "../state/answer";
+import { showVersion } from "../state/chats";
+import type { ChatMessage, Question, Reply, ReplyFigures } from "../state/messages";
+import { watchReply } from "../state/sync";
 import { speed } from "../text/format";
 import { Markdown } from "../text/markdown";
 import { CopyButton } from "../ui/CopyButton";
+import { ErrorNotice } from "../ui/ErrorNotice";
 import { Glyph } from "../ui/icons";
-import { Trouble } from "../ui/Trouble";
-import { Spoken } from "./Spoken";
+import { startWriting } from "./Composer";
+import { TokenView } from "./TokenView";
 
-export function Asked({ text, index }: { text: string; index: number }) {
+interface Versioned {
+  /** All versions of this message, oldest first, and which of them it is. */
+  versions: readonly ChatMessage[];
+  at: number;
+}
+
+/** ‹ 1 / 2 ›, where a message has other versions. */
+function Versions({ versions, at }: Versioned) {
+  if (versions.length < 2) return null;
+  const step = (by: number, label: string, glyph: "left" | "right") => {
+    const other = versions[at + by];
+    return (
+      <button
+        type="button"
+        class="icon small"
+        aria-label={label}
+        // Still focusable at the end of the row, so that the focus is not lost there.
+        aria-disabled={!other}
+        onClick={() => other && showVersion(other)}
+      >
+        <Glyph name={glyph} />
+      </button>
+    );
+  };
+  return (
+    <span class="which">
+      {step(-1, "Earlier version", "left")}
+      <span class="figures" aria-live="polite">
+        <span class="unseen">Version </span>
+        {at + 1} / {versions.length}
+      </span>
+      {step(1, "Later version", "right")}
+    </span>
+  );
+}
+
+export function Asked({ question, versions, at }: { question: Question } & Versioned) {
+  const { text } = question;
   const [editing, setEditing] = useState(false);
   const opener = useRef<HTMLButtonElement>(null);
   const close = () => {
     setEditing(false);
+    // Where the question was asked again this cannot take the focus, which is in the message box by then.
     queueMicrotask(() => opener.current?.focus());
   };
-  if (editing) return <EditQuestion text={text} index={index} onClose={close} />;
+  if (editing) return <EditQuestion question={question} onClose={close} />;
   return (
     <li class="turn asked">
       <span class="unseen">You asked:</span>
-      <p class="words">{text}</p>
+      <p class="words" dir="auto">
+        {text}
+      </p>
       <div class="tools">
+        <Versions versions={versions} at={at} />
         <CopyButton text={text} label="Copy question" />
         <button
           ref={opener}
@@ -40,7 +84,8 @@ export function Asked({ text, index }: { text: string; index: number }) {
   );
 }
 
-function EditQuestion({ text, index, onClose }: { text: string; index: number; onClose: () => void }) {
+function EditQuestion({ question, onClose }: { question: Question; onClose: () => void }) {
+  const { text } = question;
   const area = useRef<HTMLTextAreaElement>(null);
   useLayoutEffect(() => {
     area.current?.focus();
@@ -50,7 +95,8 @@ function EditQuestion({ text, index, onClose }: { text: string; index: number; o
     const changed = area.current?.value ?? "";
     if (!changed.trim()) return;
     onClose();
-    askAgain(index, changed);
+    askAgain(question, changed);
+    startWriting();
   };
   return (
     <li class="turn asked editing">
@@ -62,6 +108,7 @@ function EditQuestion({ text, index, onClose }: { text: string; index: number; o
       >
         <textarea
           ref={area}
+          dir="auto"
           aria-label="Edit the question"
           defaultValue={text}
           rows={Math.min(8, text.split("\n").length + 1)}
@@ -88,56 +135,45 @@ function EditQuestion({ text, index, onClose }: { text: string; index: number; o
   );
 }
 
-interface AnsweredProps {
-  reply: Reply;
-  index: number;
-  /** Only the last answer can be asked for again; elsewhere that would drop what followed. */
-  last: boolean;
-  versions: number;
-  shown: number;
+/** Under a reply that nobody ended: another tab is writing it, or its page was closed. */
+function Unfinished({ id }: { id: string }) {
+  const [written, setWritten] = useState<boolean | null>(null);
+  useEffect(() => {
+    const left = new AbortController();
+    void watchReply(id, setWritten, left.signal);
+    return () => left.abort();
+  }, [id]);
+  if (written === null) return null;
+  return (
+    <p class="aside">
+      {written ? "Being written in another tab" : "Cut off: the page was closed while this was written"}
+    </p>
+  );
 }
 
-export function Answered({ reply, index, last, versions, shown }: AnsweredProps) {
+interface AnsweredProps extends Versioned {
+  reply: Reply;
+  /** Only the last answer offers to be written again; an earlier one would lead away from what followed it. */
+  last: boolean;
+}
+
+export function Answered({ reply, versions, at, last }: AnsweredProps) {
   const [odds, setOdds] = useState(false);
   const hasOdds = reply.tokens.length > 0;
   return (
     <li class="turn answered">
       <span class="unseen">{reply.model || "The model"} answered:</span>
-      {odds && hasOdds ? <Spoken tokens={reply.tokens} /> : reply.text && <Markdown text={reply.text} />}
+      {odds && hasOdds ? <TokenView tokens={reply.tokens} /> : reply.text && <Markdown text={reply.text} />}
       {reply.trouble && (
-        <Trouble
+        <ErrorNotice
           code={reply.trouble.code}
           message={reply.trouble.message}
-          onRetry={last ? () => regenerate(index) : undefined}
+          onRetry={last ? () => regenerate(reply) : undefined}
         />
       )}
+      {reply.unfinished && <Unfinished id={reply.id} />}
       <div class="tools">
-        {versions > 1 && (
-          <span class="which">
-            <button
-              type="button"
-              class="icon small"
-              aria-label="Earlier version"
-              disabled={shown === 0}
-              onClick={() => turnVersion(index, -1)}
-            >
-              <Glyph name="left" />
-            </button>
-            <span class="figures" aria-live="polite">
-              <span class="unseen">Version </span>
-              {shown + 1} / {versions}
-            </span>
-            <button
-              type="button"
-              class="icon small"
-              aria-label="Later version"
-              disabled={shown === versions - 1}
-              onClick={() => turnVersion(index, 1)}
-            >
-              <Glyph name="right" />
-            </button>
-          </span>
-        )}
+        <Versions versions={versions} at={at} />
         {reply.text && <CopyButton text={reply.text} label="Copy answer" />}
         {last && (
           <button
@@ -146,7 +182,7 @@ export function Answered({ reply, index, last, versions, shown }: AnsweredProps)
             title="Answer again"
             aria-label="Answer again"
             disabled={busy.value}
-            onClick={() => regenerate(index)}
+            onClick={() => regenerate(reply)}
           >
             <Glyph name="again" />
           </button>

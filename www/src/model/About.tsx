@@ -4,9 +4,9 @@ import { useState } from "preact/hooks";
 import type { ModelInfo, TensorSummary } from "ternlight";
 import { bytes, count, share } from "../text/format";
 import { useWidth } from "../ui/useWidth";
-import { addTrits, anatomy, type Part, shortName, type Trits, total } from "./anatomy";
-import { ensureReady, model } from "./engine";
 import { LoadStrip } from "./LoadStrip";
+import { ensureReady, model } from "./loading";
+import { addTrits, type Part, partsOf, shortName, type Trits, total } from "./modelParts";
 
 const SIGNS = ["-", "0", "+"] as const;
 const SIGN_NAMES = ["−1", "0", "+1"] as const;
@@ -307,7 +307,7 @@ function Facts({ info }: { info: ModelInfo }) {
 }
 
 function Loaded({ info, name }: { info: ModelInfo; name: string }) {
-  const parts = anatomy(info);
+  const parts = partsOf(info);
   const [at, setAt] = useState(() =>
     Math.max(
       0,

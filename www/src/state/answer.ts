@@ -1,26 +1,27 @@
 /**
  * Asking and answering: the one reply that may be under way, and what starts, stops and repeats it.
  *
- * The growing reply lives in `live` and is drawn from there, at most once per frame; it becomes part of its chat when it
- * ends, however it ends, so that nothing that was on the screen is lost.
+ * The growing reply lives in `live` and is drawn from there, at most once per frame; it is stored as it
+ * grows and when it ends, however it ends, so that nothing that was on the screen is lost.
  */
 
 import { batch, computed, signal } from "@preact/signals";
-import { answer, ensureReady, type Failure, failureOf, LoadFailed, model } from "../model/engine";
+import { answer } from "../model/engine";
+import { ensureReady, type Failure, failureOf, LoadFailed, model } from "../model/loading";
 import { announce, Reader } from "../ui/announce";
-import { asMessages, changeChat, chat, chats, type Reply, setTurn, startChat, type Turn } from "./chats";
-import { writeChat } from "./database";
+import { addMessage, chat, dropMessage, path, saveMessage, startChat, threadOf } from "./chats";
+import { asMessages, newId, type Question, type Reply } from "./messages";
 import { settings } from "./settings";
+import { holdReply } from "./sync";
 
 export interface Live {
-  chat: string;
-  /** Index of the turn that is being written. */
-  turn: number;
   reply: Reply;
   /** `waiting` for the model to load, `reading` the prompt, `writing` the answer. */
   phase: "waiting" | "reading" | "writing";
   /** Tokens of the prompt that are done, and all of them. */
   read: { done: number; total: number };
+  /** Messages that the model no longer sees. */
+  dropped: number;
   /** Tokens per second over the last second or so; 0 until known. */
   speed: number;
   /** Tokens written so far. */
@@ -29,9 +30,11 @@ export interface Live {
 
 export const live = signal<Live | null>(null);
 export const busy = computed(() => live.value !== null);
-/** The chat and the turn that are being written; they change far less often than `live`. */
-export const writingChat = computed(() => live.value?.chat ?? null);
-export const writingTurn = computed(() => live.value?.turn ?? null);
+/** How many messages before the reply that is being written its model no longer sees. */
+export const dropped = computed(() => live.value?.dropped ?? 0);
+/** The chat and the reply that are being written; they change far less often than `live`. */
+export const writingChat = computed(() => live.value?.reply.chat ?? null);
+export const writingReply = computed(() => live.value?.reply.id ?? null);
 
 let abort: AbortController | null = null;
 
@@ -53,24 +56,28 @@ class Speedometer {
   }
 }
 
-/** Writes turn `index` of chat `id`; earlier versions of the same answer are kept. */
-async function write(id: string, index: number, before: Reply[]): Promise<void> {
+/** How often a growing reply is stored, in milliseconds: a tab may be closed at any moment. */
+const SAVE_INTERVAL = 2000;
+
+/** Writes one more answer to a question; earlier ones stay. */
+async function write(question: Question): Promise<void> {
   if (live.value) return;
   abort = new AbortController();
   const { signal: cancelled } = abort;
-  const turns = chatTurns(id).slice(0, index);
-  const reply: Reply = { text: "", tokens: [], model: model.value.name };
+  const reply: Reply = {
+    id: newId(),
+    chat: question.chat,
+    parent: question.id,
+    created: Date.now(),
+    role: "assistant",
+    text: "",
+    tokens: [],
+    model: model.value.name,
+    unfinished: true,
+  };
   const speedometer = new Speedometer();
   const reader = new Reader();
-  let now: Live = {
-    chat: id,
-    turn: index,
-    reply,
-    phase: "waiting",
-    read: { done: 0, total: 0 },
-    speed: 0,
-    count: 0,
-  };
+  let now: Live = { reply, phase: "waiting", read: { done: 0, total: 0 }, dropped: 0, speed: 0, count: 0 };
   let frame = 0;
   const show = (change: Partial<Live>) => {
     now = { ...now, ...change };
@@ -79,21 +86,28 @@ async function write(id: string, index: number, before: Reply[]): Promise<void> 
       if (live.value) live.value = now;
     });
   };
-  live.value = now;
-  // A tab may be closed at any moment: what is written so far is stored as it grows.
-  const saving = setInterval(() => {
-    const one = chats.value.find((other) => other.id === id);
-    if (!one || !now.reply.text) return;
-    const turn: Turn = { role: "assistant", replies: [...before, now.reply], shown: before.length };
-    void writeChat({ ...one, turns: one.turns.with(index, turn) });
-  }, 2000);
+  batch(() => {
+    live.value = now;
+    addMessage(reply);
+  });
+  let letGo = () => {};
+  holdReply(reply.id, new Promise<void>((resolve) => (letGo = resolve)));
+  const save = () => {
+    if (now.reply.text) void saveMessage(now.reply);
+  };
+  const saving = setInterval(save, SAVE_INTERVAL);
+  window.addEventListener("pagehide", save);
   let failure: Failure | null = null;
   try {
     await ensureReady(cancelled);
     now = { ...now, phase: "reading", reply: { ...now.reply, model: model.value.name } };
     live.value = now;
-    const figures = await answer(asMessages(turns), settings.value, cancelled, {
-      onReading: (done, total) => show({ phase: "reading", read: { done, total } }),
+    const messages = asMessages(threadOf(reply.chat, question.id));
+    const figures = await answer(messages, settings.value, cancelled, {
+      onReading: (done, total, dropped) => {
+        // The context may slide in mid-reply; what is written by then stays in sight.
+        show({ phase: now.reply.text ? "writing" : "reading", read: { done, total }, dropped });
+      },
       onPiece: (piece, fresh) => {
         const text = now.reply.text + piece;
         const tokens = settings.value.probabilities ? [...now.reply.tokens, ...fresh] : now.reply.tokens;
@@ -113,65 +127,60 @@ async function write(id: string, index: number, before: Reply[]): Promise<void> 
   }
   cancelAnimationFrame(frame);
   clearInterval(saving);
+  window.removeEventListener("pagehide", save);
   reader.finish(now.reply.text);
-  const done: Reply =
-    failure && failure.code !== "cancelled" ? { ...now.reply, trouble: failure } : now.reply;
+  const { unfinished: _, ...whole } = now.reply;
+  const trouble = failure && failure.code !== "cancelled" ? failure : null;
   batch(() => {
     live.value = null;
     abort = null;
     // Stopped before the first word: no version of an answer to keep.
-    const replies = done.text || done.trouble ? [...before, done] : before;
-    if (replies.length > 0) setTurn(id, index, { role: "assistant", replies, shown: replies.length - 1 });
-    else changeChat(id, (one) => ({ turns: one.turns.slice(0, index) }));
+    if (!whole.text && !trouble) dropMessage(reply);
+    else void saveMessage(trouble ? { ...whole, trouble } : whole).finally(letGo);
   });
-  if (done.trouble) announce(done.trouble.message);
+  if (!whole.text) letGo();
+  if (trouble) announce(trouble.message);
 }
 
-function chatTurns(id: string): Turn[] {
-  return chat.value?.id === id ? chat.value.turns : [];
-}
-
-function answerTo(id: string, turns: Turn[]): void {
-  changeChat(id, () => ({ turns: [...turns, { role: "assistant", replies: [], shown: 0 }] }));
-  void write(id, turns.length, []);
+function askAfter(id: string, parent: string | null, text: string): void {
+  const question: Question = {
+    id: newId(),
+    chat: id,
+    parent,
+    created: Date.now(),
+    role: "user",
+    text: text.trim(),
+  };
+  addMessage(question);
+  void saveMessage(question);
+  void write(question);
 }
 
 /** Asks in the open chat, or in a new one. */
 export function ask(text: string): void {
   if (live.value || !text.trim()) return;
-  const one = chat.value ?? startChat(text);
-  answerTo(one.id, [...one.turns, { role: "user", text: text.trim() }]);
+  const { id } = chat.value ?? startChat();
+  askAfter(id, path.value.at(-1)?.message.id ?? null, text);
 }
 
-/** Replaces a question; what followed it goes. */
-export function askAgain(index: number, text: string): void {
-  const one = chat.value;
-  if (!one || live.value || !text.trim()) return;
-  answerTo(one.id, [...one.turns.slice(0, index), { role: "user", text: text.trim() }]);
+/** Asks a question differently; the earlier wording, and what followed it, stay as another version. */
+export function askAgain(question: Question, text: string): void {
+  if (live.value || !text.trim()) return;
+  askAfter(question.chat, question.parent, text);
 }
 
-/** Writes one more version of an answer; what followed it goes, the earlier versions stay. */
-export function regenerate(index: number): void {
-  const one = chat.value;
-  const turn = one?.turns[index];
-  if (!one || turn?.role !== "assistant" || live.value) return;
+/** Writes one more version of an answer. */
+export function regenerate(reply: Reply): void {
+  if (live.value) return;
+  const question = threadOf(reply.chat, reply.parent).at(-1);
+  if (question?.role !== "user") return;
   // A version that failed before its first word is no version to come back to.
-  const before = turn.replies.filter((reply) => reply.text !== "");
-  changeChat(one.id, () => ({ turns: [...one.turns.slice(0, index), turn] }));
-  void write(one.id, index, before);
+  if (!reply.text) dropMessage(reply);
+  void write(question);
 }
 
 /** Gives the last question an answer when stopping or a reload left it without one. */
 export function resume(): void {
-  const one = chat.value;
-  if (one && !live.value && one.turns.at(-1)?.role === "user") answerTo(one.id, one.turns);
-}
-
-/** Shows the previous or the next version of an answer. */
-export function turnVersion(index: number, step: number): void {
-  const one = chat.value;
-  const turn = one?.turns[index];
-  if (!one || turn?.role !== "assistant") return;
-  const shown = Math.min(Math.max(turn.shown + step, 0), turn.replies.length - 1);
-  setTurn(one.id, index, { ...turn, shown });
+  const last = path.value.at(-1)?.message;
+  if (last?.role === "user") void write(last);
 }

@@ -1,72 +1,122 @@
 /**
- * Conversations: their shape, and every change a person can make to them.
+ * Conversations as the page holds them: the list, the open one, and every change a person can make to them.
  *
- * A chat is an immutable value in a signal; each change makes a new one and stores it. A reply that was asked for again
- * keeps its earlier versions, an edited question drops what came after it.
+ * A record and its messages are immutable values in signals; each change makes new ones, stores them, and tells the other
+ * tabs. Messages are read when a conversation is opened, so that a long list costs little.
  */
 
 import { computed, signal } from "@preact/signals";
-import type { Message } from "ternlight";
-import { deleteChat, readChats, writeChat } from "./database";
+import { type ChatRecord, purgeChat, readChat, readChats, writeChat, writeMessage } from "./database";
+import { type ChatMessage, type Messages, newId, pathOf, ROOT, type Shown, threadTo } from "./messages";
+import { hearTabs, tellTabs } from "./sync";
 
-/** One token of a reply, with what else the model considered. Probabilities are natural logarithms. */
-export interface SpokenToken {
-  text: string;
-  logprob: number;
-  /** Most likely first; may or may not contain the token that was drawn. */
-  top: { text: string; logprob: number }[];
-}
-
-export interface ReplyFigures {
-  promptTokens: number;
-  cachedTokens: number;
-  tokens: number;
-  prefillTokensPerSecond: number;
-  decodeTokensPerSecond: number;
-  /** Why the reply ended, a code of the engine. */
-  finish: string;
-}
-
-export interface Reply {
-  text: string;
-  tokens: SpokenToken[];
-  model: string;
-  figures?: ReplyFigures;
-  trouble?: { code: string; message: string };
-}
-
-export type Turn = { role: "user"; text: string } | { role: "assistant"; replies: Reply[]; shown: number };
-
-export interface Chat {
-  id: string;
-  title: string;
-  /** False while the title is only the start of the first question. */
-  named: boolean;
-  created: number;
-  updated: number;
-  turns: Turn[];
-}
-
-export const chats = signal<Chat[]>([]);
+/** Newest first, without the deleted ones. */
+export const chats = signal<readonly ChatRecord[]>([]);
 const openId = signal<string | null>(null);
+/** Messages of the conversations that were opened. */
+const contents = signal<ReadonlyMap<string, Messages>>(new Map());
+/** Versions chosen in this tab; another tab's choices do not change what is read here. */
+const picked = signal<ReadonlyMap<string, Shown>>(new Map());
+/** Replies that this tab is writing: what is stored of them is older than what is here. */
+const own = new Set<string>();
+
+const NONE: Messages = new Map();
+/** How long a deleted conversation can be brought back, in milliseconds; somewhat longer than the notice that offers it. */
+const UNDO_TIME = 12_000;
 
 /** The chat on the stage; null is a new one that nothing was said in yet. */
-export const chat = computed(() => chats.value.find((one) => one.id === openId.value) ?? null);
+export const chat = computed(() => recordOf(openId.value ?? ""));
+/** The messages on the stage, each with its other versions. */
+export const path = computed(() => {
+  const one = chat.value;
+  return one ? pathIn(one) : [];
+});
+
+function recordOf(id: string): ChatRecord | null {
+  return chats.value.find((one) => one.id === id) ?? null;
+}
+
+function pathIn(one: ChatRecord) {
+  const shown = { ...one.shown, ...picked.value.get(one.id) };
+  return pathOf(contents.value.get(one.id) ?? NONE, shown);
+}
+
+/** A message that is here already, and everything before it. */
+export function threadOf(id: string, message: string | null): ChatMessage[] {
+  return threadTo(contents.value.get(id) ?? NONE, message);
+}
+
+/** The messages along the shown versions of a conversation, which is read first if need be. */
+export async function messagesOf(id: string): Promise<ChatMessage[]> {
+  await loadMessages(id);
+  const one = recordOf(id);
+  return one ? pathIn(one).map(({ message }) => message) : [];
+}
+
+/** Every message of a conversation, whatever version is shown. */
+export async function allMessagesOf(id: string): Promise<ChatMessage[]> {
+  await loadMessages(id);
+  return [...(contents.value.get(id) ?? NONE).values()];
+}
+
+function list(records: readonly ChatRecord[]): void {
+  chats.value = records.filter(({ deleted }) => !deleted).sort((a, b) => b.updated - a.updated);
+}
 
 export async function restoreChats(): Promise<void> {
-  const kept = await readChats();
-  const ids = new Set(chats.value.map((one) => one.id));
-  const fresh = kept.filter((one) => !ids.has(one.id));
-  // A tab that was closed before the first word leaves a turn without an answer.
-  const whole = fresh.map((one) => ({
-    ...one,
-    turns: one.turns.filter((turn) => turn.role === "user" || turn.replies.length > 0),
-  }));
-  chats.value = [...chats.value, ...whole];
+  hearTabs((id) => void readAgain(id));
+  const stored = await readChats();
+  const here = new Set(chats.value.map(({ id }) => id));
+  for (const { id, deleted } of stored) if (deleted && deleted < Date.now() - UNDO_TIME) void purgeChat(id);
+  list([...chats.value, ...stored.filter(({ id }) => !here.has(id))]);
+}
+
+function setMessages(id: string, change: (messages: Map<string, ChatMessage>) => void): void {
+  const messages = new Map(contents.value.get(id));
+  change(messages);
+  contents.value = new Map(contents.value).set(id, messages);
+}
+
+/** Adds what is stored to what is here; nothing that is here goes away. */
+function merge(id: string, stored: readonly ChatMessage[]): void {
+  setMessages(id, (messages) => {
+    for (const message of stored) {
+      const before = messages.get(message.id);
+      if (own.has(message.id)) continue;
+      if (before && before.text === message.text && unfinished(before) === unfinished(message)) continue;
+      messages.set(message.id, message);
+    }
+  });
+}
+
+function unfinished(message: ChatMessage): boolean {
+  return message.role === "assistant" && (message.unfinished ?? false);
+}
+
+async function loadMessages(id: string): Promise<void> {
+  if (contents.value.has(id)) return;
+  const stored = await readChat(id);
+  if (stored) merge(id, stored.messages);
+}
+
+/** Takes over what another tab made of a conversation. */
+async function readAgain(id: string): Promise<void> {
+  const stored = await readChat(id);
+  const others = chats.value.filter((one) => one.id !== id);
+  const writing = [...own].some((message) => contents.value.get(id)?.has(message));
+  if (!stored || stored.record.deleted) {
+    if (writing) return;
+    if (openId.value === id) openId.value = null;
+    chats.value = others;
+    return;
+  }
+  if (contents.value.has(id)) merge(id, stored.messages);
+  list([...others, stored.record]);
 }
 
 export function openChat(id: string | null): void {
   openId.value = id;
+  if (id !== null) void loadMessages(id);
 }
 
 function titleOf(question: string): string {
@@ -74,89 +124,101 @@ function titleOf(question: string): string {
   return line.length > 60 ? `${line.slice(0, 57).trimEnd()}…` : line || "New chat";
 }
 
-export function startChat(question: string): Chat {
+export function startChat(): ChatRecord {
   const now = Date.now();
-  const fresh: Chat = {
-    id: crypto.randomUUID(),
-    title: titleOf(question),
+  const fresh: ChatRecord = {
+    id: newId(),
+    title: "New chat",
     named: false,
     created: now,
     updated: now,
-    turns: [],
+    shown: {},
   };
   chats.value = [fresh, ...chats.value];
+  contents.value = new Map(contents.value).set(fresh.id, NONE);
   openId.value = fresh.id;
   return fresh;
 }
 
-/** Replaces a chat by what `change` makes of it, and stores it. */
-export function changeChat(id: string, change: (chat: Chat) => Partial<Chat>): void {
-  const before = chats.value.find((one) => one.id === id);
+/** Changes fields of a conversation here, in the database, and in the other tabs. */
+async function changeChat(id: string, change: Partial<ChatRecord>): Promise<void> {
+  const before = recordOf(id);
   if (!before) return;
-  const after = { ...before, ...change(before), updated: Date.now() };
-  chats.value = [after, ...chats.value.filter((one) => one.id !== id)];
-  void writeChat(after);
-}
-
-export function setTurn(id: string, index: number, turn: Turn): void {
-  changeChat(id, ({ turns }) => ({ turns: turns.with(index, turn) }));
+  const after = { ...before, ...change, shown: { ...before.shown, ...change.shown } };
+  list([after, ...chats.value.filter((one) => one.id !== id)]);
+  await writeChat(before, change);
+  tellTabs(id);
 }
 
 export function renameChat(id: string, title: string): void {
   const clean = title.trim();
-  if (clean) changeChat(id, () => ({ title: clean, named: true }));
+  if (clean) void changeChat(id, { title: clean, named: true });
 }
 
-/** Takes a chat away and returns how to bring it back. */
+/** Puts a message on the stage, as the shown version of what follows its parent. Storing it is `saveMessage`. */
+export function addMessage(message: ChatMessage): void {
+  if (unfinished(message)) own.add(message.id);
+  setMessages(message.chat, (messages) => messages.set(message.id, message));
+  pick(message.chat, message.parent, message.id);
+}
+
+/** Stores a message. One without a word (a reply that failed at once) is worth showing, and not worth keeping. */
+export async function saveMessage(message: ChatMessage): Promise<void> {
+  if (!unfinished(message)) {
+    own.delete(message.id);
+    setMessages(message.chat, (messages) => messages.set(message.id, message));
+  }
+  if (!message.text) return;
+  // The message first: a record without its message would be an empty conversation for another tab.
+  await writeMessage(message);
+  await changeChat(message.chat, { updated: Date.now(), deleted: 0 });
+}
+
+/** Takes back a message that was never stored. */
+export function dropMessage({ chat: id, id: message, parent }: ChatMessage): void {
+  own.delete(message);
+  setMessages(id, (messages) => messages.delete(message));
+  const shown = { ...picked.value.get(id) };
+  delete shown[parent ?? ROOT];
+  picked.value = new Map(picked.value).set(id, shown);
+}
+
+function pick(id: string, parent: string | null, message: string): void {
+  const shown = { ...picked.value.get(id), [parent ?? ROOT]: message };
+  picked.value = new Map(picked.value).set(id, shown);
+  followTitle(id);
+}
+
+/** An unnamed conversation is called by the first question that is on the screen. */
+function followTitle(id: string): void {
+  const one = recordOf(id);
+  if (!one || one.named) return;
+  const first = pathIn(one)[0]?.message;
+  if (first?.role === "user" && titleOf(first.text) !== one.title)
+    void changeChat(id, { title: titleOf(first.text) });
+}
+
+/** Shows another version of a message, here now and everywhere from the next visit on. */
+export function showVersion({ chat: id, parent, id: message }: ChatMessage): void {
+  pick(id, parent, message);
+  void changeChat(id, { shown: { [parent ?? ROOT]: message } });
+}
+
+/** Takes a conversation away and returns how to bring it back. */
 export function removeChat(id: string): () => void {
-  const before = chats.value.find((one) => one.id === id);
+  const before = recordOf(id);
   if (!before) return () => {};
+  const mark = async (deleted: number) => {
+    await writeChat(before, { deleted });
+    tellTabs(id);
+  };
   chats.value = chats.value.filter((one) => one.id !== id);
   if (openId.value === id) openId.value = null;
-  void deleteChat(id);
+  void mark(Date.now());
+  const purge = setTimeout(() => void purgeChat(id), UNDO_TIME);
   return () => {
-    chats.value = [...chats.value, before].sort((a, b) => b.updated - a.updated);
-    void writeChat(before);
+    clearTimeout(purge);
+    list([before, ...chats.value]);
+    void mark(0);
   };
-}
-
-export function shownReply(turn: Turn): Reply | undefined {
-  return turn.role === "assistant" ? turn.replies[turn.shown] : undefined;
-}
-
-/** What the model is given: questions and the versions of the answers that are on the screen. */
-export function asMessages(turns: Turn[]): Message[] {
-  return turns.flatMap((turn): Message[] => {
-    if (turn.role === "user") return [{ role: "user", content: turn.text }];
-    const reply = shownReply(turn);
-    return reply ? [{ role: "assistant", content: reply.text }] : [];
-  });
-}
-
-/** A chat as a Markdown document. */
-export function asMarkdown(one: Chat): string {
-  const parts = one.turns.map((turn) =>
-    turn.role === "user"
-      ? `**You**\n\n${turn.text}`
-      : `**${shownReply(turn)?.model ?? "Model"}**\n\n${shownReply(turn)?.text ?? ""}`,
-  );
-  return `# ${one.title}\n\n${parts.join("\n\n---\n\n")}\n`;
-}
-
-/** Hands a text to the browser as a download. */
-export function saveFile(name: string, type: string, text: string): void {
-  const url = URL.createObjectURL(new Blob([text], { type }));
-  const link = Object.assign(document.createElement("a"), { href: url, download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 10_000);
-}
-
-export function exportChat(one: Chat, as: "markdown" | "json"): void {
-  const name =
-    one.title
-      .replace(/[^\p{L}\p{N}]+/gu, "-")
-      .replace(/^-|-$/g, "")
-      .toLowerCase() || "chat";
-  if (as === "markdown") saveFile(`${name}.md`, "text/markdown", asMarkdown(one));
-  else saveFile(`${name}.json`, "application/json", JSON.stringify(one, null, 2));
 }

@@ -1,53 +1,133 @@
 /**
- * Conversations at rest: one IndexedDB store of whole chats.
+ * Conversations at rest: one IndexedDB store for what a list needs to know of them, one for their messages.
+ *
+ * Several tabs write here. Invariant: a write changes only the fields and the messages that it names, within one
+ * transaction with what it read, so no tab can overwrite what another one wrote.
  *
  * Where the browser refuses storage (some private windows) the page works on, and `durable` says that nothing is kept.
  */
 
 import { signal } from "@preact/signals";
-import { type DBSchema, type IDBPDatabase, openDB } from "idb";
-import type { Chat } from "./chats";
+import { type DBSchema, type IDBPDatabase, type IDBPTransaction, openDB } from "idb";
+import type { ChatMessage, Shown } from "./messages";
+import { isOld, migrate } from "./migrate";
+
+export interface ChatRecord {
+  id: string;
+  title: string;
+  /** False while the title is only the start of the first question. */
+  named: boolean;
+  created: number;
+  updated: number;
+  shown: Shown;
+  /** When it was deleted, until that can no longer be undone. */
+  deleted?: number;
+}
 
 interface Schema extends DBSchema {
-  chats: { key: string; value: Chat; indexes: { updated: number } };
+  chats: { key: string; value: ChatRecord; indexes: { updated: number } };
+  messages: { key: string; value: ChatMessage; indexes: { chat: string } };
 }
+
+type Upgrade = IDBPTransaction<Schema, ArrayLike<"chats" | "messages">, "versionchange">;
 
 /** False once a write failed: what is on the screen will be gone with the tab. */
 export const durable = signal(true);
+/** True while a tab with an older version of the page keeps the stored conversations from being moved. */
+export const blocked = signal(false);
 
 let opened: Promise<IDBPDatabase<Schema>> | undefined;
 
+async function upgrade(db: IDBPDatabase<Schema>, from: number, transaction: Upgrade): Promise<void> {
+  if (from < 1) db.createObjectStore("chats", { keyPath: "id" }).createIndex("updated", "updated");
+  if (from >= 2) return;
+  const messages = db.createObjectStore("messages", { keyPath: "id" });
+  messages.createIndex("chat", "chat");
+  let cursor = await transaction.objectStore("chats").openCursor();
+  while (cursor) {
+    const value: object = cursor.value;
+    if (isOld(value)) {
+      const moved = migrate(value);
+      for (const message of moved.messages) void messages.put(message);
+      void cursor.update(moved.record);
+    }
+    cursor = await cursor.continue();
+  }
+}
+
 function database(): Promise<IDBPDatabase<Schema>> {
-  opened ??= openDB<Schema>("ternlight", 1, {
-    upgrade(db) {
-      db.createObjectStore("chats", { keyPath: "id" }).createIndex("updated", "updated");
+  opened ??= openDB<Schema>("ternlight", 2, {
+    upgrade: (db, from, _to, transaction) => upgrade(db, from, transaction),
+    blocked: () => (blocked.value = true),
+    blocking: (_from, _to, event) => {
+      // A newer version of the page waits in another tab; this one opens the database again when it next needs it.
+      (event.target as IDBDatabase).close();
+      opened = undefined;
     },
+    terminated: () => (opened = undefined),
+  }).then((db) => {
+    blocked.value = false;
+    return db;
   });
   return opened;
 }
 
-export async function readChats(): Promise<Chat[]> {
+async function attempt<T>(work: (db: IDBPDatabase<Schema>) => Promise<T>, otherwise: T): Promise<T> {
   try {
-    const db = await database();
-    return (await db.getAllFromIndex("chats", "updated")).toReversed();
+    return await work(await database());
   } catch {
     durable.value = false;
-    return [];
+    return otherwise;
   }
 }
 
-export async function writeChat(chat: Chat): Promise<void> {
-  try {
-    await (await database()).put("chats", chat);
-  } catch {
-    durable.value = false;
-  }
+/** Newest first. */
+export function readChats(): Promise<ChatRecord[]> {
+  return attempt(async (db) => (await db.getAllFromIndex("chats", "updated")).toReversed(), []);
 }
 
-export async function deleteChat(id: string): Promise<void> {
-  try {
-    await (await database()).delete("chats", id);
-  } catch {
-    durable.value = false;
-  }
+/** One conversation and all of its messages; null if there is none. */
+export function readChat(id: string): Promise<{ record: ChatRecord; messages: ChatMessage[] } | null> {
+  return attempt(async (db) => {
+    const transaction = db.transaction(["chats", "messages"]);
+    const [record, messages] = await Promise.all([
+      transaction.objectStore("chats").get(id),
+      transaction.objectStore("messages").index("chat").getAll(id),
+    ]);
+    return record ? { record, messages } : null;
+  }, null);
+}
+
+/** Changes the named fields of `base`, or of what another tab made of it since; `shown` is merged key by key. */
+export function writeChat(base: ChatRecord, change: Partial<ChatRecord>): Promise<void> {
+  return attempt(async (db) => {
+    const transaction = db.transaction("chats", "readwrite");
+    const stored = (await transaction.store.get(base.id)) ?? base;
+    const updated = Math.max(stored.updated, change.updated ?? 0);
+    await transaction.store.put({
+      ...stored,
+      ...change,
+      updated,
+      shown: { ...stored.shown, ...change.shown },
+    });
+    await transaction.done;
+  }, undefined);
+}
+
+export function writeMessage(message: ChatMessage): Promise<void> {
+  return attempt(async (db) => void (await db.put("messages", message)), undefined);
+}
+
+/** Takes a deleted conversation away for good, unless a tab brought it back meanwhile. */
+export function purgeChat(id: string): Promise<void> {
+  return attempt(async (db) => {
+    const transaction = db.transaction(["chats", "messages"], "readwrite");
+    const stored = await transaction.objectStore("chats").get(id);
+    if (stored?.deleted) {
+      void transaction.objectStore("chats").delete(id);
+      const messages = transaction.objectStore("messages");
+      for (const key of await messages.index("chat").getAllKeys(id)) void messages.delete(key);
+    }
+    await transaction.done;
+  }, undefined);
 }

@@ -13,7 +13,10 @@ export interface Advice {
 
 const DAMAGED = "Nothing was loaded. Delete the copy if there is one, and try another.";
 
-const ADVICE: Record<ErrorCode | "unknown", Advice> = {
+/** What only the page can tell apart. */
+export type PageErrorCode = "offline" | "unreachable";
+
+const ADVICE: Record<ErrorCode | PageErrorCode | "unknown", Advice> = {
   "bad-magic": {
     title: "This is not a model file",
     advice:
@@ -66,8 +69,8 @@ const ADVICE: Record<ErrorCode | "unknown", Advice> = {
     advice: "Close other tabs, choose a smaller model, or lower the context length in the settings.",
   },
   "context-full": {
-    title: "The conversation is longer than the model can see",
-    advice: "Start a new chat, edit an earlier question, or raise the context length in the settings.",
+    title: "The question is longer than the model can see",
+    advice: "Shorten it or the system prompt, or raise the context length in the settings.",
   },
   source: {
     title: "The file could not be read",
@@ -78,6 +81,16 @@ const ADVICE: Record<ErrorCode | "unknown", Advice> = {
     advice: "Its checksum differs, so it was not used. Fetch it again.",
   },
   cancelled: { title: "Stopped", advice: "It can be started again at any time." },
+  offline: {
+    title: "This machine is offline",
+    advice:
+      "The file is not in this browser yet. What arrived earlier is kept, and goes on with a connection.",
+  },
+  unreachable: {
+    title: "The host does not answer",
+    advice:
+      "Nothing has arrived. The address may be wrong, the host may be down, or it does not let pages read its files.",
+  },
   network: {
     title: "The download was interrupted",
     advice: "What has arrived is kept. Check the connection and try again: it goes on where it stopped.",

@@ -1,7 +1,7 @@
 /** How the model answers: system prompt, sampling, and what the engine may use. Changes hold from the next reply on. */
 
 import type { Sampling } from "ternlight";
-import { model, reload } from "../model/engine";
+import { model, reload } from "../model/loading";
 import { DEFAULTS, LIMITS, type NumberSetting, set, settings } from "../state/settings";
 import { Glyph } from "./icons";
 import { settingsOpen } from "./route";
@@ -48,15 +48,19 @@ function Whole({
   label,
   hint,
   none,
+  most,
 }: {
   name: "maxTokens" | "threads" | "context" | "seed";
   label: string;
   hint: string;
   none: number | null;
+  /** A narrower bound than the setting's own. */
+  most?: number | undefined;
 }) {
   const value = settings.value[name];
   const limits =
     name === "seed" ? { min: 0, max: Number.MAX_SAFE_INTEGER, step: 1 } : { ...LIMITS[name], step: 1 };
+  const max = most ?? limits.max;
   return (
     <div class="field">
       <label for={`set-${name}`}>{label}</label>
@@ -64,7 +68,7 @@ function Whole({
         id={`set-${name}`}
         type="number"
         min={limits.min}
-        max={limits.max}
+        max={max}
         step={limits.step}
         placeholder={none === null ? "random" : "auto"}
         value={value === none ? "" : String(value)}
@@ -75,7 +79,7 @@ function Whole({
             if (name === "seed") set("seed", null);
             else set(name, none ?? DEFAULTS[name]);
           } else if (Number.isFinite(wanted))
-            set(name, Math.round(Math.min(Math.max(wanted, limits.min), limits.max)));
+            set(name, Math.round(Math.min(Math.max(wanted, limits.min), max)));
         }}
       />
       <p class="hint" id={`hint-${name}`}>
@@ -100,6 +104,7 @@ function adopt({ temperature, topK, topP, minP, repetitionPenalty }: Sampling): 
 export function SettingsPanel() {
   const now = settings.value;
   const running = model.value.running;
+  const trained = model.value.info?.trainedContext;
   const sampling = model.value.info?.sampling;
   const suggests = sampling && Object.values(sampling).some((value) => value !== null) ? sampling : null;
   const stale = running !== null && (running.threads !== now.threads || running.context !== now.context);
@@ -199,8 +204,9 @@ export function SettingsPanel() {
         <Whole
           name="context"
           label="Context"
-          hint="How many tokens of a conversation the model sees. More takes more memory."
+          hint={`How many tokens of a conversation the model sees${trained ? `; ${model.value.name} at most ${trained.toLocaleString("en")}` : ""}. More takes more memory.`}
           none={0}
+          most={trained}
         />
         {stale && (
           <button type="button" class="button" onClick={() => void reload()}>

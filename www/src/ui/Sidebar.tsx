@@ -4,8 +4,9 @@ import { signal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { startWriting } from "../chat/Composer";
 import { writingChat } from "../state/answer";
-import { type Chat, chat, chats, exportChat, openChat, removeChat, renameChat } from "../state/chats";
-import { durable } from "../state/database";
+import { chat, chats, openChat, removeChat, renameChat } from "../state/chats";
+import { blocked, type ChatRecord, durable } from "../state/database";
+import { exportChat } from "../state/exportChat";
 import { theme } from "../state/settings";
 import { day } from "../text/format";
 import { Glyph, type GlyphName } from "./icons";
@@ -20,12 +21,12 @@ function newChat(): void {
   startWriting();
 }
 
-export function deleteWithUndo(one: Chat): void {
+export function deleteWithUndo(one: ChatRecord): void {
   const undo = removeChat(one.id);
   notify(`Deleted “${one.title}”`, { label: "Undo", run: undo });
 }
 
-function ChatMenu({ one }: { one: Chat }) {
+function ChatMenu({ one }: { one: ChatRecord }) {
   const menu = useRef<HTMLDivElement>(null);
   const button = useRef<HTMLButtonElement>(null);
   const id = `menu-${one.id}`;
@@ -62,10 +63,10 @@ function ChatMenu({ one }: { one: Chat }) {
         <button type="button" onClick={act(() => (renaming.value = one.id))}>
           <Glyph name="pen" /> Rename
         </button>
-        <button type="button" onClick={act(() => exportChat(one, "markdown"))}>
+        <button type="button" onClick={act(() => void exportChat(one, "markdown"))}>
           <Glyph name="down" /> Export as Markdown
         </button>
-        <button type="button" onClick={act(() => exportChat(one, "json"))}>
+        <button type="button" onClick={act(() => void exportChat(one, "json"))}>
           <Glyph name="down" /> Export as JSON
         </button>
         <button
@@ -81,13 +82,16 @@ function ChatMenu({ one }: { one: Chat }) {
   );
 }
 
-function Rename({ one }: { one: Chat }) {
+const openerId = (one: ChatRecord) => `open-${one.id}`;
+
+function Rename({ one }: { one: ChatRecord }) {
   const field = useRef<HTMLInputElement>(null);
   useLayoutEffect(() => field.current?.select(), []);
-  const finish = (keep: boolean) => {
+  const finish = (keep: boolean, focus: boolean) => {
     if (renaming.value !== one.id) return;
     renaming.value = null;
     if (keep) renameChat(one.id, field.current?.value ?? "");
+    if (focus) queueMicrotask(() => document.getElementById(openerId(one))?.focus());
   };
   return (
     <input
@@ -95,20 +99,20 @@ function Rename({ one }: { one: Chat }) {
       type="text"
       aria-label="Name of the conversation"
       defaultValue={one.title}
-      onBlur={() => finish(true)}
+      onBlur={() => finish(true, false)}
       onKeyDown={(event) => {
-        if (event.key === "Enter") finish(true);
+        if (event.key === "Enter") finish(true, true);
         if (event.key === "Escape") {
           event.stopPropagation();
-          finish(false);
+          finish(false, true);
         }
       }}
     />
   );
 }
 
-function groups(all: Chat[]): { name: string; items: Chat[] }[] {
-  const result: { name: string; items: Chat[] }[] = [];
+function groups(all: readonly ChatRecord[]): { name: string; items: ChatRecord[] }[] {
+  const result: { name: string; items: ChatRecord[] }[] = [];
   for (const one of all) {
     const name = day(one.updated);
     const last = result.at(-1);
@@ -162,6 +166,7 @@ export function Sidebar() {
                     <>
                       <button
                         type="button"
+                        id={openerId(one)}
                         class="open"
                         title={one.title}
                         aria-current={open?.id === one.id && route.value === "chat" ? "true" : undefined}
@@ -171,7 +176,7 @@ export function Sidebar() {
                           drawer.value = null;
                         }}
                       >
-                        {one.title}
+                        <bdi>{one.title}</bdi>
                       </button>
                       <ChatMenu one={one} />
                     </>
@@ -181,6 +186,11 @@ export function Sidebar() {
             </ul>
           </section>
         ))}
+        {blocked.value && (
+          <p class="hint">
+            Conversations are being moved to a new form. Close the other tabs of this page to see them.
+          </p>
+        )}
         {!durable.value && <p class="hint">This browser keeps no conversations: they end with the tab.</p>}
       </div>
       <div class="side-foot">

@@ -13,7 +13,7 @@ use clap::Args;
 use serde::Serialize;
 use ternlight_core::{
     kernel::{self, ReadOrder},
-    load::{LoadOptions, Loader},
+    load::Loader,
     model::{Decoder, DecoderOptions, Model, Want},
     pool::Pool,
     tune::{Choice, Phase},
@@ -33,14 +33,14 @@ use crate::{
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
     ternlight bench --synthetic bitnet-2b4t                no file needed: random weights of that shape\n  \
-    ternlight bench --model model.gguf --prompt 512 --gen 64 --threads 2 --json\n  \
+    ternlight bench model.gguf --prompt 512 --gen 64 --threads 2 --json\n  \
     ternlight bench --kernels                              each kernel on a small matrix, one thread")]
 pub struct Bench {
     #[command(flatten)]
     model: ModelOptions,
 
     /// Random weights of this shape, made in memory, instead of a model file
-    #[arg(long, value_enum, value_name = "SHAPE", conflicts_with = "model")]
+    #[arg(long, value_enum, value_name = "SHAPE", conflicts_with_all = ["model_argument", "model"])]
     synthetic: Option<Shape>,
 
     /// Tokens of the prompt
@@ -60,7 +60,7 @@ pub struct Bench {
     kv: Kv,
 
     /// Time each kernel on a small matrix instead of a whole model
-    #[arg(long, conflicts_with_all = ["model", "synthetic"])]
+    #[arg(long, conflicts_with_all = ["model_argument", "model", "synthetic"])]
     kernels: bool,
 
     #[command(flatten)]
@@ -166,8 +166,7 @@ impl Bench {
             Some(shape) => self.synthetic(shape, pool.clone(), console)?,
             None => {
                 let path = self.model.locate(console)?;
-                let options =
-                    LoadOptions { kernel: self.compute.kernel.clone(), head: self.compute.head.into() };
+                let options = self.compute.load();
                 (path.display().to_string(), model_file::load(&path, options, pool.clone(), console)?)
             }
         };
@@ -248,8 +247,8 @@ impl Bench {
     fn synthetic(&self, shape: Shape, pool: Arc<dyn Pool>, console: &Console) -> Result<(String, Model)> {
         let config = shape.config();
         let format = Format::I2S;
-        let items = items(&config, ternlight_core::format::Encoding::F16);
-        let options = LoadOptions { kernel: self.compute.kernel.clone(), head: self.compute.head.into() };
+        let items = items(&config, format, ternlight_core::format::Encoding::F16)?;
+        let options = self.compute.load();
         let mut loader = Loader::new(options).with_pool(pool);
         loader.begin_file("synthetic", None)?;
         let mut into = IntoLoader { loader, failure: None };
@@ -293,17 +292,17 @@ impl Bench {
             });
         }
         console.result(&table, || {
-            anstream::println!(
+            crate::say!(
                 "{STRONG}{:<22} {:<18} {:>6} {:>14} {:>11} {:>15}{STRONG:#}",
                 "kernel", "layout", "bits", "decode GMAC/s", "GB/s", "prefill GMAC/s"
             );
             for k in &table {
-                println!(
+                crate::say!(
                     "{:<22} {:<18} {:>6.2} {:>14.1} {:>11.1} {:>15.1}",
                     k.kernel, k.layout, k.bits_per_weight, k.decode_gmac_s, k.decode_gb_s, k.prefill_gmac_s
                 );
             }
-            anstream::println!("{DIM}one thread, {ROWS} × {COLS} matrix in cache, decode 1 token, prefill {TOKENS} tokens{DIM:#}");
+            crate::say!("{DIM}one thread, {ROWS} × {COLS} matrix in cache, decode 1 token, prefill {TOKENS} tokens{DIM:#}");
         });
         Ok(())
     }
@@ -336,8 +335,8 @@ fn best(row: &[f32]) -> u32 {
 }
 
 fn print(report: &Report) {
-    anstream::println!("{STRONG}{}{STRONG:#}", report.model);
-    let line = |label: &str, text: String| anstream::println!("  {ACCENT}{label:<11}{ACCENT:#}{text}");
+    crate::say!("{STRONG}{}{STRONG:#}", report.model);
+    let line = |label: &str, text: String| crate::say!("  {ACCENT}{label:<11}{ACCENT:#}{text}");
     let (parameters, packed) = (console::count(report.parameters), console::bytes(report.packed_bytes));
     line(
         "model",

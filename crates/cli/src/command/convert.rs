@@ -19,7 +19,7 @@ use crate::{
     after_help = "Reads GGUF files (I2_S, TQ1_0, TQ2_0) and Hugging Face folders (packed, or master weights\n\
     that a BitNet config marks as `online`). Codes and scales are kept exactly: where a format cannot hold a\n\
     scale, it goes into a tensor beside the matrix.\n\n\
-    Example: ternlight convert --model bitnet-folder --format i2_s --out bitnet.gguf"
+    Example: ternlight convert bitnet-folder --format i2_s --out bitnet.gguf"
 )]
 pub struct Convert {
     #[command(flatten)]
@@ -67,8 +67,8 @@ impl Convert {
         )?;
         let report = Report { path: self.out, bytes, tensors: items.len() };
         console.result(&report, || {
-            anstream::println!("{STRONG}{}{STRONG:#}", report.path.display());
-            println!("{}, {} tensors", console::bytes(report.bytes), report.tensors);
+            crate::say!("{STRONG}{}{STRONG:#}", report.path.display());
+            crate::say!("{}, {} tensors", console::bytes(report.bytes), report.tensors);
         });
         Ok(())
     }

@@ -8,14 +8,15 @@ use crate::{
     console::{Console, DIM, STRONG},
     generate::{self, ContextOptions, Opened},
     interrupt,
-    options::{ComputeOptions, ModelOptions},
+    options::{ComputeOptions, NamedModel},
 };
 
 /// Turn texts into vectors; similar texts have a cosine near 1.
 #[derive(Args)]
+#[command(after_help = "Every argument is a text, so the model is given by --model.")]
 pub struct Embed {
     #[command(flatten)]
-    model: ModelOptions,
+    model: NamedModel,
 
     /// One or more texts
     #[arg(value_name = "TEXT", required = true)]
@@ -34,7 +35,8 @@ pub struct Embed {
 
 impl Embed {
     pub fn execute(self, console: &Console) -> Result<()> {
-        let Opened { engine, .. } = generate::open(&self.model, &self.compute, &self.context, console)?;
+        let path = self.model.locate(None, console)?;
+        let Opened { engine, .. } = generate::open(&path, &self.compute, &self.context, console)?;
         let mut vectors: Vec<Vec<f32>> = Vec::new();
         for text in &self.texts {
             interrupt::check()?;
@@ -43,14 +45,14 @@ impl Embed {
         let dimensions = vectors.first().map_or(0, Vec::len);
         console.result(&json!({ "dimensions": dimensions, "embeddings": vectors }), || {
             for (i, (text, vector)) in self.texts.iter().zip(&vectors).enumerate() {
-                anstream::println!("{STRONG}{}{STRONG:#} {text}", i + 1);
+                crate::say!("{STRONG}{}{STRONG:#} {text}", i + 1);
                 let start: Vec<_> = vector.iter().take(6).map(|x| format!("{x:.4}")).collect();
-                anstream::println!("  {DIM}[{}, … {dimensions}]{DIM:#}", start.join(", "));
+                crate::say!("  {DIM}[{}, … {dimensions}]{DIM:#}", start.join(", "));
                 // The lengths are 1, so the dot product is the cosine.
                 let cosine = |other: &[f32]| vector.iter().zip(other).map(|(a, b)| a * b).sum::<f32>();
                 let cosines: Vec<_> = vectors.iter().map(|other| format!("{:6.3}", cosine(other))).collect();
                 if vectors.len() > 1 {
-                    println!("  cosines {}", cosines.join(" "));
+                    crate::say!("  cosines {}", cosines.join(" "));
                 }
             }
         });

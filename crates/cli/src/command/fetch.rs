@@ -20,7 +20,7 @@ use crate::{
     \x20 ternlight fetch https://example.org/model.gguf --sha256 HEX --out model.gguf\n\n\
     Afterwards --model (or TERNLIGHT_MODEL) takes the same reference. SHA-256 is verified when given, or when Hugging Face tells it.")]
 pub struct Fetch {
-    /// URL, or hf:owner/repo[@revision][/file]
+    /// URL, hf:owner/repo/file, or hf:owner/repo for a whole folder; @revision may follow the repo
     #[arg(value_name = "REF")]
     reference: Reference,
 
@@ -76,10 +76,10 @@ impl Fetch {
         console.result(&fetched, || {
             let size = console::bytes(fetched.bytes);
             let how = if fetched.cached { "already there" } else { "fetched" };
-            anstream::println!("{STRONG}{}{STRONG:#}", fetched.path.display());
+            crate::say!("{STRONG}{}{STRONG:#}", fetched.path.display());
             match &fetched.sha256 {
-                Some(sum) => anstream::println!("{how}, {size}, sha256 {sum}"),
-                None => anstream::println!("{how}, {size}"),
+                Some(sum) => crate::say!("{how}, {size}, sha256 {sum}"),
+                None => crate::say!("{how}, {size}"),
             }
         });
         Ok(())

@@ -16,7 +16,6 @@ use ternlight_core::{
     container::Meta,
     container::write::{TensorSpec, safetensors_header},
     format::{Encoding, pack_f32},
-    load::LoadOptions,
     model::{Decoder, DecoderOptions, Want},
 };
 
@@ -59,7 +58,7 @@ impl Logits {
     pub fn execute(self, console: &Console) -> Result<()> {
         let path = self.model.locate(console)?;
         let compute = self.compute.exact();
-        let options = LoadOptions { kernel: compute.kernel.clone(), head: compute.head.into() };
+        let options = compute.load();
         let pool = compute.pool();
         let model = model_file::load(&path, options, pool.clone(), console)?;
         let (vocab, n) = (model.spec.vocab, self.tokens.len());
@@ -97,8 +96,8 @@ impl Logits {
         bar.finish_and_clear();
         let report = json!({ "path": self.out, "shape": [n, vocab], "argmax": argmax });
         console.result(&report, || {
-            anstream::println!("{STRONG}{}{STRONG:#}", self.out.display());
-            println!("logits [{n}, {vocab}], {}", console::bytes(header.file_len()));
+            crate::say!("{STRONG}{}{STRONG:#}", self.out.display());
+            crate::say!("logits [{n}, {vocab}], {}", console::bytes(header.file_len()));
         });
         Ok(())
     }

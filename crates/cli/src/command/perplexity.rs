@@ -20,18 +20,24 @@ use crate::{
     failure::{Failure, USAGE},
     generate::{self, ContextOptions, Opened},
     interrupt,
-    options::{ComputeOptions, Kv, ModelOptions},
+    options::{ComputeOptions, Kv, NamedModel},
+    place::Reference,
 };
 
 /// Measure how well a model predicts a text, per token and per byte.
 #[derive(Args)]
+#[command(allow_missing_positional = true)]
 pub struct Perplexity {
-    #[command(flatten)]
-    model: ModelOptions,
+    /// The model, if two arguments are given [default: see --model]
+    #[arg(value_name = "MODEL", id = "model_argument", conflicts_with = "model")]
+    argument: Option<Reference>,
 
     /// UTF-8 text
     #[arg(value_name = "FILE")]
     file: PathBuf,
+
+    #[command(flatten)]
+    model: NamedModel,
 
     /// Tokens of a window [default: the model's context, at most 2048]
     #[arg(long, short, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(2..))]
@@ -63,12 +69,13 @@ pub struct Perplexity {
 
 impl Perplexity {
     pub fn execute(self, console: &Console) -> Result<()> {
+        let path = self.model.locate(self.argument.as_ref(), console)?;
         let text = std::fs::read(&self.file).map_err(|e| Failure::io(&self.file, &e))?;
         let text = String::from_utf8(text)
             .map_err(|_| Failure::kind(ErrorKind::BadData, format!("{}: not UTF-8", self.file.display())))?;
         let setup = ContextOptions { context: self.context, kv: self.kv };
         let compute = self.compute.clone().exact();
-        let Opened { engine, .. } = generate::open(&self.model, &compute, &setup, console)?;
+        let Opened { engine, .. } = generate::open(&path, &compute, &setup, console)?;
         let model = engine.model();
         let tokenizer = engine.tokenizer()?;
         let mut tokens = tokenizer.encode_input(&text, self.special)?;
@@ -144,8 +151,8 @@ impl Perplexity {
             "perplexity_per_byte": per_byte.exp(),
         });
         console.result(&report, || {
-            let line = |label: &str, text: String| anstream::println!("{ACCENT}{label:<12}{ACCENT:#}{text}");
-            anstream::println!("{STRONG}{}{STRONG:#}", self.file.display());
+            let line = |label: &str, text: String| crate::say!("{ACCENT}{label:<12}{ACCENT:#}{text}");
+            crate::say!("{STRONG}{}{STRONG:#}", self.file.display());
             line("text", format!("{}, {} tokens", console::bytes(bytes as u64), tokens.len()));
             line("windows", format!("{window} tokens, stride {stride}, {scored} tokens scored"));
             line("per token", format!("perplexity {:.4} ({per_token:.5} nats)", per_token.exp()));

@@ -13,6 +13,7 @@ use crate::{
     generate::{self, ContextOptions, Opened, SampleArgs},
     machine,
     options::{ComputeOptions, ModelOptions},
+    terminal,
 };
 
 /// Answer one prompt.
@@ -75,18 +76,18 @@ impl Run {
     pub fn execute(self, console: &Console) -> Result<()> {
         let text = self.text()?;
         let Opened { engine, load_ms, .. } =
-            generate::open(&self.model, &self.compute, &self.context, console)?;
+            generate::open(&self.model.locate(console)?, &self.compute, &self.context, console)?;
         let options = GenerateOptions {
             top_logprobs: self.logprobs,
             ignore_stop_tokens: self.ignore_stop,
-            ..self.sample.options(engine.sampling())?
+            ..self.sample.options(engine.sampling())
         };
         let prompt = self.prompt(text, &engine)?;
         let mut session = engine.session()?;
         let stream = !console.json();
         let mut show = |text: &str| {
             if stream {
-                generate::print_now(text);
+                terminal::stream(text);
             }
         };
         let answer = generate::answer(&mut session, &prompt, &options, console, &mut show)?;
@@ -115,7 +116,7 @@ impl Run {
         }
         console.result(&report, || {
             if !answer.text.ends_with('\n') {
-                println!();
+                crate::say!("");
             }
             let words = format!("[loaded in {:.2} s] {}", load_ms / 1e3, generate::remark(summary));
             console.remark(words);

@@ -23,7 +23,6 @@ use crate::{
     console::{Console, STRONG},
     failure::{Failure, IO, NETWORK, USAGE},
     options::CacheOptions,
-    options::ModelOptions,
     place::Reference,
 };
 
@@ -35,7 +34,11 @@ pub struct ServeDemo {
     dir: PathBuf,
 
     /// Model file to offer to the page, under /model/
-    #[arg(long, short, value_name = "PATH|REF")]
+    #[arg(value_name = "MODEL", id = "model_argument", conflicts_with = "model")]
+    argument: Option<Reference>,
+
+    /// The model file by name: the same, as an option
+    #[arg(long, short, value_name = "MODEL")]
     model: Option<Reference>,
 
     #[command(flatten)]
@@ -56,10 +59,8 @@ impl ServeDemo {
             let text = format!("{}: there is no index.html", self.dir.display());
             return Err(Failure::new(USAGE, text).hint("build the page with ./build.sh www, or give --dir."));
         }
-        let model = match self.model {
-            None => None,
-            some => Some(ModelOptions { model: some, cache: self.cache }.locate(console)?),
-        };
+        let reference = self.argument.or(self.model);
+        let model = reference.map(|reference| self.cache.locate(&reference, console)).transpose()?;
         let mut router = Router::new();
         let mut query = String::new();
         if let Some(model) = &model {
@@ -75,7 +76,8 @@ impl ServeDemo {
         }
         let loopback = self.host.is_loopback();
         let router = router
-            .fallback_service(ServeDir::new(&self.dir))
+            // The build of the page puts these beside what compresses well.
+            .fallback_service(ServeDir::new(&self.dir).precompressed_br().precompressed_gzip())
             .layer(middleware::from_fn(if_range))
             .layer(middleware::from_fn(move |request: Request, next: Next| guard(loopback, request, next)));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -87,7 +89,7 @@ impl ServeDemo {
                     .hint("give another --port; 0 takes a free one.")
             })?;
             let address = listener.local_addr().map_err(|e| Failure::new(NETWORK, e.to_string()))?;
-            anstream::println!("{STRONG}http://{address}/{query}{STRONG:#}");
+            crate::say!("{STRONG}http://{address}/{query}{STRONG:#}");
             console.remark("Ctrl-C stops the server");
             let stop = async {
                 while !crate::interrupt::asked() {
@@ -110,7 +112,10 @@ async fn guard(loopback: bool, request: Request, next: Next) -> Response {
     if loopback && !names_this_machine(request.headers().get(header::HOST), request.uri()) {
         return (StatusCode::FORBIDDEN, "this server answers to localhost only\n").into_response();
     }
+    let fixed = is_named_by_content(request.uri().path());
     let mut response = next.run(request).await;
+    let status = response.status();
+    let fixed = fixed && (status.is_success() || status == StatusCode::NOT_MODIFIED);
     let headers = response.headers_mut();
     let mut set = |name: &'static str, value: &'static str| {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -119,9 +124,26 @@ async fn guard(loopback: bool, request: Request, next: Next) -> Response {
     set("cross-origin-embedder-policy", "require-corp");
     set("cross-origin-resource-policy", "same-origin");
     set("x-content-type-options", "nosniff");
+    // The answer depends on what the browser can unpack.
+    set("vary", "accept-encoding");
     // Validators make revalidation cheap, and a rebuilt page is seen at once.
-    set("cache-control", "no-cache");
+    set("cache-control", if fixed { "public, max-age=31536000, immutable" } else { "no-cache" });
     response
+}
+
+/// Whether the page's build put a hash of the content into the path: `/assets/index-BHu5VNiB.js`,
+/// `/engine/64d6b96d/…`. Another content would have another name.
+fn is_named_by_content(path: &str) -> bool {
+    let name_has_hash = |name: &str| {
+        let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+        // A hash may have a `-` of its own, so the last eight characters are looked at.
+        stem.len() > 9 && stem.is_ascii() && stem.as_bytes()[stem.len() - 9] == b'-'
+    };
+    if let Some(name) = path.strip_prefix("/assets/") {
+        return !name.contains('/') && name_has_hash(name);
+    }
+    let version = path.strip_prefix("/engine/").and_then(|rest| rest.split_once('/'));
+    version.is_some_and(|(hash, _)| hash.len() == 8 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 fn names_this_machine(host: Option<&HeaderValue>, uri: &Uri) -> bool {

@@ -11,13 +11,13 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::Serialize;
 use ternlight_core::{
     format::Encoding,
-    model::role::{Linear, Norm},
+    model::{spec::Activation, tensor_names::TensorRole},
 };
 
 use crate::{
     Result,
     console::{self, Console, STRONG},
-    model_file::{self, Activation, Config, Format, Item, Rows, Tensor, Vocabulary},
+    model_file::{self, Config, Format, Item, Rows, Vocabulary, is_ternary},
 };
 
 /// Write a model of a published shape with random ternary weights: same size, same speed, no sense.
@@ -119,32 +119,14 @@ impl Shape {
     }
 }
 
-/// The tensors of a BitNet in file order.
-pub fn items(config: &Config, embedding: Encoding) -> Vec<Item> {
-    let vector = |tensor, cols| Item { tensor, rows: 1, cols, float: Encoding::BF16 };
-    let matrix = |tensor, rows, cols| Item { tensor, rows, cols, float: embedding };
-    let (q, kv) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
-    let (hidden, ffn) = (config.hidden, config.ffn);
-    let mut items = vec![matrix(Tensor::Embedding, config.vocab, hidden)];
-    for layer in 0..config.layers {
-        let norm = |norm, cols| vector(Tensor::Norm(layer, norm), cols);
-        let linear = |linear, rows, cols| matrix(Tensor::Linear(layer, linear), rows, cols);
-        items.extend([
-            norm(Norm::Attn, hidden),
-            linear(Linear::Q, q, hidden),
-            linear(Linear::K, kv, hidden),
-            linear(Linear::V, kv, hidden),
-            norm(Norm::AttnSub, q),
-            linear(Linear::O, hidden, q),
-            norm(Norm::Ffn, hidden),
-            linear(Linear::Gate, ffn, hidden),
-            linear(Linear::Up, ffn, hidden),
-            norm(Norm::FfnSub, ffn),
-            linear(Linear::Down, hidden, ffn),
-        ]);
-    }
-    items.push(vector(Tensor::FinalNorm, hidden));
-    items
+/// The tensors of a model in file order; matrices that are not ternary are stored as `embedding`.
+pub fn items(config: &Config, format: Format, embedding: Encoding) -> Result<Vec<Item>> {
+    let (spec, _) = config.spec(format)?;
+    Ok(model_file::items(&spec, |role| match role {
+        TensorRole::Embedding | TensorRole::Head => embedding,
+        role if is_ternary(role) => embedding,
+        _ => Encoding::BF16,
+    }))
 }
 
 #[derive(Serialize)]
@@ -165,11 +147,11 @@ impl Synth {
         vocabulary.pad(config.vocab)?;
         // The values are exact in both.
         let embedding = if self.format == Format::HfPacked { Encoding::BF16 } else { Encoding::F16 };
-        let items = items(&config, embedding);
+        let items = items(&config, self.format, embedding)?;
         let size =
             |items: &mut dyn Iterator<Item = &Item>| items.map(|i| i.rows as u64 * i.cols as u64).sum();
         let parameters = size(&mut items.iter());
-        let ternary = size(&mut items.iter().filter(|item| matches!(item.tensor, Tensor::Linear(..))));
+        let ternary = size(&mut items.iter().filter(|item| is_ternary(item.role)));
         let mut random = Random::new(self.seed, &items);
         let bytes = model_file::write(
             &config,
@@ -182,9 +164,9 @@ impl Synth {
         )?;
         let report = Report { path: self.out, bytes, parameters, ternary };
         console.result(&report, || {
-            anstream::println!("{STRONG}{}{STRONG:#}", report.path.display());
+            crate::say!("{STRONG}{}{STRONG:#}", report.path.display());
             let (all, ternary) = (console::count(report.parameters), console::count(report.ternary));
-            println!(
+            crate::say!(
                 "{}, {all} parameters ({ternary} ternary), random weights",
                 console::bytes(report.bytes)
             );
@@ -248,11 +230,11 @@ impl Rows for Random<'_> {
 
     fn floats(&mut self, item: usize, row: usize, values: &mut Vec<f32>) -> Result<()> {
         let mut generator = self.generator(item, row);
-        let Item { tensor, cols, .. } = self.items[item];
+        let Item { role, cols, .. } = self.items[item];
         values.clear();
         // Norm gains about 1; embeddings so that the logits of a tied head spread by about 2.5.
-        let (centre, spread) = match tensor {
-            Tensor::Embedding | Tensor::Head => (0.0, 2.5 / (cols as f32).sqrt()),
+        let (centre, spread) = match role {
+            TensorRole::Embedding | TensorRole::Head => (0.0, 2.5 / (cols as f32).sqrt()),
             _ => (1.0, 0.1),
         };
         values.extend((0..cols).map(|_| common(centre + spread * normal(generator.next_u64()))));
@@ -266,8 +248,8 @@ mod tests {
 
     #[test]
     fn the_2b_shape_has_the_published_size() {
-        let items = items(&Shape::Bitnet2b4t.config(), Encoding::F16);
-        let ternary = |item: &&Item| matches!(item.tensor, Tensor::Linear(..));
+        let items = items(&Shape::Bitnet2b4t.config(), Format::I2S, Encoding::F16).unwrap();
+        let ternary = |item: &&Item| is_ternary(item.role);
         let count: usize = items.iter().filter(ternary).map(|item| item.rows * item.cols).sum();
         assert_eq!(count, 30 * 69_468_160);
     }
@@ -275,7 +257,7 @@ mod tests {
     #[test]
     fn weights_look_like_weights() {
         let config = Shape::BitnetTiny.config();
-        let items = items(&config, Encoding::F16);
+        let items = items(&config, Format::I2S, Encoding::F16).unwrap();
         let mut random = Random::new(7, &items);
         let (mut codes, mut again, mut counts) = (Vec::new(), Vec::new(), [0usize; 3]);
         for row in 0..256 {

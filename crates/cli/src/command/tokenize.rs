@@ -12,23 +12,31 @@ use ternlight_engine::text::Tokenizer;
 use crate::{
     Result,
     console::{Console, DIM},
-    failure::Failure,
+    failure::{Failure, USAGE},
     model_file,
-    options::ModelOptions,
+    options::NamedModel,
+    place::Reference,
 };
 
 /// Turn text into token ids, or ids into text.
 #[derive(Args)]
+#[command(
+    override_usage = "ternlight tokenize [OPTIONS] [MODEL] TEXT\n       ternlight tokenize [OPTIONS] [MODEL] --decode ID,ID,…"
+)]
 pub struct Tokenize {
-    #[command(flatten)]
-    model: ModelOptions,
+    /// The model; may be left out, a single argument is the text [default: see --model]
+    #[arg(value_name = "MODEL", required_unless_present = "decode", allow_hyphen_values = true)]
+    first: Option<String>,
 
     /// The text; - reads it from standard input
-    #[arg(value_name = "TEXT", required_unless_present = "decode", allow_hyphen_values = true)]
-    text: Option<String>,
+    #[arg(value_name = "TEXT", allow_hyphen_values = true)]
+    second: Option<String>,
 
-    /// Turn these ids into text instead
-    #[arg(long, value_name = "ID,ID,…", value_delimiter = ',', conflicts_with = "text")]
+    #[command(flatten)]
+    model: NamedModel,
+
+    /// Turn these ids into text instead; a single argument is the model
+    #[arg(long, value_name = "ID,ID,…", value_delimiter = ',')]
     decode: Vec<u32>,
 
     /// Take special tokens in the text as what they spell
@@ -62,13 +70,30 @@ pub fn tokenizer(path: &Path) -> Result<Tokenizer> {
 }
 
 impl Tokenize {
+    /// The model and the text among the arguments: the text comes last, and `--decode` stands for it.
+    fn arguments(&self) -> Result<(Option<Reference>, Option<String>)> {
+        let usage = |text: String| Failure::new(USAGE, text);
+        let (model, text) = match (&self.first, &self.second, self.decode.is_empty()) {
+            (None, None, _) => (None, None),
+            (Some(text), None, true) => (None, Some(text.clone())),
+            (Some(model), None, false) => (Some(model), None),
+            (Some(model), Some(text), true) => (Some(model), Some(text.clone())),
+            _ => return Err(usage("--decode takes the place of the text".to_owned())),
+        };
+        if model.is_some() && self.model.is_given() {
+            return Err(usage("the model is given twice, as an argument and by --model".to_owned()));
+        }
+        Ok((model.map(|model| model.parse()).transpose().map_err(usage)?, text))
+    }
+
     pub fn execute(self, console: &Console) -> Result<()> {
-        let tokenizer = tokenizer(&self.model.locate(console)?)?;
+        let (model, text) = self.arguments()?;
+        let tokenizer = tokenizer(&self.model.locate(model.as_ref(), console)?)?;
         if let Some(bad) = self.decode.iter().find(|id| **id as usize >= tokenizer.len()) {
             let text = format!("token {bad} is outside the vocabulary of {}", tokenizer.len());
             return Err(Failure::kind(ErrorKind::BadOption, text));
         }
-        let ids = match self.text {
+        let ids = match text {
             None => self.decode,
             Some(text) => {
                 let mut input = text;
@@ -89,9 +114,9 @@ impl Tokenize {
         let report = json!({ "tokens": ids, "pieces": pieces, "text": text });
         console.result(&report, || {
             let list: Vec<String> = ids.iter().map(u32::to_string).collect();
-            println!("{}", list.join(","));
+            crate::say!("{}", list.join(","));
             for (id, piece) in ids.iter().zip(&pieces) {
-                anstream::println!("{DIM}{id:>8}{DIM:#}  {piece:?}");
+                crate::say!("{DIM}{id:>8}{DIM:#}  {piece:?}");
             }
             console.remark(format_args!("{} tokens, {} bytes", ids.len(), text.len()));
         });

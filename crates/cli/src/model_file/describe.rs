@@ -3,27 +3,18 @@
 //! Invariant: both forms describe the same model to the loader.
 
 use serde_json::json;
-use ternlight_core::container::{Meta, Value};
+use ternlight_core::{
+    Result,
+    container::{self, Container, Meta, Value},
+    model::{
+        Spec,
+        arch::{self, KnownTensors},
+        spec::Activation,
+        tensor_names::Names,
+    },
+};
 
 use super::Format;
-
-/// The gate of the feed-forward half.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// Squared ReLU (2B4T).
-    Relu2,
-    /// SiLU.
-    Silu,
-}
-
-impl Activation {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Relu2 => "relu2",
-            Self::Silu => "silu",
-        }
-    }
-}
 
 /// A BitNet- or LLaMA-shaped model.
 #[derive(Clone, Debug)]
@@ -117,8 +108,30 @@ impl Config {
         if self.sub_norms {
             // Mainline's `bitnet` means SiLU and has no key to say otherwise; this one is ours, others skip it.
             put(format!("{arch}.hidden_act"), Value::Str(self.activation.name().into()));
+        } else {
+            // Nor does `llama` tell how a ternary model was trained; this key is ours too.
+            put(format!("{arch}.activation_quantization"), Value::Str("int8_absmax".into()));
         }
         meta
+    }
+
+    /// What a file with this description means to the loader, and the names of its tensors.
+    ///
+    /// # Errors
+    /// Those of [`arch::spec`].
+    pub fn spec(&self, format: Format) -> Result<(Spec, Names)> {
+        let (container, meta) = match format {
+            Format::HfPacked => {
+                (Container::Safetensors, container::config(&hf_config(self, None, None).to_string())?)
+            }
+            _ => (Container::Gguf, self.gguf(format)),
+        };
+        let mut tensors = KnownTensors::new();
+        if !self.tied {
+            // A GGUF file tells by the tensor alone that the head is not the embedding.
+            tensors.insert("output.weight".into(), None);
+        }
+        arch::spec(container, &meta, &tensors, &[])
     }
 }
 

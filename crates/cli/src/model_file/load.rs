@@ -118,6 +118,12 @@ pub fn load(path: &Path, options: LoadOptions, pool: Arc<dyn Pool>, console: &Co
     }
     let size = |file: &PathBuf| file.metadata().map(|m| m.len()).map_err(|e| Failure::io(file, &e));
     let total = files.iter().map(size).sum::<Result<u64>>()?;
+    if files.len() > 1 {
+        // Parts tell about each other's tensors, so their headers are read first.
+        for path in &files {
+            loader.announce(header(path)?.0.tensors.into_iter().map(|t| (t.name.clone(), Some(t))));
+        }
+    }
     let bar = console.bytes_bar("loading", Some(total));
     let mut buffer = vec![0; 4 << 20];
     for path in &files {

@@ -11,7 +11,7 @@ mod regexes;
 mod vocabulary;
 mod write;
 
-pub use describe::{Activation, Config, hf_config};
+pub use describe::{Config, hf_config};
 pub use load::{config, files, header, load, parts};
 pub use read::Source;
 pub use vocabulary::Vocabulary;
@@ -20,7 +20,11 @@ pub use write::{stream_gguf, write};
 use clap::ValueEnum;
 use ternlight_core::{
     format::Encoding,
-    model::role::{Linear, Norm},
+    model::{
+        Spec,
+        spec::{NeededTensor, Shape},
+        tensor_names::{Field, TensorRole},
+    },
 };
 
 use crate::Result;
@@ -55,26 +59,11 @@ impl Format {
     }
 }
 
-/// A tensor of the model, whatever its name in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tensor {
-    /// Token embedding `(vocab, hidden)`.
-    Embedding,
-    /// Output head `(vocab, hidden)`, when it is not the embedding.
-    Head,
-    /// Gain of the last norm.
-    FinalNorm,
-    /// A norm of a block.
-    Norm(usize, Norm),
-    /// A ternary matrix of a block.
-    Linear(usize, Linear),
-}
-
 /// A tensor to be written.
 #[derive(Clone, Debug)]
 pub struct Item {
     /// Which.
-    pub tensor: Tensor,
+    pub role: TensorRole,
     /// 1 for vectors.
     pub rows: usize,
     /// Width.
@@ -93,93 +82,21 @@ pub trait Rows {
     fn floats(&mut self, item: usize, row: usize, values: &mut Vec<f32>) -> Result<()>;
 }
 
-impl Tensor {
-    /// The name in GGUF files.
-    pub fn gguf(self) -> String {
-        let norm = |norm| match norm {
-            Norm::Attn => "attn_norm",
-            Norm::Q => "attn_q_norm",
-            Norm::K => "attn_k_norm",
-            Norm::AttnSub => "attn_sub_norm",
-            Norm::Ffn => "ffn_norm",
-            Norm::FfnSub => "ffn_sub_norm",
-        };
-        let linear = |linear| match linear {
-            Linear::Q => "attn_q",
-            Linear::K => "attn_k",
-            Linear::V => "attn_v",
-            Linear::O => "attn_output",
-            Linear::Gate => "ffn_gate",
-            Linear::Up => "ffn_up",
-            Linear::Down => "ffn_down",
-        };
-        match self {
-            Self::Embedding => "token_embd.weight".to_owned(),
-            Self::Head => "output.weight".to_owned(),
-            Self::FinalNorm => "output_norm.weight".to_owned(),
-            Self::Norm(layer, n) => format!("blk.{layer}.{}.weight", norm(n)),
-            Self::Linear(layer, l) => format!("blk.{layer}.{}.weight", linear(l)),
-        }
-    }
-
-    /// The name in HF safetensors.
-    pub fn hf(self) -> String {
-        let norm = |norm| match norm {
-            Norm::Attn => "input_layernorm",
-            Norm::Q => "self_attn.q_norm",
-            Norm::K => "self_attn.k_norm",
-            Norm::AttnSub => "self_attn.attn_sub_norm",
-            Norm::Ffn => "post_attention_layernorm",
-            Norm::FfnSub => "mlp.ffn_sub_norm",
-        };
-        let linear = |linear| match linear {
-            Linear::Q => "self_attn.q_proj",
-            Linear::K => "self_attn.k_proj",
-            Linear::V => "self_attn.v_proj",
-            Linear::O => "self_attn.o_proj",
-            Linear::Gate => "mlp.gate_proj",
-            Linear::Up => "mlp.up_proj",
-            Linear::Down => "mlp.down_proj",
-        };
-        match self {
-            Self::Embedding => "model.embed_tokens.weight".to_owned(),
-            Self::Head => "lm_head.weight".to_owned(),
-            Self::FinalNorm => "model.norm.weight".to_owned(),
-            Self::Norm(layer, n) => format!("model.layers.{layer}.{}.weight", norm(n)),
-            Self::Linear(layer, l) => format!("model.layers.{layer}.{}.weight", linear(l)),
-        }
-    }
+/// The tensors of `spec` in the order they are written. `float` says how values that are not ternary codes are kept.
+pub fn items(spec: &Spec, float: impl Fn(TensorRole) -> Encoding) -> Vec<Item> {
+    let written = spec.tensors().into_iter().filter(|tensor| !tensor.optional);
+    written
+        .map(|NeededTensor { role, shape, .. }| {
+            let (rows, cols) = match shape {
+                Shape::Vector(len) => (1, len),
+                Shape::Matrix(rows, cols) => (rows, cols),
+            };
+            Item { role, rows, cols, float: float(role) }
+        })
+        .collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use ternlight_core::{
-        container::Container,
-        model::role::{Field, Role, role},
-    };
-
-    use super::*;
-
-    #[test]
-    fn names_are_those_the_loader_knows() {
-        for linear in Linear::ALL {
-            let tensor = Tensor::Linear(3, linear);
-            let want = Some(Role::Linear(3, linear, Field::Weight));
-            assert_eq!(role(Container::Gguf, &tensor.gguf()), want);
-            assert_eq!(role(Container::Safetensors, &tensor.hf()), want);
-        }
-        for norm in [Norm::Attn, Norm::Q, Norm::K, Norm::AttnSub, Norm::Ffn, Norm::FfnSub] {
-            let tensor = Tensor::Norm(3, norm);
-            assert_eq!(role(Container::Gguf, &tensor.gguf()), Some(Role::Norm(3, norm)));
-            assert_eq!(role(Container::Safetensors, &tensor.hf()), Some(Role::Norm(3, norm)));
-        }
-        for (tensor, want) in [
-            (Tensor::Embedding, Role::Embedding),
-            (Tensor::Head, Role::Head),
-            (Tensor::FinalNorm, Role::FinalNorm),
-        ] {
-            assert_eq!(role(Container::Gguf, &tensor.gguf()), Some(want));
-            assert_eq!(role(Container::Safetensors, &tensor.hf()), Some(want));
-        }
-    }
+/// Whether a tensor is written as ternary codes.
+pub fn is_ternary(role: TensorRole) -> bool {
+    matches!(role, TensorRole::Linear(_, _, Field::Weight))
 }

@@ -9,18 +9,19 @@ use ternlight_core::{
     ErrorKind,
     container::{self, Meta},
     format::{Encoding, Form, FormRow, pack_bf16, unpack},
-    load::{Head, LoadOptions},
+    load::{HeadPrecision, LoadOptions},
     matrix::Matrix,
     model::{
-        self, Layer, Model, Projection, RopeScaling, RopeStyle,
-        role::{Linear, Norm},
+        Model, Spec,
+        rope::RopeStyle,
+        tensor_names::{Field, LinearRole, TensorRole},
     },
     simd::Isa,
 };
 use ternlight_engine::Threads;
 
-use super::{Activation, Config, Format, Item, Rows, Tensor, Vocabulary, describe::sampling_keys, load};
-use crate::{Result, console::Console, failure::Failure};
+use super::{Config, Format, Item, Rows, Vocabulary, describe::sampling_keys, load};
+use crate::{Result, console::Console, failure::Failure, model_file};
 
 /// A model in memory, to be written in another format.
 pub struct Source {
@@ -71,18 +72,9 @@ impl Source {
         format: Format,
         console: &Console,
     ) -> Result<(Self, Config, Option<Vocabulary>)> {
-        let options = LoadOptions { head: Head::Native, ..LoadOptions::default() };
+        let options = LoadOptions { head: HeadPrecision::Native, ..LoadOptions::default() };
         let model = load(path, options, Arc::new(Threads::new(0)), console)?;
         let spec = &model.spec;
-        if spec.qk_norm || spec.rope.scaling != RopeScaling::None || spec.rope.dims != spec.head_dim {
-            return Err(unsupported(format!(
-                "the architecture '{}' as used here cannot be converted",
-                spec.arch
-            )));
-        }
-        if spec.steps.len() != spec.layers {
-            return Err(unsupported("looped layers cannot be converted"));
-        }
         let vocabulary = if path.is_dir() {
             let tokenizer = path.join("tokenizer.json");
             if tokenizer.is_file() { Some(Vocabulary::read(&tokenizer)?) } else { None }
@@ -102,36 +94,36 @@ impl Source {
             }
         };
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let (attention, mlp) = (&spec.blocks[0].mixer.body, &spec.blocks[0].ffn.body);
         let config = Config {
             name: model.meta.opt_str("general.name").ok().flatten().map_or(name, str::to_owned),
-            sub_norms: spec.sub_norms,
-            activation: match spec.activation {
-                model::Activation::Relu2 => Activation::Relu2,
-                model::Activation::Silu => Activation::Silu,
-            },
-            layers: spec.layers,
+            sub_norms: attention.sub_norm.is_some(),
+            activation: mlp.activation,
+            layers: spec.blocks.len(),
             hidden: spec.hidden,
-            ffn: spec.ffn,
-            heads: spec.heads,
-            kv_heads: spec.kv_heads,
-            head_dim: spec.head_dim,
+            ffn: mlp.width,
+            heads: attention.heads,
+            kv_heads: attention.kv_heads,
+            head_dim: attention.head_dim,
             vocab: spec.vocab,
             context: spec.context,
-            theta: spec.rope.theta,
-            norm_eps: spec.norm_eps,
-            tied: model.head.is_none(),
+            theta: spec.ropes.first().map_or(0.0, |rope| rope.theta),
+            norm_eps: spec.norm.eps,
+            tied: spec.output.tied,
             about: about(path, &model.meta)?,
         };
-        let target = match config.gguf_arch(format) {
-            "llama" if format != Format::HfPacked => RopeStyle::Interleaved,
-            _ => RopeStyle::Half,
-        };
-        let order = match (spec.rope.style, target) {
+        let (target, _) = config.spec(format)?;
+        if !computes_the_same(spec, &target) {
+            let arch = &spec.arch;
+            return Err(unsupported(format!("the architecture '{arch}' as used here cannot be converted")));
+        }
+        let order = match (spec.ropes[0].style, target.ropes[0].style) {
             (RopeStyle::Half, RopeStyle::Interleaved) => Order::ToInterleaved,
             (RopeStyle::Interleaved, RopeStyle::Half) => Order::ToHalves,
             _ => Order::Same,
         };
-        let items = items(&model)?;
+        let items = model_file::items(&target, |role| float_encoding(&model, role));
+        check_ternary(&model)?;
         let scales = vec![None; items.len()];
         Ok((Self { model, items, scales, order, values: Vec::new() }, config, vocabulary))
     }
@@ -141,19 +133,21 @@ impl Source {
         self.items.clone()
     }
 
-    fn matrix(&self, tensor: Tensor) -> Option<&Matrix> {
-        match tensor {
-            Tensor::Embedding => Some(&self.model.embedding),
-            Tensor::Head => self.model.head.as_ref(),
-            Tensor::Linear(layer, linear) => Some(&projection(&self.model.layers[layer], linear).matrix),
-            Tensor::Norm(..) | Tensor::FinalNorm => None,
+    fn matrix(&self, role: TensorRole) -> Option<&Matrix> {
+        match role {
+            TensorRole::Embedding => Some(&self.model.embedding),
+            TensorRole::Head => self.model.head.as_ref(),
+            TensorRole::Linear(block, linear, Field::Weight) => {
+                Some(&self.model.blocks[block].linear(linear).matrix)
+            }
+            _ => None,
         }
     }
 
-    /// The source row that target row `row` of `tensor` is.
-    fn source_row(&self, tensor: Tensor, row: usize) -> usize {
-        let Tensor::Linear(_, Linear::Q | Linear::K) = tensor else { return row };
-        let width = self.model.spec.head_dim;
+    /// The source row that target row `row` of a tensor is.
+    fn source_row(&self, role: TensorRole, row: usize) -> usize {
+        let TensorRole::Linear(block, LinearRole::Q | LinearRole::K, _) = role else { return row };
+        let width = self.model.spec.blocks[block].mixer.body.head_dim;
         let (head, at) = (row / width * width, row % width);
         // Interleaved: (first, second) of pair j lie at 2j and 2j + 1; in halves at j and j + width / 2.
         head + match self.order {
@@ -163,42 +157,31 @@ impl Source {
         }
     }
 
-    fn read_row(&mut self, tensor: Tensor, row: usize) {
-        let row = self.source_row(tensor, row);
+    fn read_row(&mut self, role: TensorRole, row: usize) {
+        let row = self.source_row(role, row);
         let mut values = std::mem::take(&mut self.values);
-        let matrix = self.matrix(tensor).expect("only matrices are asked for rows");
+        let matrix = self.matrix(role).expect("only matrices are asked for rows");
         values.resize(matrix.cols(), 0.0);
         matrix.row(row, &mut values);
         self.values = values;
     }
 }
 
-fn projection(layer: &Layer, linear: Linear) -> &Projection {
-    match linear {
-        Linear::Q => &layer.q,
-        Linear::K => &layer.k,
-        Linear::V => &layer.v,
-        Linear::O => &layer.o,
-        Linear::Gate => &layer.gate,
-        Linear::Up => &layer.up,
-        Linear::Down => &layer.down,
+/// Whether two specs differ at most in what conversion settles: names, the order of rotated rows, the checkpoint.
+fn computes_the_same(source: &Spec, target: &Spec) -> bool {
+    let mut source = source.clone();
+    source.arch.clone_from(&target.arch);
+    source.checkpoint = target.checkpoint;
+    for (own, other) in source.ropes.iter_mut().zip(&target.ropes) {
+        own.style = other.style;
     }
+    source == *target
 }
 
-fn norm(model: &Model, tensor: Tensor) -> Option<&[f32]> {
-    match tensor {
-        Tensor::FinalNorm => Some(&model.final_norm),
-        Tensor::Norm(layer, norm) => {
-            let layer = &model.layers[layer];
-            match norm {
-                Norm::Attn => Some(&layer.attn_norm),
-                Norm::Ffn => Some(&layer.ffn_norm),
-                Norm::Q => layer.q_norm.as_deref(),
-                Norm::K => layer.k_norm.as_deref(),
-                Norm::AttnSub => layer.attn_sub_norm.as_deref(),
-                Norm::FfnSub => layer.ffn_sub_norm.as_deref(),
-            }
-        }
+fn norm(model: &Model, role: TensorRole) -> Option<&[f32]> {
+    match role {
+        TensorRole::FinalNorm => Some(&model.norm),
+        TensorRole::Norm(block, norm) => model.blocks[block].norm(norm),
         _ => None,
     }
 }
@@ -214,53 +197,37 @@ fn exact_encoding(values: &[f32]) -> Encoding {
     }
 }
 
-fn items(model: &Model) -> Result<Vec<Item>> {
-    let mut items = Vec::new();
-    let wide = |tensor, matrix: &Matrix| {
-        let float = match matrix.form() {
-            Form::F16 => Encoding::F16,
-            Form::BF16 => Encoding::BF16,
-            _ => Encoding::F32,
-        };
-        Item { tensor, rows: matrix.rows(), cols: matrix.cols(), float }
+/// How the values of a tensor are kept exactly.
+fn float_encoding(model: &Model, role: TensorRole) -> Encoding {
+    let of = |matrix: &Matrix| match matrix.form() {
+        Form::F16 => Encoding::F16,
+        Form::BF16 => Encoding::BF16,
+        _ => Encoding::F32,
     };
-    let vector = |tensor| {
-        let values = norm(model, tensor)?;
-        Some(Item { tensor, rows: 1, cols: values.len(), float: exact_encoding(values) })
-    };
-    items.push(wide(Tensor::Embedding, &model.embedding));
-    for (i, layer) in model.layers.iter().enumerate() {
-        let linear = |linear| -> Result<Item> {
-            let Projection { matrix, norm, bias } = projection(layer, linear);
-            let tensor = Tensor::Linear(i, linear);
-            if norm.is_some() || bias.is_some() {
-                return Err(unsupported(format!("'{}' has a norm or bias of its own", tensor.gguf())));
-            }
-            if matrix.form() != Form::Ternary {
-                return Err(unsupported(format!("'{}' is not ternary with one scale", tensor.gguf())));
-            }
-            Ok(wide(tensor, matrix))
-        };
-        let n = |norm| vector(Tensor::Norm(i, norm));
-        items.extend(n(Norm::Attn));
-        items.extend([linear(Linear::Q)?, linear(Linear::K)?, linear(Linear::V)?]);
-        items.extend(n(Norm::AttnSub));
-        items.push(linear(Linear::O)?);
-        items.extend(n(Norm::Ffn));
-        items.extend([linear(Linear::Gate)?, linear(Linear::Up)?]);
-        items.extend(n(Norm::FfnSub));
-        items.push(linear(Linear::Down)?);
+    match role {
+        TensorRole::Embedding => of(&model.embedding),
+        TensorRole::Head => of(model.head()),
+        _ => norm(model, role).map_or(Encoding::F32, exact_encoding),
     }
-    items.extend(vector(Tensor::FinalNorm));
-    items.extend(model.head.as_ref().map(|head| wide(Tensor::Head, head)));
-    Ok(items)
+}
+
+/// Refuses models with a linear layer that is not ternary with one scale.
+fn check_ternary(model: &Model) -> Result<()> {
+    for (i, block) in model.blocks.iter().enumerate() {
+        for linear in LinearRole::ALL {
+            if block.linear(linear).matrix.form() != Form::Ternary {
+                return Err(unsupported(format!("{linear:?} of block {i} is not ternary with one scale")));
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Rows for Source {
     fn codes(&mut self, item: usize, row: usize, codes: &mut Vec<i8>) -> Result<()> {
         let scale = self.scale(item)?;
-        let tensor = self.items[item].tensor;
-        self.read_row(tensor, row);
+        let role = self.items[item].role;
+        self.read_row(role, row);
         codes.clear();
         for value in &self.values {
             codes.push(match *value {
@@ -268,7 +235,7 @@ impl Rows for Source {
                 v if v == scale => 1,
                 v if v == -scale => -1,
                 v => {
-                    let text = format!("'{}' has several scales, {scale} and {}", tensor.gguf(), v.abs());
+                    let text = format!("{role:?} has several scales, {scale} and {}", v.abs());
                     return Err(unsupported(text));
                 }
             });
@@ -280,10 +247,10 @@ impl Rows for Source {
         if let Some(scale) = self.scales[item] {
             return Ok(scale);
         }
-        let Item { tensor, rows, .. } = self.items[item];
+        let Item { role, rows, .. } = self.items[item];
         let mut scale = 0.0;
         for row in 0..rows {
-            self.read_row(tensor, row);
+            self.read_row(role, row);
             // A matrix may start with rows of zeros.
             if let Some(value) = self.values.iter().find(|value| **value != 0.0) {
                 scale = value.abs();
@@ -295,12 +262,12 @@ impl Rows for Source {
     }
 
     fn floats(&mut self, item: usize, row: usize, values: &mut Vec<f32>) -> Result<()> {
-        let tensor = self.items[item].tensor;
+        let role = self.items[item].role;
         values.clear();
-        match norm(&self.model, tensor) {
+        match norm(&self.model, role) {
             Some(norm) => values.extend_from_slice(norm),
             None => {
-                self.read_row(tensor, row);
+                self.read_row(role, row);
                 values.extend_from_slice(&self.values);
             }
         }

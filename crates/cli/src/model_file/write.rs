@@ -12,10 +12,11 @@ use ternlight_core::{
     container::write::{Header, TensorSpec, gguf_header, safetensors_header},
     container::{Meta, Value},
     format::{Encoding, FormRow, pack_bf16, pack_f16, pack_f32, pack_hf, pack_i2_s_tail, pack_row, unpack},
+    model::tensor_names::{Field, Names, TensorRole},
     simd::Isa,
 };
 
-use super::{Config, Format, Item, Rows, Tensor, Vocabulary, describe::generation_config, hf_config};
+use super::{Config, Format, Item, Rows, Vocabulary, describe::generation_config, hf_config, is_ternary};
 use crate::{Result, console::Console, failure::Failure, interrupt};
 
 /// Writes the model to `path`: a file for GGUF formats, a folder for [`Format::HfPacked`]. Returns its bytes.
@@ -31,19 +32,20 @@ pub fn write(
     path: &Path,
     console: &Console,
 ) -> Result<u64> {
+    let (_, names) = config.spec(format)?;
     let exact = Exactness::new(items, rows, format)?;
     if format != Format::HfPacked {
         let mut meta = config.gguf(format);
         if let Some(vocabulary) = vocabulary {
             vocabulary.put_gguf(&mut meta);
         }
-        let header = gguf_header(&meta, &exact.specs(items, format))?;
+        let header = gguf_header(&meta, &exact.specs(items, names, format))?;
         return weights(&header, items, rows, &exact, format, path, console);
     }
     fs::create_dir_all(path).map_err(|e| Failure::io(path, &e))?;
     let mut meta = Meta::default();
     meta.0.insert("format".into(), Value::Str("pt".into()));
-    let header = safetensors_header(&meta, &exact.specs(items, format))?;
+    let header = safetensors_header(&meta, &exact.specs(items, names, format))?;
     let written = weights(&header, items, rows, &exact, format, &path.join("model.safetensors"), console)?;
     let json = |name: &str, value: &serde_json::Value| {
         let place = path.join(name);
@@ -87,14 +89,14 @@ impl Exactness {
         let mut scales = Vec::new();
         let mut apart = Vec::new();
         for (i, item) in items.iter().enumerate() {
-            let Tensor::Linear(..) = item.tensor else {
+            if !is_ternary(item.role) {
                 scales.push(None);
                 apart.push(None);
                 continue;
-            };
+            }
             let scale = rows.scale(i)?;
             if !scale.is_finite() {
-                let text = format!("'{}': the scale is {scale}", item.tensor.gguf());
+                let text = format!("the scale of {:?} is {scale}", item.role);
                 return Err(Failure::kind(ErrorKind::BadData, text));
             }
             scales.push(Some(scale));
@@ -112,24 +114,26 @@ impl Exactness {
     }
 
     /// The tensors of the file, in order.
-    fn specs(&self, items: &[Item], format: Format) -> Vec<TensorSpec> {
+    fn specs(&self, items: &[Item], names: Names, format: Format) -> Vec<TensorSpec> {
         let mut specs = Vec::new();
         for (item, apart) in items.iter().zip(&self.apart) {
             let hf = format == Format::HfPacked;
-            let name = if hf { item.tensor.hf() } else { item.tensor.gguf() };
+            let name = names.of(item.role);
             let (rows, cols) = (item.rows as u64, item.cols as u64);
-            let (shape, encoding) = match item.tensor {
-                Tensor::Linear(..) if hf => (vec![rows.div_ceil(4), cols], Encoding::U8),
-                Tensor::Linear(..) => (vec![rows, cols], format.encoding()),
-                Tensor::Embedding | Tensor::Head => (vec![rows, cols], item.float),
+            let (shape, encoding) = match item.role {
+                role if is_ternary(role) && hf => (vec![rows.div_ceil(4), cols], Encoding::U8),
+                role if is_ternary(role) => (vec![rows, cols], format.encoding()),
+                TensorRole::Embedding | TensorRole::Head => (vec![rows, cols], item.float),
                 // llama.cpp wants norms in F32.
                 _ => (vec![cols], if hf { item.float } else { Encoding::F32 }),
             };
             specs.push(TensorSpec { name: name.clone(), shape, encoding });
             if let Some(encoding) = apart {
-                let name = match hf {
-                    true => format!("{name}_scale"),
-                    false => format!("{}scale", name.strip_suffix("weight").unwrap_or(&name)),
+                let name = match item.role {
+                    TensorRole::Linear(block, linear, _) => {
+                        names.of(TensorRole::Linear(block, linear, Field::Scale))
+                    }
+                    _ => unreachable!("only ternary matrices have a scale apart"),
                 };
                 specs.push(TensorSpec { name, shape: vec![1], encoding: *encoding });
             }
@@ -170,7 +174,7 @@ fn weights(
 /// Streams the bytes of a GGUF file without tokenizer to `out`, for a model that is only to be timed.
 ///
 /// # Errors
-/// As [`write`]; an error of `out` is `io`.
+/// As [`write()`]; an error of `out` is `io`.
 pub fn stream_gguf(
     config: &Config,
     items: &[Item],
@@ -179,8 +183,9 @@ pub fn stream_gguf(
     out: &mut dyn Write,
     console: &Console,
 ) -> Result<u64> {
+    let (_, names) = config.spec(format)?;
     let exact = Exactness::new(items, rows, format)?;
-    let header = gguf_header(&config.gguf(format), &exact.specs(items, format))?;
+    let header = gguf_header(&config.gguf(format), &exact.specs(items, names, format))?;
     let bar = console.bytes_bar("making", Some(header.file_len()));
     let path = Path::new("synthetic");
     stream(&header, items, rows, &exact, format, &mut Sink { out, bar: &bar, path, bytes: Vec::new() })?;

@@ -104,6 +104,15 @@ pub enum Probe {
 /// All calls with growing prefixes together take time linear in the header's length, when each brings what
 /// [`Probe::Need`] asked for.
 ///
+/// ```
+/// use ternlight_core::{ErrorKind, container::{Probe, probe}};
+///
+/// // The first bytes of a GGUF file: more are needed.
+/// assert!(matches!(probe(b"GGUF\x03\0\0\0")?, Probe::Need(bytes) if bytes > 8));
+/// assert_eq!(probe(b"{ \"not\": \"a model\" }").unwrap_err().kind, ErrorKind::BadMagic);
+/// # Ok::<(), ternlight_core::Error>(())
+/// ```
+///
 /// # Errors
 /// `bad-magic`, `bad-header`, `too-large`, `unsupported-format`; the detail names key or tensor.
 pub fn probe(prefix: &[u8]) -> Result<Probe> {

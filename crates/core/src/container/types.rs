@@ -32,6 +32,11 @@ pub(super) const KNOWN: &[(u32, Encoding)] = &[
     (41, Encoding::Q1_0),
     (42, Encoding::Q2_0_64),
     (42, Encoding::Q2_0_128),
+    (42, Encoding::STQ1_0),
+    (43, Encoding::STQ1_0),
+    // PrismML's own ids: PQ2_0 has the bytes of its Q2_0.
+    (142, Encoding::Q2_0_128),
+    (143, Encoding::PTQ1_0),
 ];
 
 /// Integer and double types: never weights, but a file may carry them. Id and bytes per element.
@@ -80,7 +85,7 @@ fn unsupported_name(id: u32) -> &'static str {
 
 /// Ids whose meaning differs between forks.
 fn collides(id: u32) -> bool {
-    matches!(id, 36 | 39 | 41 | 42)
+    matches!(id, 36 | 39 | 41 | 42 | 43 | 142 | 143)
 }
 
 /// Settles the encoding and byte length of each tensor; `stored` is sorted by offset.

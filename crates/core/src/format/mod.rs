@@ -44,6 +44,10 @@ pub enum Encoding {
     Q2_0_64,
     /// PrismML's Q2_0: 34 bytes per 128 weights.
     Q2_0_128,
+    /// PrismML's PTQ1_0: 28 bytes per 128 weights, five trits a byte.
+    PTQ1_0,
+    /// Tencent's STQ1_0: 42 bytes per 256 weights, of each four of which one is 0.
+    STQ1_0,
     MXFP4,
     /// safetensors `U8`: HF packed ternary when a `weight_scale` belongs to it.
     U8,
@@ -89,6 +93,21 @@ pub struct FormRow {
 }
 
 impl Form {
+    /// A name for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ternary => "ternary",
+            Self::Q2 => "2-bit blocks",
+            Self::Q4 => "4-bit blocks",
+            Self::Q8 => "8-bit blocks",
+            Self::Q8x16 => "8-bit blocks of 16",
+            Self::I8 => "int8 rows",
+            Self::F16 => "f16",
+            Self::BF16 => "bf16",
+            Self::F32 => "f32",
+        }
+    }
+
     /// Columns that share one scale; `None` for a scale per row and for float forms.
     pub const fn block(self) -> Option<usize> {
         match self {
@@ -110,7 +129,7 @@ impl Encoding {
             Self::Q4_0 | Self::Q4_1 | Self::Q4_K => Form::Q4,
             Self::Q5_0 | Self::Q5_1 | Self::Q8_0 | Self::Q5_K | Self::MXFP4 => Form::Q8,
             Self::Q2_K | Self::Q3_K | Self::Q6_K => Form::Q8x16,
-            Self::Q1_0 | Self::Q2_0_64 | Self::Q2_0_128 => Form::Q2,
+            Self::Q1_0 | Self::Q2_0_64 | Self::Q2_0_128 | Self::PTQ1_0 | Self::STQ1_0 => Form::Q2,
             Self::TQ1_0 | Self::TQ2_0 | Self::I2_S | Self::U8 => Form::Ternary,
         }
     }
@@ -136,6 +155,8 @@ impl Encoding {
         Self::Q1_0,
         Self::Q2_0_64,
         Self::Q2_0_128,
+        Self::PTQ1_0,
+        Self::STQ1_0,
         Self::MXFP4,
         Self::U8,
         Self::Other,
@@ -163,6 +184,8 @@ impl Encoding {
             Self::Q1_0 => "Q1_0",
             Self::Q2_0_64 => "Q2_0 (64)",
             Self::Q2_0_128 => "Q2_0 (128)",
+            Self::PTQ1_0 => "PTQ1_0",
+            Self::STQ1_0 => "STQ1_0",
             Self::MXFP4 => "MXFP4",
             Self::U8 => "U8",
             Self::Other => "other",
@@ -190,6 +213,8 @@ impl Encoding {
             Self::Q1_0 => (128, 18),
             Self::Q2_0_64 => (64, 18),
             Self::Q2_0_128 => (128, 34),
+            Self::PTQ1_0 => (128, 28),
+            Self::STQ1_0 => (256, 42),
             Self::MXFP4 => (32, 17),
             Self::U8 | Self::Other => (1, 1),
         }
@@ -314,6 +339,8 @@ pub fn unpack(isa: Isa, encoding: Encoding, bytes: &[u8], cols: usize, out: &mut
         }
         Encoding::Q1_0 => scaled(encoding, bytes, cols, ternary::q1_0, out),
         Encoding::Q2_0_64 | Encoding::Q2_0_128 => scaled(encoding, bytes, cols, ternary::q2_0, out),
+        Encoding::PTQ1_0 => scaled(encoding, bytes, cols, ternary::ptq1_0, out),
+        Encoding::STQ1_0 => scaled(encoding, bytes, cols, ternary::stq1_0, out),
         Encoding::I2_S => {
             out.codes.resize(cols, 0);
             ternary::i2_s(isa, bytes, &mut out.codes)

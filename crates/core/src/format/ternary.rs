@@ -97,6 +97,42 @@ fn tq1_0_split(codes: &mut [i8]) -> [&mut [i8]; 3] {
     [first, second, third]
 }
 
+/// PTQ1_0 block, 28 bytes: 16 bytes × 5 trits (stride 16), 8 bytes × 5 trits (stride 8), 2 bytes × 4 trits (stride
+/// 2), f16 scale.
+pub(super) fn ptq1_0(block: &[u8], codes: &mut [i8]) -> Result<f32> {
+    let (first, rest) = codes.split_at_mut(80);
+    let (second, third) = rest.split_at_mut(40);
+    for (bytes, codes) in
+        [&block[..16], &block[16..24], &block[24..26]].into_iter().zip([first, second, third])
+    {
+        for (n, codes) in codes.chunks_exact_mut(bytes.len()).enumerate() {
+            for (code, byte) in codes.iter_mut().zip(bytes) {
+                *code = trit(*byte, n);
+            }
+        }
+    }
+    float::scale(block, 26)
+}
+
+/// The patterns of four 2-bit codes that a nibble of STQ1_0 stands for; the sign bit turns `p` into `0xAA - p`.
+const STQ1_PATTERNS: [u8; 16] =
+    [0xA9, 0x89, 0x29, 0x09, 0xA6, 0x86, 0x26, 0x06, 0x9A, 0x92, 0x1A, 0x12, 0x6A, 0x62, 0x4A, 0x42];
+
+/// STQ1_0 block, 42 bytes: 64 nibbles, 64 sign bits, f16 scale. Lane p of group g is element
+/// (g / 16)·64 + g % 16 + 16·p; one lane of each group is 0.
+pub(super) fn stq1_0(block: &[u8], codes: &mut [i8]) -> Result<f32> {
+    for g in 0..64 {
+        let nibble = block[g / 2] >> (4 * (g % 2)) & 15;
+        let negated = block[32 + g / 8] >> (g % 8) & 1 == 1;
+        let pattern = STQ1_PATTERNS[usize::from(nibble)];
+        let pattern = if negated { 0xAA - pattern } else { pattern };
+        for p in 0..4 {
+            codes[g / 16 * 64 + g % 16 + 16 * p] = (pattern >> (2 * p) & 3) as i8 - 1;
+        }
+    }
+    float::scale(block, 40)
+}
+
 /// I2_S row: groups of 128 weights in 32 bytes, highest bits first. No scale: the tensor has one, in its tail.
 pub(super) fn i2_s(isa: Isa, bytes: &[u8], codes: &mut [i8]) -> Result<()> {
     vectorised(

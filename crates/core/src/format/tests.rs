@@ -338,10 +338,10 @@ fn sizes() {
     }
 }
 
-/// A file below `tests/data`, as its index and bytes; inside the program, for these tests also run as wasm.
+/// A file of `tests/data` of this crate, as its index and bytes; inside the program, for these tests also run as wasm.
 macro_rules! data {
     ($path:literal) => {
-        indexed(include_bytes!(concat!("../../../../tests/data/", $path)))
+        indexed(include_bytes!(concat!("../../tests/data/", $path)))
     };
 }
 
@@ -363,10 +363,10 @@ fn floats(file: &(crate::container::Index, &[u8]), name: &str) -> Vec<f32> {
     unpacked(Encoding::F32, values, values.len() / 4).floats
 }
 
-/// Random blocks, decoded by the `gguf` Python package (`tests/data/format/make_ggml_vectors.py`): the same bits.
+/// Random blocks, decoded by the `gguf` Python package (`tests/data/make_ggml_vectors.py`): the same bits.
 #[test]
 fn agrees_with_the_gguf_package() {
-    let file = data!("format/ggml_vectors.safetensors");
+    let file = data!("ggml_vectors.safetensors");
     let names = file.0.tensors.iter().filter_map(|t| t.name.strip_suffix(".bytes"));
     let names = Vec::from_iter(names);
     assert_eq!(names.len(), 13);
@@ -378,11 +378,11 @@ fn agrees_with_the_gguf_package() {
     }
 }
 
-/// Bit-exact vectors made with numpy and HF transformers (`tests/data/oracle/README.md`).
+/// Bit-exact vectors made with numpy and HF transformers (`README.md` of the oracle data).
 #[test]
 fn agrees_with_the_unit_vectors() {
     let (rows, cols) = (64, 128);
-    let file = data!("oracle/unit_vectors.safetensors");
+    let file = data!("unit_vectors.safetensors");
     let codes = Vec::from_iter(part(&file, "w.ternary").iter().map(|b| *b as i8));
     let master = floats(&file, "w.master_f32");
     let mean = mean_abs(master.iter().copied());

@@ -6,28 +6,37 @@
 //! more.
 //!
 //! Invariant: the model does not depend on how the bytes were cut, nor on the number of threads. Nothing in
-//! a file is believed before it was checked against the [`Spec`]: shapes, lengths, scales. Memory is only
-//! taken for bytes that have come, or that the file is known to be long enough for.
+//! a file is believed before it was checked against the [`Spec`]: shapes, lengths, scales. Memory is allocated
+//! only for bytes that have arrived, or that the file is known to be long enough for.
+//!
+//! What becomes of a tensor is decided by the [`plan`], which is made again with each header. A header that would
+//! have changed what became of a tensor already loaded is an error; [`Loader::announce`] avoids it.
 
-mod sink;
+mod assemble;
+pub mod plan;
+mod tensor_loader;
 
 use alloc::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, VecDeque},
     string::{String, ToString},
     sync::Arc,
     vec::Vec,
 };
 
-use self::sink::{Loaded, Sink};
+use self::{
+    plan::{Part, Plan, Planned},
+    tensor_loader::{Loaded, TensorLoader},
+};
 use crate::{
     ErrorKind, Result, bail,
     container::{self, Container, Index, Meta, Probe, TensorInfo},
     error::{Error, short},
-    format::Form,
     kernel,
     model::{
-        Layer, Model, Projection, RopeScaling, Screen, Spec, TensorSummary, arch,
-        role::{Field, Linear, Norm, Role, role},
+        Model,
+        arch::{self, KnownTensors},
+        spec::Spec,
+        tensor_names::TensorRole,
     },
     pool::{Pool, Serial},
     simd::Isa,
@@ -35,7 +44,7 @@ use crate::{
 
 /// The form of an embedding or head that the file stores as floats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Head {
+pub enum HeadPrecision {
     /// Int8 for large ones, of which every token would read more bytes than of all ternary weights; else native.
     #[default]
     Auto,
@@ -48,7 +57,7 @@ pub enum Head {
     Exact,
 }
 
-impl Head {
+impl HeadPrecision {
     /// Whether an embedding or head of (rows, cols) floats becomes int8.
     pub fn is_int8(self, rows: usize, cols: usize) -> bool {
         const LARGE: usize = 1 << 24;
@@ -66,12 +75,14 @@ pub struct LoadOptions {
     /// An instruction set's name, or `auto`.
     pub kernel: String,
     /// The form of float embeddings and heads.
-    pub head: Head,
+    pub head: HeadPrecision,
+    /// Names of metadata keys and tensors to pass by although they are not understood.
+    pub allow_unknown: Vec<String>,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { kernel: "auto".to_string(), head: Head::default() }
+        Self { kernel: "auto".to_string(), head: HeadPrecision::default(), allow_unknown: Vec::new() }
     }
 }
 
@@ -82,12 +93,19 @@ pub struct Loader {
     isa: Isa,
     pool: Arc<dyn Pool>,
     meta: Meta,
-    spec: Option<Spec>,
+    container: Option<Container>,
+    plan: Option<Plan>,
+    /// The tensors of all headers so far, and the announced ones.
+    tensors: KnownTensors,
     file: Option<File>,
     files: usize,
     /// Parts that a split GGUF promises (`split.count`).
     parts_expected: Option<i64>,
-    parts: BTreeMap<Role, Loaded>,
+    /// What was decided for the tensors that were begun.
+    begun: Vec<(TensorInfo, Planned)>,
+    loaded: BTreeMap<TensorRole, Loaded>,
+    /// Checksums of an embedding and of a stored head that should equal it.
+    tied: [Option<Checksum>; 2],
     pushed: u64,
     /// A push failed: what is here is no longer whole.
     broken: bool,
@@ -105,20 +123,40 @@ struct File {
 enum Stage {
     /// Collecting the header; `need` bytes are wanted before it is worth looking again.
     Header { bytes: Vec<u8>, need: u64 },
-    /// Feeding tensors in file order.
-    Data {
-        container: Container,
-        tensors: alloc::vec::IntoIter<TensorInfo>,
-        current: Option<(TensorInfo, Role, Sink)>,
-        own_norms: BTreeSet<(usize, Linear)>,
-        file_len: u64,
-    },
+    /// Feeding pieces in file order.
+    Data { pieces: VecDeque<Piece>, current: Option<(Piece, Option<TensorLoader>)>, file_len: u64 },
 }
 
-/// What the spec expects of a role.
-enum Expected {
-    Vector(usize),
-    Matrix(usize, usize),
+/// A range of the file: a part of a tensor, or a tensor that nothing needs.
+struct Piece {
+    name: String,
+    offset: u64,
+    bytes: u64,
+    /// `None`: passed by.
+    part: Option<Part>,
+    /// Which of [`Loader::tied`] its bytes count into.
+    tied: Option<usize>,
+}
+
+/// A digest of bytes that come in chunks: enough to tell a copy from another matrix.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Checksum {
+    state: u64,
+    word: u64,
+    len: u64,
+}
+
+impl Checksum {
+    fn update(&mut self, bytes: &[u8]) {
+        let mix = |state: u64, word: u64| (state ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+        for &byte in bytes {
+            self.word = self.word << 8 | u64::from(byte);
+            self.len += 1;
+            if self.len.is_multiple_of(8) {
+                self.state = mix(self.state, core::mem::take(&mut self.word));
+            }
+        }
+    }
 }
 
 impl Loader {
@@ -129,11 +167,15 @@ impl Loader {
             isa: Isa::SCALAR,
             pool: Arc::new(Serial),
             meta: Meta::default(),
-            spec: None,
+            container: None,
+            plan: None,
+            tensors: KnownTensors::new(),
             file: None,
             files: 0,
             parts_expected: None,
-            parts: BTreeMap::new(),
+            begun: Vec::new(),
+            loaded: BTreeMap::new(),
+            tied: [None; 2],
             pushed: 0,
             broken: false,
         }
@@ -144,14 +186,24 @@ impl Loader {
         Self { pool, ..self }
     }
 
-    /// Takes an HF `config.json`; must come before the first safetensors file.
+    /// Takes a Hugging Face `config.json`; must come before the first safetensors file.
     ///
     /// # Errors
     /// `bad-header` for invalid JSON, and those of [`arch::spec`].
     pub fn config(&mut self, json: &str) -> Result<()> {
         self.meta = container::config(json)?;
-        self.spec = Some(arch::spec(Container::Safetensors, &self.meta)?);
+        self.container = Some(Container::Safetensors);
+        // What the configuration alone rules out is known before any weights arrive.
+        arch::spec(Container::Safetensors, &self.meta, &self.tensors, &self.options.allow_unknown)?;
         Ok(())
+    }
+
+    /// Names tensors of files that are still to come, as far as they are known: from an index of shards, or from
+    /// headers that were read ahead.
+    pub fn announce(&mut self, tensors: impl IntoIterator<Item = (String, Option<TensorInfo>)>) {
+        for (name, info) in tensors {
+            self.tensors.entry(name).or_insert(info);
+        }
     }
 
     /// The metadata so far: the flattened config, or the GGUF keys once its header has arrived.
@@ -164,9 +216,9 @@ impl Loader {
         Meta(keys.iter().filter_map(|key| self.meta.0.remove_entry(*key)).collect())
     }
 
-    /// The spec, once known.
+    /// The spec, once the first header has arrived.
     pub fn spec(&self) -> Option<&Spec> {
-        self.spec.as_ref()
+        self.plan.as_ref().map(|plan| &plan.spec)
     }
 
     /// Bytes pushed so far, all files together.
@@ -231,19 +283,16 @@ impl Loader {
             Stage::Header { bytes, .. } => {
                 bail!(Truncated, "{}: ends at {} within the header", file.name, bytes.len())
             }
-            Stage::Data { current, mut tensors, file_len, .. } => {
-                if let Some((info, ..)) =
-                    current.as_ref().map(|c| (&c.0,)).or(tensors.as_slice().first().map(|t| (t,)))
-                {
+            Stage::Data { current, pieces, file_len } => {
+                if let Some(piece) = current.as_ref().map(|(piece, _)| piece).or(pieces.front()) {
                     bail!(
                         Truncated,
                         "{}: ends at {} within '{}', {file_len} bytes were promised",
                         file.name,
                         file.position,
-                        info.name
+                        piece.name
                     );
                 }
-                debug_assert!(tensors.next().is_none());
             }
         }
         self.files += 1;
@@ -279,7 +328,7 @@ impl Loader {
         }
     }
 
-    /// A header is complete: settle the spec, and what each tensor will be.
+    /// A header is complete: make the plan again, and cut the file into pieces.
     fn start(&mut self, index: Index) -> Result<Stage> {
         match index.container {
             Container::Gguf => {
@@ -293,126 +342,122 @@ impl Loader {
                     bail!(BadHeader, "a second GGUF file that is no part of the first");
                 }
                 if self.files == 0 {
-                    self.spec = Some(arch::spec(Container::Gguf, &index.meta)?);
                     self.meta = index.meta;
                 }
             }
-            Container::Safetensors => {
-                if self.spec.is_none() {
-                    bail!(MissingKey, "config.json must come before the weights");
-                }
+            Container::Safetensors if self.container.is_none() => {
+                bail!(MissingKey, "config.json must come before the weights")
+            }
+            Container::Safetensors => {}
+        }
+        for tensor in &index.tensors {
+            self.tensors.insert(tensor.name.clone(), Some(tensor.clone()));
+        }
+        let plan = Plan::new(index.container, &self.meta, &self.tensors, &self.options)?;
+        for (tensor, before) in &self.begun {
+            if plan.tensor(tensor)? != *before {
+                bail!(
+                    UnsupportedFormat,
+                    "'{}' was loaded before this part of the model told what it is; \
+                     all parts must be announced first",
+                    short(&tensor.name)
+                );
             }
         }
-        let container = index.container;
-        let own_norms = index
-            .tensors
-            .iter()
-            .filter_map(|t| match role(container, &t.name) {
-                Some(Role::Linear(layer, linear, Field::Norm)) => Some((layer, linear)),
-                _ => None,
-            })
-            .collect();
-        if let (Some(spec), Some(embedding)) =
-            (&mut self.spec, index.tensors.iter().find(|t| role(container, &t.name) == Some(Role::Embedding)))
-            && spec.vocab == 0
-            && embedding.shape.len() == 2
-        {
-            spec.vocab = usize::try_from(embedding.shape[0]).unwrap_or(usize::MAX);
-            if spec.vocab > 1 << 21 {
-                bail!(TooLarge, "a vocabulary of {}", spec.vocab);
+        let mut pieces = VecDeque::new();
+        for tensor in index.tensors {
+            let planned = plan.tensor(&tensor).map_err(|error| self.misnamed(&plan, &tensor, error))?;
+            pieces.extend(self.pieces(&plan, &tensor, &planned));
+            self.begun.push((tensor, planned));
+        }
+        self.plan = Some(plan);
+        Ok(Stage::Data { pieces, current: None, file_len: index.file_len })
+    }
+
+    /// Where a tensor is not known and another is lacking, one is probably the other's misspelling: says both.
+    fn misnamed(&self, plan: &Plan, tensor: &TensorInfo, error: Error) -> Error {
+        let is_whole = self.container.is_none() && self.parts_expected.is_none();
+        match plan.missing(&self.tensors).first() {
+            Some(name) if is_whole && error.kind == ErrorKind::UnsupportedArch => {
+                let unknown = short(&tensor.name);
+                let detail =
+                    alloc::format!("there is no tensor '{name}', but one that is not known, '{unknown}'");
+                Error::new(ErrorKind::MissingTensor, detail)
+            }
+            _ => error,
+        }
+    }
+
+    /// The pieces of the file that a tensor is.
+    fn pieces(&self, plan: &Plan, tensor: &TensorInfo, planned: &Planned) -> Vec<Piece> {
+        let is_head = plan.names.spellings(TensorRole::Head).contains(&tensor.name);
+        match planned {
+            Planned::Unused(_) => {
+                let TensorInfo { name, offset, bytes, .. } = tensor.clone();
+                let tied = (is_head && plan.spec.output.tied).then_some(1);
+                [Piece { name, offset, bytes, part: None, tied }].into()
+            }
+            Planned::Read(parts) => {
+                let piece = |part: &Part| Piece {
+                    name: part.name.clone(),
+                    offset: part.offset,
+                    bytes: part.bytes,
+                    part: Some(part.clone()),
+                    tied: (part.role == TensorRole::Embedding && plan.spec.output.tied).then_some(0),
+                };
+                parts.iter().map(piece).collect()
             }
         }
-        Ok(Stage::Data {
-            container,
-            tensors: index.tensors.into_iter(),
-            current: None,
-            own_norms,
-            file_len: index.file_len,
-        })
     }
 
     fn feed_data(&mut self, file: &mut File, mut bytes: &[u8]) -> Result<()> {
         let len_known = file.len.is_some();
-        let Stage::Data { container, tensors, current, own_norms, .. } = &mut file.stage else {
+        let Stage::Data { pieces, current, .. } = &mut file.stage else {
             unreachable!("only called once the header is complete");
         };
         while !bytes.is_empty() {
             if current.is_none() {
-                let Some(info) = tensors.next() else {
+                let Some(piece) = pieces.pop_front() else {
                     file.position += bytes.len() as u64;
                     return Ok(());
                 };
-                let (role, sink) = self.sink(*container, &info, own_norms, len_known)?;
-                *current = Some((info, role, sink));
+                let loader = piece.part.as_ref().map(|part| TensorLoader::new(part, self.isa, len_known));
+                let loader = loader.transpose().map_err(|e| located(e, &piece.name))?;
+                *current = Some((piece, loader));
             }
-            let Some((info, _, sink)) = current else { unreachable!("just set") };
-            let (skip, rest) = split_at(bytes, info.offset.saturating_sub(file.position));
+            let Some((piece, loader)) = current else { unreachable!("just set") };
+            let (skip, rest) = split_at(bytes, piece.offset.saturating_sub(file.position));
             file.position += skip.len() as u64;
-            let (part, rest) = split_at(rest, info.offset + info.bytes - file.position);
-            sink.push(part, &*self.pool).map_err(|e| located(e, &info.name))?;
-            file.position += part.len() as u64;
-            bytes = rest;
-            if file.position == info.offset + info.bytes
-                && let Some((info, role, sink)) = current.take()
-                && let Some(loaded) =
-                    sink.finish(self.isa, &*self.pool).map_err(|e| located(e, &info.name))?
-                && self.parts.insert(role, loaded).is_some()
+            let (own, rest) = split_at(rest, piece.offset + piece.bytes - file.position);
+            if let Some(loader) = loader {
+                loader.push(own, &*self.pool).map_err(|e| located(e, &piece.name))?;
+            }
+            if let Some(which) = piece.tied
+                && self.tensors.keys().any(|name| name.ends_with("lm_head.weight"))
             {
-                bail!(BadHeader, "'{}' comes twice", info.name);
+                self.tied[which].get_or_insert_default().update(own);
+            }
+            file.position += own.len() as u64;
+            bytes = rest;
+            if file.position == piece.offset + piece.bytes
+                && let Some((piece, Some(loader))) = current.take()
+                && let Some(part) = piece.part
+            {
+                let loaded = loader.finish(self.isa, &*self.pool).map_err(|e| located(e, &piece.name))?;
+                if self.loaded.insert(part.role, loaded).is_some() {
+                    bail!(BadHeader, "'{}' comes twice", piece.name);
+                }
             }
         }
         Ok(())
     }
 
-    /// Decides what becomes of a tensor, and checks its shape.
-    fn sink(
-        &self,
-        container: Container,
-        info: &TensorInfo,
-        own_norms: &BTreeSet<(usize, Linear)>,
-        len_known: bool,
-    ) -> Result<(Role, Sink)> {
-        let Some(spec) = &self.spec else { bail!(MissingKey, "no metadata before '{}'", info.name) };
-        let skip = (Role::RopeDivisors, Sink::Skip);
-        let Some(role) = role(container, &info.name) else { return Ok(skip) };
-        let layer = match role {
-            Role::Norm(layer, _) | Role::Linear(layer, ..) => layer,
-            _ => 0,
-        };
-        if layer >= spec.layers || (role == Role::Head && spec.tied == Some(true)) {
-            return Ok(skip);
-        }
-        let sink = match expected(spec, role) {
-            Expected::Vector(len) => {
-                let count: u64 = info.shape.iter().product();
-                // A norm of another size than expected would be read as another model.
-                if count != len as u64 {
-                    bail!(Shape, "'{}' has {count} values, {len} are needed", info.name);
-                }
-                Sink::vector(info.encoding, len)?
-            }
-            Expected::Matrix(rows, cols) => {
-                let own_norm =
-                    matches!(role, Role::Linear(layer, linear, _) if own_norms.contains(&(layer, linear)));
-                Sink::matrix(
-                    info,
-                    role,
-                    [rows, cols],
-                    spec,
-                    own_norm,
-                    (self.isa, self.options.head),
-                    len_known,
-                )?
-            }
-        };
-        Ok((role, sink))
-    }
-
     /// The model, once every file has ended.
     ///
     /// # Errors
-    /// `missing-tensor` with the tensor's role, `bad-data` for scales that are no numbers.
-    pub fn finish(mut self) -> Result<Model> {
+    /// `missing-tensor` with the tensor's name, `bad-data` for scales that are no numbers and for a stored head that
+    /// differs from the embedding that it should be.
+    pub fn finish(self) -> Result<Model> {
         if self.broken || self.file.is_some() {
             bail!(Truncated, "a file is not complete");
         }
@@ -421,77 +466,19 @@ impl Loader {
         {
             bail!(Truncated, "{} of {count} parts", self.files);
         }
-        let Some(mut spec) = self.spec.take() else {
+        let Some(plan) = self.plan else {
             bail!(Truncated, "no model file was given");
         };
-        let mut tensors = Vec::new();
-        let mut parts = Parts { parts: &mut self.parts, tensors: &mut tensors, spec: &spec };
-        let embedding = parts.matrix(Role::Embedding)?;
-        let head = match spec.tied {
-            Some(true) => None,
-            Some(false) => Some(parts.matrix(Role::Head)?),
-            None => parts.take(Role::Head).map(|head| parts.into_matrix(head)).transpose()?,
-        };
-        let final_norm = parts.vector(Role::FinalNorm)?;
-        let mut layers = Vec::new();
-        layers.try_reserve(spec.layers)?;
-        for i in 0..spec.layers {
-            layers.push(parts.layer(i)?);
+        if let [Some(embedding), Some(head)] = self.tied
+            && embedding != head
+        {
+            bail!(
+                BadData,
+                "the stored head differs from the embedding, which 'tie_word_embeddings' says it is"
+            );
         }
-        if let Some(divisors) = parts.optional_vector(Role::RopeDivisors)? {
-            if divisors.iter().any(|d| !d.is_finite() || *d == 0.0) {
-                bail!(BadData, "rope_freqs.weight holds a zero or no number");
-            }
-            spec.rope.scaling = RopeScaling::Divisors(divisors.into());
-            spec.rope.check()?;
-        }
-        spec.tied = Some(head.is_none());
-        spec.vocab = embedding.rows();
-        let head_matrix = head.as_ref().unwrap_or(&embedding);
-        let is_float = matches!(head_matrix.form(), Form::F16 | Form::BF16 | Form::F32);
-        let screened = self.options.head == Head::Exact && is_float;
-        let screen = screened.then(|| Screen::new(head_matrix, self.isa)).transpose()?;
-        Ok(Model {
-            isa: self.isa,
-            spec,
-            meta: self.meta,
-            embedding,
-            head,
-            screen,
-            final_norm,
-            layers,
-            tensors,
-        })
-    }
-}
-
-fn expected(spec: &Spec, role: Role) -> Expected {
-    let (hidden, ffn) = (spec.hidden, spec.ffn);
-    match role {
-        Role::Embedding | Role::Head => Expected::Matrix(spec.vocab, hidden),
-        Role::FinalNorm => Expected::Vector(hidden),
-        Role::RopeDivisors => Expected::Vector(spec.rope.dims / 2),
-        Role::Norm(_, norm) => Expected::Vector(match norm {
-            Norm::Attn | Norm::Ffn => hidden,
-            Norm::Q | Norm::K => spec.head_dim,
-            Norm::AttnSub => spec.q_width(),
-            Norm::FfnSub => ffn,
-        }),
-        Role::Linear(_, linear, field) => {
-            let (rows, cols) = match linear {
-                Linear::Q => (spec.q_width(), hidden),
-                Linear::K | Linear::V => (spec.kv_width(), hidden),
-                Linear::O => (hidden, spec.q_width()),
-                Linear::Gate | Linear::Up => (ffn, hidden),
-                Linear::Down => (hidden, ffn),
-            };
-            match field {
-                Field::Weight => Expected::Matrix(rows, cols),
-                Field::Scale => Expected::Vector(1),
-                Field::Bias => Expected::Vector(rows),
-                Field::Norm => Expected::Vector(cols),
-            }
-        }
+        let screened = self.options.head == HeadPrecision::Exact;
+        assemble::assemble(plan, self.meta, self.loaded, self.isa, screened)
     }
 }
 
@@ -507,112 +494,4 @@ fn located(error: Error, place: &str) -> Error {
 /// The first `n` bytes (or all), and the rest.
 fn split_at(bytes: &[u8], n: u64) -> (&[u8], &[u8]) {
     bytes.split_at(usize::try_from(n).map_or(bytes.len(), |n| n.min(bytes.len())))
-}
-
-/// The loaded parts, being assembled.
-struct Parts<'a> {
-    parts: &'a mut BTreeMap<Role, Loaded>,
-    tensors: &'a mut Vec<TensorSummary>,
-    spec: &'a Spec,
-}
-
-impl Parts<'_> {
-    fn take(&mut self, role: Role) -> Option<Loaded> {
-        self.parts.remove(&role)
-    }
-
-    fn optional_vector(&mut self, role: Role) -> Result<Option<Vec<f32>>> {
-        match self.take(role) {
-            None => Ok(None),
-            Some(Loaded::Vector(values)) => {
-                if values.iter().any(|x| !x.is_finite()) {
-                    bail!(BadData, "{role:?} holds a value that is no number");
-                }
-                Ok(Some(values))
-            }
-            Some(Loaded::Matrix { name, .. }) => bail!(Shape, "'{name}' is a matrix"),
-        }
-    }
-
-    fn vector(&mut self, role: Role) -> Result<Vec<f32>> {
-        self.optional_vector(role)?.ok_or_else(|| missing(role))
-    }
-
-    fn matrix(&mut self, role: Role) -> Result<crate::matrix::Matrix> {
-        let loaded = self.take(role).ok_or_else(|| missing(role))?;
-        self.into_matrix(loaded)
-    }
-
-    #[allow(clippy::wrong_self_convention, reason = "converts its argument, and notes it in the summary")]
-    fn into_matrix(&mut self, loaded: Loaded) -> Result<crate::matrix::Matrix> {
-        let Loaded::Matrix { name, encoding, matrix, trits, .. } = loaded else {
-            bail!(Shape, "a matrix is a vector in this file");
-        };
-        self.tensors.push(TensorSummary {
-            name,
-            rows: matrix.rows(),
-            cols: matrix.cols(),
-            encoding,
-            form: matrix.form(),
-            kernel: matrix.kernel().name,
-            bytes: matrix.bytes(),
-            trits: (matrix.form() == Form::Ternary).then_some(trits),
-        });
-        Ok(matrix)
-    }
-
-    fn projection(&mut self, layer: usize, linear: Linear) -> Result<Projection> {
-        let role = |field| Role::Linear(layer, linear, field);
-        let scale = self.optional_vector(role(Field::Scale))?;
-        let mut loaded = self.take(role(Field::Weight)).ok_or_else(|| missing(role(Field::Weight)))?;
-        if let Loaded::Matrix { name, matrix, packed, .. } = &mut loaded {
-            let factor = match (scale, *packed) {
-                (Some(scale), true) => match self.spec.weights {
-                    crate::model::Weights::Divide => 1.0 / scale[0],
-                    _ => scale[0],
-                },
-                (Some(scale), false) => scale[0],
-                (None, true) => bail!(MissingTensor, "'{name}' has no weight_scale"),
-                (None, false) => 1.0,
-            };
-            if !factor.is_finite() {
-                bail!(BadData, "the scale of '{name}' is {factor}");
-            }
-            if factor != 1.0 {
-                matrix.scale_rows(factor);
-            }
-        }
-        Ok(Projection {
-            matrix: self.into_matrix(loaded)?,
-            norm: self.optional_vector(role(Field::Norm))?,
-            bias: self.optional_vector(role(Field::Bias))?,
-        })
-    }
-
-    fn layer(&mut self, i: usize) -> Result<Layer> {
-        let (sub_norms, qk_norm) = (self.spec.sub_norms, self.spec.qk_norm);
-        let wanted = |parts: &mut Self, wanted: bool, norm: Norm| match wanted {
-            true => parts.vector(Role::Norm(i, norm)).map(Some),
-            false => parts.optional_vector(Role::Norm(i, norm)),
-        };
-        Ok(Layer {
-            attn_norm: self.vector(Role::Norm(i, Norm::Attn))?,
-            q: self.projection(i, Linear::Q)?,
-            k: self.projection(i, Linear::K)?,
-            v: self.projection(i, Linear::V)?,
-            q_norm: wanted(self, qk_norm, Norm::Q)?,
-            k_norm: wanted(self, qk_norm, Norm::K)?,
-            attn_sub_norm: wanted(self, sub_norms, Norm::AttnSub)?,
-            o: self.projection(i, Linear::O)?,
-            ffn_norm: self.vector(Role::Norm(i, Norm::Ffn))?,
-            gate: self.projection(i, Linear::Gate)?,
-            up: self.projection(i, Linear::Up)?,
-            ffn_sub_norm: wanted(self, sub_norms, Norm::FfnSub)?,
-            down: self.projection(i, Linear::Down)?,
-        })
-    }
-}
-
-fn missing(role: Role) -> Error {
-    Error::new(ErrorKind::MissingTensor, alloc::format!("no tensor for {role:?}"))
 }

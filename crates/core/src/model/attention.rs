@@ -11,12 +11,13 @@
 //! page's weights (their share of its largest), whose error is small beside that of 8-bit keys and values.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
-use super::Spec;
+use super::spec::Attention;
 use crate::{
     Result,
     act::{amax, clamp, round},
-    cache::{F16, F32, Head, KvCache, KvType, PAGE, Stored, TILE},
+    cache::{F16, F32, HeadPage, KvCache, KvType, PAGE, Stored, TILE},
     math,
     pool::{self, Pool},
     simd::{Isa, Pairs, WithPairs, pair, vectorised, with_pairs},
@@ -32,165 +33,218 @@ const WIDTH: usize = if cfg!(target_arch = "x86_64") { TILE } else { TILE / 2 };
 /// The largest head: int8 codes times 14-bit ones, summed over it, fit 32 bits.
 pub(super) const MAX_HEAD_DIM: usize = 1024;
 
-/// Working memory of [`Attention::run`].
-pub(super) struct Attention {
-    isa: Isa,
+/// Working memory of [`AttentionScratch::run`].
+#[derive(Default)]
+pub(super) struct AttentionScratch {
     /// Partial results of a single token, `(kv_heads, pages, group)`, or of each task of a prompt.
     partials: Vec<f32>,
 }
 
-/// A query and how many positions of the page it may see.
-struct Query<'a> {
-    q: &'a [f32],
-    len: usize,
+/// What one call attends with.
+pub(super) struct Layer<'a> {
+    /// Computes, with the same bits on every level.
+    pub isa: Isa,
+    /// Heads, mask, scale.
+    pub attention: &'a Attention,
+    /// Keys and values.
+    pub cache: &'a KvCache,
+    /// Their slot.
+    pub state: usize,
+    /// Position of the first query.
+    pub first: usize,
+    pub pool: &'a dyn Pool,
 }
 
-impl Attention {
-    /// `isa` computes, with the same bits on every level.
-    pub(super) fn new(isa: Isa) -> Self {
-        Self { isa, partials: Vec::new() }
+impl Layer<'_> {
+    /// Queries that share a key/value head.
+    fn group(&self) -> usize {
+        self.attention.heads / self.attention.kv_heads
     }
 
+    /// The pages that a query at `position` sees.
+    fn pages(&self, position: usize) -> Range<usize> {
+        self.attention.mask.first_visible(position) / PAGE..position / PAGE + 1
+    }
+
+    /// The positions of `page` that a query at `position` sees, from the page's start.
+    fn seen(&self, position: usize, page: usize) -> Range<usize> {
+        let within = |position: usize| position.saturating_sub(page * PAGE).min(PAGE);
+        within(self.attention.mask.first_visible(position))..within(position + 1)
+    }
+
+    /// What all heads of a page give for queries of one key/value head.
+    fn page<'q>(
+        &self,
+        page: usize,
+        head: usize,
+        queries: impl Iterator<Item = Query<'q>>,
+        partials: &mut [f32],
+    ) {
+        let keys_and_values = self.cache.head(self.state, page, head);
+        let (dim, scale) = (self.attention.head_dim, self.attention.scale);
+        page_partials(
+            self.isa,
+            self.cache.kv(),
+            keys_and_values,
+            HeadScale { dim, scale },
+            queries,
+            partials,
+        );
+    }
+}
+
+/// A query and the positions of the page that it may see.
+struct Query<'a> {
+    q: &'a [f32],
+    seen: Range<usize>,
+}
+
+impl AttentionScratch {
     /// Attends from `n` tokens at `first..first + n` whose keys and values are already written.
     ///
     /// `q` and `out` are `(n, heads, head_dim)`.
     ///
     /// # Errors
     /// `out-of-memory`.
-    #[allow(clippy::too_many_arguments, reason = "the operands of attention")]
-    pub(super) fn run(
-        &mut self,
-        spec: &Spec,
-        cache: &KvCache,
-        slot: usize,
-        first: usize,
-        q: &[f32],
-        out: &mut [f32],
-        pool: &dyn Pool,
-    ) -> Result<()> {
-        let (isa, dim) = (self.isa, spec.head_dim);
-        let group = spec.heads / spec.kv_heads;
-        let partial = 2 + cache.padded();
-        let n = q.len() / spec.q_width();
-        let pages = (first + n).div_ceil(PAGE);
-        if n == 1 {
-            let stride = group * partial;
-            let need = spec.kv_heads * pages * stride;
-            self.partials.try_reserve(need.saturating_sub(self.partials.len()))?;
-            self.partials.resize(need, 0.0);
-            pool::chunks(pool, &mut self.partials, stride, &|i, partials| {
-                let (head, page) = (i / pages, i % pages);
-                let len = (first + 1 - page * PAGE).min(PAGE);
-                let queries = q[head * group * dim..][..group * dim].chunks_exact(dim);
-                page_partials(
-                    isa,
-                    cache,
-                    cache.head(slot, page, head),
-                    dim,
-                    queries.map(|q| Query { q, len }),
-                    partials,
-                );
-            });
-            let partials = &self.partials;
-            pool::chunks(pool, out, group * dim, &|head, out| {
-                let mut totals = out.chunks_exact_mut(dim).enumerate();
-                totals.all(|(i, out)| {
-                    let pages = partials[head * pages * stride..][..pages * stride].chunks_exact(stride);
-                    fold(pages.map(|page| &page[i * partial..][..partial]), out);
-                    true
-                });
-            });
-            return Ok(());
+    pub fn run(&mut self, layer: &Layer<'_>, q: &[f32], out: &mut [f32]) -> Result<()> {
+        if q.len() == layer.attention.q_width() {
+            self.token(layer, q, out)
+        } else {
+            self.prompt(layer, q, out)
         }
-        // A prompt: each task takes some tokens, and goes through their heads and pages.
-        let scratch = TOKENS.min(n) * group * pages * partial;
-        let tasks = n.div_ceil(TOKENS);
-        self.partials.try_reserve((tasks * scratch).saturating_sub(self.partials.len()))?;
-        self.partials.resize(tasks * scratch, 0.0);
-        pool::chunks_with(pool, out, TOKENS * spec.q_width(), &mut self.partials, &|task, out, partials| {
-            let q = &q[task * TOKENS * spec.q_width()..][..out.len()];
-            let first = first + task * TOKENS;
-            let tokens = out.len() / spec.q_width();
+    }
+
+    /// One token: its pages are shared among threads.
+    fn token(&mut self, layer: &Layer<'_>, q: &[f32], out: &mut [f32]) -> Result<()> {
+        let (dim, group, position) = (layer.attention.head_dim, layer.group(), layer.first);
+        let partial = 2 + dim.next_multiple_of(TILE);
+        let seen = layer.pages(position);
+        let (stride, pages) = (group * partial, seen.len());
+        let need = layer.attention.kv_heads * pages * stride;
+        self.reserve(need)?;
+        pool::chunks(layer.pool, &mut self.partials, stride, &|i, partials| {
+            let (head, page) = (i / pages, seen.start + i % pages);
+            let queries = q[head * group * dim..][..group * dim].chunks_exact(dim);
+            layer.page(page, head, queries.map(|q| Query { q, seen: layer.seen(position, page) }), partials);
+        });
+        let partials = &self.partials;
+        pool::chunks(layer.pool, out, group * dim, &|head, out| {
+            for (i, out) in out.chunks_exact_mut(dim).enumerate() {
+                let pages = partials[head * pages * stride..][..pages * stride].chunks_exact(stride);
+                fold(pages.map(|page| &page[i * partial..][..partial]), out);
+            }
+        });
+        Ok(())
+    }
+
+    /// A prompt: each task takes some tokens, and goes through their heads and pages.
+    fn prompt(&mut self, layer: &Layer<'_>, q: &[f32], out: &mut [f32]) -> Result<()> {
+        let (dim, group, width) = (layer.attention.head_dim, layer.group(), layer.attention.q_width());
+        let partial = 2 + dim.next_multiple_of(TILE);
+        let n = q.len() / width;
+        let most = (0..n).step_by(TOKENS).map(|t| {
+            let last = layer.first + (t + TOKENS).min(n) - 1;
+            layer.pages(layer.first + t).start..layer.pages(last).end
+        });
+        let most = most.map(|pages| pages.len()).max().unwrap_or(0);
+        let scratch = TOKENS.min(n) * group * most * partial;
+        self.reserve(n.div_ceil(TOKENS) * scratch)?;
+        pool::chunks_with(layer.pool, out, TOKENS * width, &mut self.partials, &|task, out, partials| {
+            let q = &q[task * TOKENS * width..][..out.len()];
+            let (first, tokens) = (layer.first + task * TOKENS, out.len() / width);
             let stride = tokens * group * partial;
-            for head in 0..spec.kv_heads {
-                for page in 0..(first + tokens).div_ceil(PAGE) {
+            let pages = layer.pages(first).start..layer.pages(first + tokens - 1).end;
+            for head in 0..layer.attention.kv_heads {
+                let place = |i: usize| (i / group, head * group + i % group);
+                for (page, partials) in pages.clone().zip(partials.chunks_exact_mut(stride)) {
                     let queries = (0..tokens * group).map(|i| {
-                        let (t, h) = (i / group, head * group + i % group);
-                        let len = (first + t + 1).saturating_sub(page * PAGE).min(PAGE);
-                        Query { q: &q[t * spec.q_width() + h * dim..][..dim], len }
+                        let (t, h) = place(i);
+                        Query { q: &q[t * width + h * dim..][..dim], seen: layer.seen(first + t, page) }
                     });
-                    let partials = &mut partials[page * stride..][..stride];
-                    page_partials(isa, cache, cache.head(slot, page, head), dim, queries, partials);
+                    layer.page(page, head, queries, partials);
                 }
                 for i in 0..tokens * group {
-                    let (t, h) = (i / group, head * group + i % group);
-                    let pages = (first + t + 1).div_ceil(PAGE);
-                    let pages = partials.chunks_exact(stride).take(pages);
-                    let out = &mut out[t * spec.q_width() + h * dim..][..dim];
-                    fold(pages.map(|page| &page[i * partial..][..partial]), out);
+                    let (t, h) = place(i);
+                    let own = layer.pages(first + t);
+                    let partials =
+                        partials.chunks_exact(stride).skip(own.start - pages.start).take(own.len());
+                    let out = &mut out[t * width + h * dim..][..dim];
+                    fold(partials.map(|page| &page[i * partial..][..partial]), out);
                 }
             }
         });
         Ok(())
     }
+
+    fn reserve(&mut self, len: usize) -> Result<()> {
+        self.partials.try_reserve(len.saturating_sub(self.partials.len()))?;
+        self.partials.resize(len, 0.0);
+        Ok(())
+    }
+}
+
+/// Width of a head, and what its scores are multiplied by.
+#[derive(Clone, Copy)]
+struct HeadScale {
+    dim: usize,
+    scale: f32,
 }
 
 /// The partial results (m, l, o) of one head's page for some queries.
 fn page_partials<'a>(
     isa: Isa,
-    cache: &KvCache,
-    head: Head<'_>,
-    dim: usize,
+    kv: KvType,
+    head: HeadPage<'_>,
+    scale: HeadScale,
     queries: impl Iterator<Item = Query<'a>>,
     partials: &mut [f32],
 ) {
+    let size = 2 + scale.dim.next_multiple_of(TILE);
     let mut queries = queries.peekable();
-    for partials in partials.chunks_mut(QUERIES * (2 + cache.padded())) {
-        let mut some: [Query<'_>; QUERIES] = core::array::from_fn(|_| Query { q: &[], len: 0 });
+    for partials in partials.chunks_mut(QUERIES * size) {
+        let mut some: [Query<'_>; QUERIES] = core::array::from_fn(|_| Query { q: &[], seen: 0..0 });
         let mut n = 0;
         while let Some(query) = queries.next_if(|_| n < QUERIES) {
             some[n] = query;
             n += 1;
         }
-        match cache.kv() {
-            // It is there to compare with: one query at a time is enough, and every more is code to download.
-            KvType::F32 => {
-                some[..n].iter().zip(partials.chunks_mut(2 + cache.padded())).for_each(|(query, partial)| {
-                    vectorised(
-                        isa,
-                        #[inline(always)]
-                        || attend::<F32, 1>([query], head, dim, partial),
-                    );
-                })
-            }
-            KvType::F16 => halves(isa, &some[..n], head, dim, partials),
-            KvType::I8 => with_pairs(isa, AttendCodes { queries: &some[..n], head, dim, partials }),
+        match kv {
+            // It is there to compare with: one query at a time is enough, and each further instance adds download size.
+            KvType::F32 => some[..n].iter().zip(partials.chunks_mut(size)).for_each(|(query, partial)| {
+                vectorised(
+                    isa,
+                    #[inline(always)]
+                    || attend::<F32, 1>([query], head, scale, partial),
+                );
+            }),
+            KvType::F16 => halves(isa, &some[..n], head, scale, partials),
+            KvType::I8 => with_pairs(isa, AttendCodes { queries: &some[..n], head, scale, partials }),
         }
     }
 }
 
 /// [`attend`] on f16.
-fn halves(isa: Isa, queries: &[Query<'_>], head: Head<'_>, dim: usize, partials: &mut [f32]) {
+fn halves(isa: Isa, queries: &[Query<'_>], head: HeadPage<'_>, scale: HeadScale, partials: &mut [f32]) {
     match queries {
         [a] => vectorised(
             isa,
             #[inline(always)]
-            || attend::<F16, 1>([a], head, dim, partials),
+            || attend::<F16, 1>([a], head, scale, partials),
         ),
         [a, b] => vectorised(
             isa,
             #[inline(always)]
-            || attend::<F16, 2>([a, b], head, dim, partials),
+            || attend::<F16, 2>([a, b], head, scale, partials),
         ),
         [a, b, c] => vectorised(
             isa,
             #[inline(always)]
-            || attend::<F16, 3>([a, b, c], head, dim, partials),
+            || attend::<F16, 3>([a, b, c], head, scale, partials),
         ),
         [a, b, c, d] => vectorised(
             isa,
             #[inline(always)]
-            || attend::<F16, 4>([a, b, c, d], head, dim, partials),
+            || attend::<F16, 4>([a, b, c, d], head, scale, partials),
         ),
         _ => unreachable!("at most {QUERIES} queries at a time"),
     }
@@ -201,13 +255,12 @@ fn halves(isa: Isa, queries: &[Query<'_>], head: Head<'_>, dim: usize, partials:
 #[inline(always)]
 fn attend<S: Stored, const Q: usize>(
     queries: [&Query<'_>; Q],
-    head: Head<'_>,
-    dim: usize,
+    head: HeadPage<'_>,
+    HeadScale { dim, scale }: HeadScale,
     partials: &mut [f32],
 ) {
     let padded = dim.next_multiple_of(TILE);
-    let len = queries.iter().map(|query| query.len).max().unwrap_or(0);
-    let scale = 1.0 / libm::sqrtf(dim as f32);
+    let len = queries.iter().map(|query| query.seen.end).max().unwrap_or(0);
     // What all queries meet an element with lies together: one address for them, and one check.
     let mut elements = [[0.0f32; Q]; MAX_HEAD_DIM];
     for (d, element) in elements.iter_mut().take(dim).enumerate() {
@@ -237,12 +290,13 @@ fn attend<S: Stored, const Q: usize>(
     for ((weights, query), partial) in
         weights.iter_mut().zip(&queries).zip(partials.chunks_exact_mut(2 + padded))
     {
-        (partial[0], partial[1]) = math::exp_shifted(&mut weights[..query.len]);
+        (partial[0], partial[1]) = math::exp_shifted(&mut weights[query.seen.clone()]);
     }
-    // Beyond a query's own length its weights are those of positions it must not see.
+    // Elsewhere a query's weights are those of positions it must not see.
     let mut positions = [[0.0f32; Q]; PAGE];
     for (q, (weights, query)) in weights.iter().zip(&queries).enumerate() {
-        for (position, &weight) in positions.iter_mut().zip(&weights[..query.len]) {
+        let seen = query.seen.clone();
+        for (position, &weight) in positions[seen.clone()].iter_mut().zip(&weights[seen]) {
             position[q] = weight;
         }
     }
@@ -268,24 +322,23 @@ fn attend<S: Stored, const Q: usize>(
 /// [`attend`] on int8 codes.
 struct AttendCodes<'a> {
     queries: &'a [Query<'a>],
-    head: Head<'a>,
-    dim: usize,
+    head: HeadPage<'a>,
+    scale: HeadScale,
     partials: &'a mut [f32],
 }
 
 impl WithPairs for AttendCodes<'_> {
     #[inline(always)]
     fn run<P: Pairs>(self) {
-        let Self { queries, head, dim, partials } = self;
+        let Self { queries, head, scale: HeadScale { dim, scale: head_scale }, partials } = self;
         let padded = dim.next_multiple_of(TILE);
-        let len = queries.iter().map(|query| query.len).max().unwrap_or(0);
-        let root = 1.0 / libm::sqrtf(dim as f32);
+        let len = queries.iter().map(|query| query.seen.end).max().unwrap_or(0);
         let [key_scales, value_scales] = head.scales;
         let mut codes = [[0; QUERIES]; MAX_HEAD_DIM / 2];
         let mut sums = [[0_i32; PAGE]; QUERIES];
         let mut scales = [0.0; QUERIES];
         for (q, (query, scale)) in queries.iter().zip(&mut scales).enumerate() {
-            *scale = to_codes(query.q, q, &mut codes[..padded / 2]) * root;
+            *scale = to_codes(query.q, q, &mut codes[..padded / 2]) * head_scale;
         }
         for (tile, keys) in head.keys.chunks_exact(padded * TILE).take(len.div_ceil(TILE)).enumerate() {
             sum_pairs::<P>(
@@ -298,13 +351,15 @@ impl WithPairs for AttendCodes<'_> {
         }
         for (q, partial) in partials.chunks_exact_mut(2 + padded).enumerate() {
             let mut weights = [0.0f32; PAGE];
-            let weights = &mut weights[..queries[q].len];
-            for ((weight, &sum), &scale) in weights.iter_mut().zip(&sums[q]).zip(key_scales) {
+            let seen = queries[q].seen.clone();
+            let weights = &mut weights[..seen.end];
+            for ((weight, &sum), &scale) in weights.iter_mut().zip(&sums[q]).zip(key_scales).skip(seen.start)
+            {
                 *weight = sum as f32 * scales[q] * scale;
             }
-            (partial[0], partial[1]) = math::exp_shifted(weights);
+            (partial[0], partial[1]) = math::exp_shifted(&mut weights[seen.start..]);
             weights.iter_mut().zip(value_scales).for_each(|(weight, scale)| *weight *= scale);
-            // Beyond a query's own length the codes are 0: it must not see those positions.
+            // Elsewhere the codes are 0: the query must not see those positions.
             scales[q] = to_codes(weights, q, &mut codes[..PAGE / 2]);
         }
         for (tile, values) in head.values.chunks_exact(PAGE * TILE).enumerate() {
@@ -389,6 +444,7 @@ fn fold<'a>(mut partials: impl Iterator<Item = &'a [f32]>, out: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::HeadShape;
     use alloc::vec;
 
     /// Softmax attention over what the cache holds, in f64.
@@ -431,13 +487,13 @@ mod tests {
             let (keys, values) = (random(len * dim), random(len * dim));
             let queries: Vec<_> = (0..5).map(|_| random(dim)).collect();
             for (kv, tolerance) in [(KvType::F32, 1e-5), (KvType::F16, 1e-5), (KvType::I8, 2e-3)] {
-                let mut cache = KvCache::new(kv, 1, 1, dim, len);
+                let mut cache = KvCache::new(kv, [HeadShape { heads: 1, dim }].into(), len);
                 cache.reserve(len).unwrap();
                 for i in 0..len {
                     cache.write(0, i, &keys[i * dim..][..dim], &values[i * dim..][..dim]).unwrap();
                 }
                 cache.advance(len);
-                let size = 2 + cache.padded();
+                let size = 2 + dim.next_multiple_of(TILE);
                 // Each sees a position more than the one before, if there are any.
                 let seen = |i: usize| (len - 5.min(len) + 1 + i).min(len);
                 let mut pages = Vec::new();
@@ -446,8 +502,9 @@ mod tests {
                     let queries = queries
                         .iter()
                         .enumerate()
-                        .map(|(i, q)| Query { q, len: seen(i).saturating_sub(page * PAGE).min(PAGE) });
-                    page_partials(isa, &cache, cache.head(0, page, 0), dim, queries, &mut partials);
+                        .map(|(i, q)| Query { q, seen: 0..seen(i).saturating_sub(page * PAGE).min(PAGE) });
+                    let scale = HeadScale { dim, scale: 1.0 / libm::sqrtf(dim as f32) };
+                    page_partials(isa, kv, cache.head(0, page, 0), scale, queries, &mut partials);
                     pages.push(partials);
                 }
                 for (i, q) in queries.iter().enumerate() {

@@ -1,18 +1,24 @@
 //! The forward pass.
 //!
-//! One function for every architecture of [`Spec`]: pre-norm attention and gated feed-forward blocks with
-//! the optional norms of BitNet, Qwen3 and the BitNet embedding models.
+//! One function for every [`Spec`]: it runs the program, a block is two residual branches, a branch is norms around
+//! a body.
 //! Invariant: a token's logits depend on the tokens before it and on nothing else, to the last bit: not
 //! on how the prompt was cut, the number of threads, or what was rewound.
 
 use alloc::{sync::Arc, vec::Vec};
 
-use super::{Activation, Layer, Model, Projection, Spec, attention::Attention, rope::RopeTable};
+use super::{
+    AttentionWeights, BranchWeights, MlpWeights, Model,
+    attention::{AttentionScratch, Layer},
+    linear::{LinearInput, norm_in_place, norm_rows, rotate, rotate_back},
+    rope::RopeTable,
+    spec::{self, Activation, Branch, Mlp, Spec},
+};
 use crate::{
     Result,
     act::Rows,
     bail,
-    cache::{KvCache, KvType},
+    cache::{HeadShape, KvCache, KvType},
     math,
     pool::Pool,
 };
@@ -51,8 +57,9 @@ pub struct Decoder {
     pool: Arc<dyn Pool>,
     cache: KvCache,
     block: usize,
-    table: RopeTable,
-    attention: Attention,
+    /// One for each of [`Spec::ropes`].
+    tables: Vec<RopeTable>,
+    attention: AttentionScratch,
     rows: Rows,
     buffers: Buffers,
     out: Vec<f32>,
@@ -63,7 +70,7 @@ pub struct Decoder {
 struct Buffers {
     /// The residual stream.
     x: Vec<f32>,
-    /// Normalised input of a half block, and its output.
+    /// Normalised input of a branch, and its output.
     h: Vec<f32>,
     q: Vec<f32>,
     k: Vec<f32>,
@@ -75,15 +82,16 @@ struct Buffers {
 
 impl Buffers {
     fn resize(&mut self, n: usize, spec: &Spec) -> Result<()> {
+        let (q, kv, ffn) = spec.widths();
         let widths = [
             (&mut self.x, spec.hidden),
             (&mut self.h, spec.hidden),
-            (&mut self.q, spec.q_width()),
-            (&mut self.k, spec.kv_width()),
-            (&mut self.v, spec.kv_width()),
-            (&mut self.attn, spec.q_width()),
-            (&mut self.gate, spec.ffn),
-            (&mut self.up, spec.ffn),
+            (&mut self.q, q),
+            (&mut self.k, kv),
+            (&mut self.v, kv),
+            (&mut self.attn, q),
+            (&mut self.gate, ffn),
+            (&mut self.up, ffn),
         ];
         for (buffer, width) in widths {
             resize(buffer, n * width)?;
@@ -106,15 +114,19 @@ impl Decoder {
     pub fn new(model: Arc<Model>, options: DecoderOptions, pool: Arc<dyn Pool>) -> Result<Self> {
         let spec = &model.spec;
         let context = if options.context == 0 { spec.context } else { options.context };
-        let slots = spec.steps.iter().map(|step| step.slot + 1).max().unwrap_or(0);
-        let cache = KvCache::new(options.kv, slots, spec.kv_heads, spec.head_dim, context);
+        let mut shapes = alloc::vec![HeadShape::default(); spec.program.states()];
+        for run in &spec.program.runs {
+            let attention = &spec.blocks[run.block].mixer.body;
+            shapes[run.state] = HeadShape { heads: attention.kv_heads, dim: attention.head_dim };
+        }
+        let cache = KvCache::new(options.kv, shapes, context);
         let mut buffers = Buffers::default();
         buffers.resize(1, spec)?;
         Ok(Self {
             cache,
             block: options.block.max(1),
-            table: RopeTable::new(&spec.rope),
-            attention: Attention::new(model.isa),
+            tables: spec.ropes.iter().map(|rope| RopeTable::new(rope, context)).collect(),
+            attention: AttentionScratch::default(),
             rows: Rows::new(model.isa),
             buffers,
             out: Vec::new(),
@@ -148,9 +160,11 @@ impl Decoder {
         self.cache.bytes()
     }
 
-    /// Forgets the tokens from `position` on.
-    pub fn rewind(&mut self, position: usize) {
+    /// Forgets the tokens from `position` on; returns how many are left, from which the caller goes on. (States that
+    /// cannot be cut anywhere go further back.)
+    pub fn rewind(&mut self, position: usize) -> usize {
         self.cache.rewind(position);
+        self.cache.len()
     }
 
     /// Computes `tokens` after those before, and returns the logits asked for, `(tokens, vocab)`.
@@ -181,7 +195,10 @@ impl Decoder {
             let n = block.len() - from;
             let x = &self.buffers.x[from * hidden..];
             let normed = self.rows.set(n, hidden);
-            norm_rows(x, &model.final_norm, model.spec.norm_eps, normed);
+            norm_rows(x, &model.norm, model.spec.norm, normed);
+            if let (true, Some(rotation)) = (model.spec.output.rotated, &model.spec.rotation) {
+                rotate(normed, hidden, rotation);
+            }
             let at = if want == Want::All { (done - n) * vocab } else { 0 };
             let out = &mut self.out[at..at + n * vocab];
             match &model.screen {
@@ -193,6 +210,7 @@ impl Decoder {
                     model.head().mul(&self.rows, out, &*self.pool);
                 }
             }
+            scale_by(out, model.spec.output.scale);
         }
         Ok(&self.out)
     }
@@ -210,7 +228,7 @@ impl Decoder {
         for block in tokens.chunks(self.block) {
             self.blocks(&model, block)?;
             let out = &mut self.out[done * hidden..][..block.len() * hidden];
-            norm_rows(&self.buffers.x, &model.final_norm, model.spec.norm_eps, out);
+            norm_rows(&self.buffers.x, &model.norm, model.spec.norm, out);
             done += block.len();
         }
         Ok(&self.out)
@@ -224,134 +242,107 @@ impl Decoder {
         self.cache.reserve(tokens.len())
     }
 
-    /// Runs every layer over one block of tokens; the residual stream is left in `buffers.x`.
+    /// Runs the program over one block of tokens; the residual stream is left in `buffers.x`.
     fn blocks(&mut self, model: &Model, tokens: &[u32]) -> Result<()> {
         let spec = &model.spec;
         self.buffers.resize(tokens.len(), spec)?;
         for (token, x) in tokens.iter().zip(self.buffers.x.chunks_exact_mut(spec.hidden)) {
             model.embedding.row(*token as usize, x);
+            if let (true, Some(rotation)) = (spec.embed.rotated, &spec.rotation) {
+                rotate_back(x, rotation);
+            }
         }
-        self.table.fill(self.cache.len(), tokens.len())?;
-        for step in &spec.steps {
-            let layer = &model.layers[step.weights];
-            self.attention_half(spec, layer, step.slot)?;
-            self.ffn_half(spec, layer)?;
+        scale_by(&mut self.buffers.x, spec.embed.scale);
+        for table in &mut self.tables {
+            table.fill(self.cache.len(), tokens.len())?;
+        }
+        for run in &spec.program.runs {
+            let (block, weights) = (&spec.blocks[run.block], &model.blocks[run.block]);
+            self.mixer(spec, &block.mixer, &weights.mixer, run.state)?;
+            self.ffn(spec, &block.ffn, &weights.ffn)?;
         }
         self.cache.advance(tokens.len());
         Ok(())
     }
 
-    fn attention_half(&mut self, spec: &Spec, layer: &Layer, slot: usize) -> Result<()> {
-        let Self { buffers: b, rows, cache, table, attention, pool, .. } = self;
-        let eps = spec.norm_eps;
-        let pool = &**pool;
-        norm_rows(&b.x, &layer.attn_norm, eps, &mut b.h);
-        let mut input = Input::new(rows, &b.h, eps, pool);
-        input.linear(&layer.q, &mut b.q)?;
-        input.linear(&layer.k, &mut b.k)?;
-        input.linear(&layer.v, &mut b.v)?;
+    fn mixer(
+        &mut self,
+        spec: &Spec,
+        branch: &Branch<spec::Attention>,
+        weights: &BranchWeights<AttentionWeights>,
+        state: usize,
+    ) -> Result<()> {
+        let rotation = spec.rotation.as_ref();
+        let Self { buffers: b, rows, cache, tables, attention: scratch, pool, .. } = self;
+        let (attention, body, pool) = (&branch.body, &weights.body, &**pool);
+        let n = b.x.len() / weights.pre.len();
+        let (q_width, kv_width) = (attention.q_width(), attention.kv_width());
+        let (q, k, v) = (&mut b.q[..n * q_width], &mut b.k[..n * kv_width], &mut b.v[..n * kv_width]);
+        norm_rows(&b.x, &weights.pre, branch.pre, &mut b.h);
+        let mut input = LinearInput::new(rows, &b.h, rotation, pool);
+        input.apply(attention.q, &body.q, q)?;
+        input.apply(attention.k, &body.k, k)?;
+        input.apply(attention.v, &body.v, v)?;
         let first = cache.len();
-        let tokens = b.q.chunks_exact_mut(spec.q_width()).zip(b.k.chunks_exact_mut(spec.kv_width()));
-        for (i, ((q, k), v)) in tokens.zip(b.v.chunks_exact(spec.kv_width())).enumerate() {
-            norm_heads(q, layer.q_norm.as_deref(), eps);
-            norm_heads(k, layer.k_norm.as_deref(), eps);
-            spec.rope.rotate(q, spec.head_dim, table, i);
-            spec.rope.rotate(k, spec.head_dim, table, i);
-            cache.write(slot, first + i, k, v)?;
+        let tokens = q.chunks_exact_mut(q_width).zip(k.chunks_exact_mut(kv_width));
+        for (i, ((q, k), v)) in tokens.zip(v.chunks_exact(kv_width)).enumerate() {
+            for (x, gain) in [(&mut *q, &body.query_norm), (&mut *k, &body.key_norm)] {
+                let norm = |after| attention.qk_norm.filter(|qk| qk.after_rope == after).map(|qk| qk.norm);
+                norm_in_place(x, norm(false), gain.as_deref());
+                if let Some(rope) = attention.rope {
+                    spec.ropes[rope].rotate(x, attention.head_dim, &tables[rope], i);
+                }
+                norm_in_place(x, norm(true), gain.as_deref());
+            }
+            cache.write(state, first + i, k, v)?;
         }
-        attention.run(spec, cache, slot, first, &b.q, &mut b.attn, pool)?;
-        if let Some(gain) = &layer.attn_sub_norm {
-            norm_rows_in_place(&mut b.attn, gain, eps);
-        }
-        Input::new(rows, &b.attn, eps, pool).linear(&layer.o, &mut b.h)?;
-        math::add(&mut b.x, &b.h);
+        let out = &mut b.attn[..n * q_width];
+        scratch.run(&Layer { isa: self.model.isa, attention, cache, state, first, pool }, q, out)?;
+        norm_in_place(out, attention.sub_norm, body.sub_norm.as_deref());
+        LinearInput::new(rows, out, rotation, pool).apply(attention.o, &body.o, &mut b.h)?;
+        add_branch(&mut b.x, &mut b.h, branch, weights);
         Ok(())
     }
 
-    fn ffn_half(&mut self, spec: &Spec, layer: &Layer) -> Result<()> {
+    fn ffn(&mut self, spec: &Spec, branch: &Branch<Mlp>, weights: &BranchWeights<MlpWeights>) -> Result<()> {
+        let rotation = spec.rotation.as_ref();
         let Self { buffers: b, rows, pool, .. } = self;
-        let eps = spec.norm_eps;
-        let pool = &**pool;
-        norm_rows(&b.x, &layer.ffn_norm, eps, &mut b.h);
-        let mut input = Input::new(rows, &b.h, eps, pool);
-        input.linear(&layer.gate, &mut b.gate)?;
-        input.linear(&layer.up, &mut b.up)?;
-        match spec.activation {
-            Activation::Silu => gate(&mut b.gate, &b.up, math::silu),
-            Activation::Relu2 => gate(&mut b.gate, &b.up, math::relu2),
+        let (mlp, body, pool) = (&branch.body, &weights.body, &**pool);
+        let n = b.x.len() / weights.pre.len();
+        let (gate, up) = (&mut b.gate[..n * mlp.width], &mut b.up[..n * mlp.width]);
+        norm_rows(&b.x, &weights.pre, branch.pre, &mut b.h);
+        let mut input = LinearInput::new(rows, &b.h, rotation, pool);
+        input.apply(mlp.gate, &body.gate, gate)?;
+        input.apply(mlp.up, &body.up, up)?;
+        match mlp.activation {
+            Activation::Silu => multiply_gate(gate, up, math::silu),
+            Activation::Relu2 => multiply_gate(gate, up, math::relu2),
+            Activation::GeluTanh => multiply_gate(gate, up, math::gelu_tanh),
         }
-        if let Some(gain) = &layer.ffn_sub_norm {
-            norm_rows_in_place(&mut b.gate, gain, eps);
-        }
-        Input::new(rows, &b.gate, eps, pool).linear(&layer.down, &mut b.h)?;
-        math::add(&mut b.x, &b.h);
+        norm_in_place(gate, mlp.sub_norm, body.sub_norm.as_deref());
+        LinearInput::new(rows, gate, rotation, pool).apply(mlp.down, &body.down, &mut b.h)?;
+        add_branch(&mut b.x, &mut b.h, branch, weights);
         Ok(())
     }
 }
 
-/// The shared input of several linear layers; quantised once for those that take it as it is.
-struct Input<'a> {
-    rows: &'a mut Rows,
-    x: &'a [f32],
-    eps: f32,
-    pool: &'a dyn Pool,
-    /// `rows` holds `x` itself (not a projection's own normalisation of it).
-    plain: bool,
+/// `x ← x + scale · post(h)`.
+fn add_branch<S, W>(x: &mut [f32], h: &mut [f32], branch: &Branch<S>, weights: &BranchWeights<W>) {
+    norm_in_place(h, branch.post, weights.post.as_deref());
+    scale_by(h, branch.scale);
+    math::add(x, h);
 }
 
-impl<'a> Input<'a> {
-    fn new(rows: &'a mut Rows, x: &'a [f32], eps: f32, pool: &'a dyn Pool) -> Self {
-        Self { rows, x, eps, pool, plain: false }
-    }
-
-    /// y = W·x (+ bias), `(n, out)`.
-    fn linear(&mut self, layer: &Projection, y: &mut [f32]) -> Result<()> {
-        let cols = layer.matrix.cols();
-        let n = self.x.len() / cols;
-        match &layer.norm {
-            Some(gain) => {
-                norm_rows(self.x, gain, self.eps, self.rows.set(n, cols));
-                self.plain = false;
-            }
-            None if !self.plain => {
-                self.rows.set(n, cols).copy_from_slice(self.x);
-                self.plain = true;
-            }
-            None => {}
-        }
-        self.rows.prepare(layer.matrix.input())?;
-        layer.matrix.mul(self.rows, y, self.pool);
-        if let Some(bias) = &layer.bias {
-            for y in y.chunks_exact_mut(bias.len()) {
-                math::add(y, bias);
-            }
-        }
-        Ok(())
+/// Multiplies by a factor that most models do not have.
+fn scale_by(x: &mut [f32], factor: f32) {
+    if factor != 1.0 {
+        x.iter_mut().for_each(|x| *x *= factor);
     }
 }
 
 /// gate ← f(gate)·up.
-fn gate(gate: &mut [f32], up: &[f32], f: impl Fn(f32) -> f32) {
+fn multiply_gate(gate: &mut [f32], up: &[f32], f: impl Fn(f32) -> f32) {
     for (g, &u) in gate.iter_mut().zip(up) {
         *g = f(*g) * u;
-    }
-}
-
-fn norm_rows(x: &[f32], gain: &[f32], eps: f32, out: &mut [f32]) {
-    for (x, out) in x.chunks_exact(gain.len()).zip(out.chunks_exact_mut(gain.len())) {
-        math::rms_norm(x, gain, eps, out);
-    }
-}
-
-fn norm_rows_in_place(x: &mut [f32], gain: &[f32], eps: f32) {
-    for x in x.chunks_exact_mut(gain.len()) {
-        math::rms_norm_in_place(x, gain, eps);
-    }
-}
-
-/// QK-norm: each head is normalised by itself.
-fn norm_heads(x: &mut [f32], gain: Option<&[f32]>, eps: f32) {
-    if let Some(gain) = gain {
-        norm_rows_in_place(x, gain, eps);
     }
 }

@@ -7,16 +7,17 @@
 pub mod arch;
 mod attention;
 mod decoder;
-pub mod role;
-mod rope;
+mod linear;
+pub mod rope;
 mod screen;
+pub mod spec;
+pub mod tensor_names;
 
 use alloc::{string::String, vec::Vec};
 
-use attention::MAX_HEAD_DIM;
 pub use decoder::{Decoder, DecoderOptions, Want};
-pub use rope::{Rope, RopeScaling, RopeStyle};
 pub use screen::{EXACT, Screen};
+pub use spec::Spec;
 
 use crate::{
     container::Meta,
@@ -24,117 +25,82 @@ use crate::{
     matrix::Matrix,
     simd::Isa,
 };
+use tensor_names::{BlockNorm, LinearRole};
 
-/// The gate's non-linearity in the gated feed-forward network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// x·σ(x) (LLaMA, Qwen, 1bitLLM).
-    Silu,
-    /// max(x, 0)² (BitNet b1.58 2B4T).
-    Relu2,
-}
-
-/// How the weights of the projections in a float file are meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weights {
-    /// As they stand.
-    Plain,
-    /// Latent weights of a BitNet: ternarised by absmean when loaded (`quantization_mode: online`).
-    Online,
-    /// Packed ternary whose `weight_scale` multiplies (`linear_class: autobitlinear`).
-    Multiply,
-    /// Packed ternary whose `weight_scale` divides (`linear_class: bitlinear`, the default).
-    Divide,
-}
-
-/// One step of the forward pass: which layer's weights, which slot of the cache.
-///
-/// Looped transformers run one layer's weights in several steps, each with its own slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// Index into [`Model::layers`].
-    pub weights: usize,
-    /// Index of the key/value slot.
-    pub slot: usize,
-}
-
-/// What a decoder-only model computes.
-#[derive(Clone, Debug)]
-pub struct Spec {
-    /// The architecture's name in its metadata (`bitnet-b1.58`, `llama`, `qwen3`…).
-    pub arch: String,
-    /// Vocabulary size; 0 until the embedding's shape is known.
-    pub vocab: usize,
-    /// Width of the residual stream.
-    pub hidden: usize,
-    /// Width of the feed-forward network.
-    pub ffn: usize,
-    /// Layers of weights.
-    pub layers: usize,
-    /// Query heads.
-    pub heads: usize,
-    /// Key/value heads; divides `heads` (grouped-query attention, Ainslie et al. 2023).
-    pub kv_heads: usize,
-    /// Width of a head; not always `hidden / heads`.
-    pub head_dim: usize,
-    /// Longest context the model was made for.
-    pub context: usize,
-    /// ε of every RMSNorm.
-    pub norm_eps: f32,
-    /// RMSNorm before the attention output and before the down projection (Magneto's sub-LN).
-    pub sub_norms: bool,
-    /// RMSNorm over each head of queries and keys before RoPE (Qwen3).
-    pub qk_norm: bool,
-    /// The gate's non-linearity.
-    pub activation: Activation,
-    /// Rotary position embedding.
-    pub rope: Rope,
-    /// How projection weights are stored.
-    pub weights: Weights,
-    /// The head is the embedding; decided by the file where metadata does not say.
-    pub tied: Option<bool>,
-    /// The layers in the order they run.
-    pub steps: Vec<Step>,
-}
-
-impl Spec {
-    /// Width of all query heads.
-    pub fn q_width(&self) -> usize {
-        self.heads * self.head_dim
-    }
-
-    /// Width of all key (or value) heads.
-    pub fn kv_width(&self) -> usize {
-        self.kv_heads * self.head_dim
-    }
-}
-
-/// A linear layer: weights, and what some families put around them.
-pub struct Projection {
+/// The weights of a linear layer.
+pub struct LinearWeights {
     /// `(out, in)`.
     pub matrix: Matrix,
-    /// Gain `(in)` of an RMSNorm over this projection's own input (BitNet embedding models).
+    /// Gain `(in)` of the RMSNorm over this layer's own input.
     pub norm: Option<Vec<f32>>,
     /// `(out)`, added last.
     pub bias: Option<Vec<f32>>,
 }
 
-/// The weights of one transformer block.
-#[allow(missing_docs, reason = "the names are the field's own")]
-pub struct Layer {
-    pub attn_norm: Vec<f32>,
-    pub q: Projection,
-    pub k: Projection,
-    pub v: Projection,
-    pub q_norm: Option<Vec<f32>>,
-    pub k_norm: Option<Vec<f32>>,
-    pub attn_sub_norm: Option<Vec<f32>>,
-    pub o: Projection,
-    pub ffn_norm: Vec<f32>,
-    pub gate: Projection,
-    pub up: Projection,
-    pub ffn_sub_norm: Option<Vec<f32>>,
-    pub down: Projection,
+/// The weights of a residual branch; the fields are those of [`spec::Branch`].
+#[allow(missing_docs, reason = "the names are those of the spec")]
+pub struct BranchWeights<T> {
+    pub pre: Vec<f32>,
+    pub body: T,
+    pub post: Option<Vec<f32>>,
+}
+
+/// The weights of [`spec::Attention`].
+#[allow(missing_docs, reason = "the names are those of the spec")]
+pub struct AttentionWeights {
+    pub q: LinearWeights,
+    pub k: LinearWeights,
+    pub v: LinearWeights,
+    pub query_norm: Option<Vec<f32>>,
+    pub key_norm: Option<Vec<f32>>,
+    pub sub_norm: Option<Vec<f32>>,
+    pub o: LinearWeights,
+}
+
+/// The weights of [`spec::Mlp`].
+#[allow(missing_docs, reason = "the names are those of the spec")]
+pub struct MlpWeights {
+    pub gate: LinearWeights,
+    pub up: LinearWeights,
+    pub sub_norm: Option<Vec<f32>>,
+    pub down: LinearWeights,
+}
+
+/// The weights of one block.
+#[allow(missing_docs, reason = "the names are those of the spec")]
+pub struct BlockWeights {
+    pub mixer: BranchWeights<AttentionWeights>,
+    pub ffn: BranchWeights<MlpWeights>,
+}
+
+impl BlockWeights {
+    /// One of its linear layers.
+    pub fn linear(&self, linear: LinearRole) -> &LinearWeights {
+        let (attention, mlp) = (&self.mixer.body, &self.ffn.body);
+        match linear {
+            LinearRole::Q => &attention.q,
+            LinearRole::K => &attention.k,
+            LinearRole::V => &attention.v,
+            LinearRole::O => &attention.o,
+            LinearRole::Gate => &mlp.gate,
+            LinearRole::Up => &mlp.up,
+            LinearRole::Down => &mlp.down,
+        }
+    }
+
+    /// The gain of one of its norms, if it has that norm.
+    pub fn norm(&self, norm: BlockNorm) -> Option<&[f32]> {
+        match norm {
+            BlockNorm::MixerPre => Some(&self.mixer.pre),
+            BlockNorm::MixerPost => self.mixer.post.as_deref(),
+            BlockNorm::Query => self.mixer.body.query_norm.as_deref(),
+            BlockNorm::Key => self.mixer.body.key_norm.as_deref(),
+            BlockNorm::MixerSub => self.mixer.body.sub_norm.as_deref(),
+            BlockNorm::FfnPre => Some(&self.ffn.pre),
+            BlockNorm::FfnPost => self.ffn.post.as_deref(),
+            BlockNorm::FfnSub => self.ffn.body.sub_norm.as_deref(),
+        }
+    }
 }
 
 /// What became of one matrix of the file; for `inspect` and the "about this model" view.
@@ -172,10 +138,10 @@ pub struct Model {
     pub head: Option<Matrix>,
     /// The int8 copy that screens the head, where an exact one was asked for.
     pub screen: Option<Screen>,
-    /// Gain of the last RMSNorm.
-    pub final_norm: Vec<f32>,
-    /// The blocks.
-    pub layers: Vec<Layer>,
+    /// Gain of the last norm.
+    pub norm: Vec<f32>,
+    /// As many as [`Spec::blocks`].
+    pub blocks: Vec<BlockWeights>,
     /// Every matrix, in file order.
     pub tensors: Vec<TensorSummary>,
 }

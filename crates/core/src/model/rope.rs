@@ -3,6 +3,7 @@
 use alloc::{boxed::Box, vec::Vec};
 use core::f64::consts::PI;
 
+use super::tensor_names::{RopeFactors, TensorRole};
 use crate::{Result, bail};
 
 /// Which elements of a head form a rotated pair.
@@ -45,8 +46,44 @@ pub enum RopeScaling {
         /// Multiplies cos and sin; `None`: 0.1·ln(factor) + 1.
         attention: Option<f32>,
     },
-    /// One divisor for each frequency, from the file (`rope_freqs.weight`).
+    /// One divisor for each frequency, from the file (`rope_freqs.weight`); empty until it is loaded.
     Divisors(Box<[f32]>),
+    /// LongRoPE (Ding et al. 2024): divisors for contexts up to `original`, and others for longer ones. The
+    /// decoder's context option decides which, for every position alike. In GGUF they are tensors, empty until loaded.
+    Long {
+        /// One divisor for each frequency, in short contexts.
+        short: Box<[f32]>,
+        /// The same, in long contexts.
+        long: Box<[f32]>,
+        /// The longest context that is short, in tokens.
+        original: usize,
+        /// Multiplies cos and sin.
+        attention: f32,
+    },
+}
+
+impl RopeScaling {
+    /// The tensors of a file that this scaling still lacks.
+    pub(crate) fn tensors(&self) -> Vec<TensorRole> {
+        match self {
+            Self::Divisors(_) => [TensorRole::RopeFactors(RopeFactors::All)].into(),
+            // A Hugging Face configuration holds them itself.
+            Self::Long { short, long, .. } if short.is_empty() && long.is_empty() => {
+                [RopeFactors::Short, RopeFactors::Long].map(TensorRole::RopeFactors).into()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Takes divisors that were loaded.
+    pub(crate) fn set_factors(&mut self, factors: RopeFactors, divisors: Vec<f32>) {
+        match (self, factors) {
+            (Self::Divisors(all), RopeFactors::All) => *all = divisors.into(),
+            (Self::Long { short, .. }, RopeFactors::Short) => *short = divisors.into(),
+            (Self::Long { long, .. }, RopeFactors::Long) => *long = divisors.into(),
+            _ => {}
+        }
+    }
 }
 
 /// The rotary position embedding of a model.
@@ -63,8 +100,9 @@ pub struct Rope {
 }
 
 impl Rope {
-    /// Angular frequencies (dims / 2), radians per position, and the factor on cos and sin.
-    pub fn frequencies(&self) -> (Vec<f32>, f32) {
+    /// Angular frequencies (dims / 2), radians per position, and the factor on cos and sin, of a decoder whose
+    /// context is `context` tokens.
+    pub fn frequencies(&self, context: usize) -> (Vec<f32>, f32) {
         let half = self.dims / 2;
         let base = |j: usize| libm::pow(self.theta as f64, -2.0 * j as f64 / self.dims as f64);
         let plain = (0..half).map(base);
@@ -73,6 +111,10 @@ impl Rope {
             RopeScaling::Linear(factor) => (plain.map(|f| (f / *factor as f64) as f32).collect(), 1.0),
             RopeScaling::Divisors(divisors) => {
                 (plain.zip(divisors.iter()).map(|(f, &d)| (f / d as f64) as f32).collect(), 1.0)
+            }
+            RopeScaling::Long { short, long, original, attention } => {
+                let divisors = if context > *original { long } else { short };
+                (plain.zip(divisors.iter()).map(|(f, &d)| (f / d as f64) as f32).collect(), *attention)
             }
             &RopeScaling::Llama3 { factor, low, high, original } => {
                 let scale = |f: f64| {
@@ -106,10 +148,23 @@ impl Rope {
     ///
     /// # Errors
     /// `bad-header`.
-    pub fn check(&self) -> Result<()> {
-        let (frequencies, factor) = self.frequencies();
-        if !factor.is_finite() || frequencies.iter().any(|f| !f.is_finite()) {
-            bail!(BadHeader, "the rope parameters give frequencies that are not finite");
+    pub fn check(&self, context: usize) -> Result<()> {
+        if let RopeScaling::Long { short, long, .. } = &self.scaling
+            && [short, long].iter().any(|all| !all.is_empty() && all.len() != self.dims / 2)
+        {
+            bail!(
+                Shape,
+                "the rope factors are {} and {}, {} are needed",
+                short.len(),
+                long.len(),
+                self.dims / 2
+            );
+        }
+        for context in [1, context] {
+            let (frequencies, factor) = self.frequencies(context);
+            if !factor.is_finite() || frequencies.iter().any(|f| !f.is_finite()) {
+                bail!(BadHeader, "the rope parameters give frequencies that are not finite");
+            }
         }
         Ok(())
     }
@@ -145,9 +200,9 @@ pub struct RopeTable {
 }
 
 impl RopeTable {
-    /// A table for `rope`, of no position yet.
-    pub fn new(rope: &Rope) -> Self {
-        let (frequencies, factor) = rope.frequencies();
+    /// A table for `rope` in a decoder of `context` tokens, of no position yet.
+    pub fn new(rope: &Rope, context: usize) -> Self {
+        let (frequencies, factor) = rope.frequencies(context);
         Self { frequencies, factor, turns: Vec::new() }
     }
 
@@ -191,7 +246,7 @@ mod tests {
         let mut interleaved: Vec<f32> = (0..8).map(|i| x[i / 2 + (i % 2) * 4]).collect();
         let a = rope(RopeStyle::Half, RopeScaling::None);
         let b = rope(RopeStyle::Interleaved, RopeScaling::None);
-        let mut table = RopeTable::new(&a);
+        let mut table = RopeTable::new(&a, 64);
         table.fill(5, 3).unwrap();
         a.rotate(&mut half, 8, &table, 2);
         b.rotate(&mut interleaved, 8, &table, 2);
@@ -205,8 +260,8 @@ mod tests {
     fn llama3_keeps_high_and_divides_low_frequencies() {
         let scaling = RopeScaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 8192.0 };
         let rope = Rope { theta: 500_000.0, dims: 128, style: RopeStyle::Half, scaling };
-        let (scaled, _) = rope.frequencies();
-        let (plain, _) = Rope { scaling: RopeScaling::None, ..rope }.frequencies();
+        let (scaled, _) = rope.frequencies(64);
+        let (plain, _) = Rope { scaling: RopeScaling::None, ..rope }.frequencies(64);
         assert_eq!(scaled[0], plain[0]);
         assert_eq!(scaled[63], plain[63] / 8.0);
     }
@@ -221,8 +276,8 @@ mod tests {
             attention: None,
         };
         let rope = Rope { theta: 1e6, dims: 128, style: RopeStyle::Half, scaling };
-        let (scaled, factor) = rope.frequencies();
-        let (plain, _) = Rope { scaling: RopeScaling::None, ..rope }.frequencies();
+        let (scaled, factor) = rope.frequencies(64);
+        let (plain, _) = Rope { scaling: RopeScaling::None, ..rope }.frequencies(64);
         assert_eq!(scaled[0], plain[0]);
         assert_eq!(scaled[63], plain[63] / 4.0);
         assert!((factor - 1.138_629_4).abs() < 1e-6);

@@ -1,4 +1,4 @@
-//! `tokenizer.ggml.*` metadata of a GGUF file → [`Recipe`].
+//! `tokenizer.ggml.*` metadata of a GGUF file → [`TokenizerBuilder`].
 //!
 //! Follows llama.cpp (`src/llama-vocab.cpp`), which defines these keys: token types, the names of
 //! pre-tokenisers, the defaults for BOS and for the space before a SentencePiece text.
@@ -10,8 +10,9 @@ use tokenizers::{
 };
 
 use super::{
-    Tokenizer, library,
-    recipe::{Recipe, bad, short},
+    Tokenizer,
+    builder::{TokenizerBuilder, bad, short},
+    library,
     special::Added,
     split::{self, Splitter},
 };
@@ -68,12 +69,12 @@ pub(crate) fn from_meta(meta: &Meta) -> Result<Tokenizer> {
         if matches!(kind, NORMAL | USER_DEFINED) && steers() { CONTROL } else { kind }
     };
 
-    let mut recipe = Recipe { bos, eos, ..Recipe::default() };
+    let mut builder = TokenizerBuilder { bos, eos, ..TokenizerBuilder::default() };
     for (id, token) in tokens.iter().enumerate() {
         let number = u32::try_from(id).map_err(|_| bad("too many tokens".into()))?;
         match kind(id) {
             _ if token.is_empty() => {}
-            CONTROL | USER_DEFINED => recipe.added.push(Added {
+            CONTROL | USER_DEFINED => builder.added.push(Added {
                 id: number,
                 content: token.clone(),
                 control: kind(id) == CONTROL,
@@ -81,10 +82,10 @@ pub(crate) fn from_meta(meta: &Meta) -> Result<Tokenizer> {
             }),
             // Placeholders that pad the vocabulary; some files repeat one spelling.
             UNUSED => {
-                recipe.vocab.entry(token.clone()).or_insert(number);
+                builder.vocab.entry(token.clone()).or_insert(number);
             }
             NORMAL | UNKNOWN | BYTE => {
-                if recipe.vocab.insert(token.clone(), number).is_some_and(|old| kind(old as usize) != UNUSED)
+                if builder.vocab.insert(token.clone(), number).is_some_and(|old| kind(old as usize) != UNUSED)
                 {
                     return Err(bad(format!("the token {} appears twice", short(token))));
                 }
@@ -94,9 +95,9 @@ pub(crate) fn from_meta(meta: &Meta) -> Result<Tokenizer> {
     }
 
     for key in ["eot", "eom"] {
-        recipe.stops.extend(id(&format!("tokenizer.ggml.{key}_token_id"))?);
+        builder.stops.extend(id(&format!("tokenizer.ggml.{key}_token_id"))?);
     }
-    recipe.stops.extend(turn_ends(
+    builder.stops.extend(turn_ends(
         tokens
             .iter()
             .enumerate()
@@ -105,13 +106,13 @@ pub(crate) fn from_meta(meta: &Meta) -> Result<Tokenizer> {
 
     let model = meta.str("tokenizer.ggml.model")?;
     let adds_bos = match model {
-        "gpt2" => byte_level(meta, &mut recipe)?,
+        "gpt2" => byte_level(meta, &mut builder)?,
         "llama" => {
             let scores =
                 meta.opt_floats("tokenizer.ggml.scores")?.filter(|s| s.len() == tokens.len()).ok_or_else(
                     || bad("tokenizer.ggml.scores is missing or has another length than the tokens".into()),
                 )?;
-            sentence_piece(meta, tokens, scores, &kind, &mut recipe)?;
+            sentence_piece(meta, tokens, scores, &kind, &mut builder)?;
             true
         }
         other => {
@@ -119,36 +120,36 @@ pub(crate) fn from_meta(meta: &Meta) -> Result<Tokenizer> {
         }
     };
     if meta.opt_bool("tokenizer.ggml.add_bos_token")?.unwrap_or(adds_bos) {
-        recipe.prefix.extend(recipe.bos);
+        builder.prefix.extend(builder.bos);
     }
     if meta.opt_bool("tokenizer.ggml.add_eos_token")?.unwrap_or(false) {
-        recipe.suffix.extend(recipe.eos);
+        builder.suffix.extend(builder.eos);
     }
-    recipe.build()
+    builder.build()
 }
 
 /// GPT-2's kind. Returns whether BOS is added unless the file says otherwise.
-fn byte_level(meta: &Meta, recipe: &mut Recipe) -> Result<bool> {
+fn byte_level(meta: &Meta, builder: &mut TokenizerBuilder) -> Result<bool> {
     let merges = meta.opt_strs("tokenizer.ggml.merges")?.unwrap_or_default();
-    recipe.merges.reserve(merges.len());
+    builder.merges.reserve(merges.len());
     for merge in merges {
         // The left side is not empty, but may begin with a space in vocabularies that are not byte-level.
         let at = merge.bytes().skip(1).position(|b| b == b' ').map(|at| at + 1);
         let at = at.ok_or_else(|| {
             bad(format!("the merge {} is not two tokens with a space between", short(merge)))
         })?;
-        recipe.merges.push((merge[..at].to_owned(), merge[at + 1..].to_owned()));
+        builder.merges.push((merge[..at].to_owned(), merge[at + 1..].to_owned()));
     }
-    recipe.byte_level = true;
+    builder.byte_level = true;
     let pre = match meta.opt_str("tokenizer.ggml.pre")? {
         Some(pre) => pre,
         // Files from before the key existed; the published BitNet b1.58 conversions among them.
-        _ if recipe.added.iter().any(|t| t.id == 128_000 && t.content == "<|begin_of_text|>") => "llama-bpe",
+        _ if builder.added.iter().any(|t| t.id == 128_000 && t.content == "<|begin_of_text|>") => "llama-bpe",
         _ => "default",
     };
     let (patterns, whole_words) = split::by_name(pre)?;
-    recipe.splitter = Splitter::from_patterns(&patterns)?;
-    recipe.ignore_merges = whole_words;
+    builder.splitter = Splitter::from_patterns(&patterns)?;
+    builder.ignore_merges = whole_words;
     Ok(whole_words || pre == "tekken")
 }
 
@@ -158,17 +159,17 @@ fn sentence_piece(
     tokens: &[String],
     scores: &[f32],
     kind: &dyn Fn(usize) -> i64,
-    recipe: &mut Recipe,
+    builder: &mut TokenizerBuilder,
 ) -> Result<()> {
-    recipe.byte_fallback = (0..=255u8).all(|b| recipe.vocab.contains_key(&format!("<0x{b:02X}>")));
-    recipe.fuse_unk = true;
-    recipe.unk = (0..tokens.len()).find(|&i| kind(i) == UNKNOWN).map(|i| tokens[i].clone());
-    recipe.metaspace = true;
+    builder.byte_fallback = (0..=255u8).all(|b| builder.vocab.contains_key(&format!("<0x{b:02X}>")));
+    builder.fuse_unk = true;
+    builder.unk = (0..tokens.len()).find(|&i| kind(i) == UNKNOWN).map(|i| tokens[i].clone());
+    builder.metaspace = true;
     if meta.opt_bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(true) {
-        recipe.normalizers.push(PipelineNormalizer::Prepend(Prepend::new("▁".into())));
-        recipe.strips_leading_space = true;
+        builder.normalizers.push(PipelineNormalizer::Prepend(Prepend::new("▁".into())));
+        builder.strips_leading_space = true;
     }
-    recipe.normalizers.push(PipelineNormalizer::Replace(Replace::new(" ", "▁").map_err(library)?));
+    builder.normalizers.push(PipelineNormalizer::Replace(Replace::new(" ", "▁").map_err(library)?));
 
     // SentencePiece joins the neighbours whose joint piece has the highest score. As BPE: every way to
     // split a piece in two pieces is a merge, ranked by the score of the whole.
@@ -184,14 +185,14 @@ fn sentence_piece(
             return Err(bad(format!("the score of the token {} is not a number", short(token))));
         }
         for (at, _) in token.char_indices().skip(1) {
-            let known = |part: &str| recipe.vocab.get(part).is_some_and(|&i| kind(i as usize) == NORMAL);
+            let known = |part: &str| builder.vocab.get(part).is_some_and(|&i| kind(i as usize) == NORMAL);
             if known(&token[..at]) && known(&token[at..]) {
                 merges.push((scores[id], id as u32, at));
             }
         }
     }
     merges.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
-    recipe.merges = merges
+    builder.merges = merges
         .into_iter()
         .map(|(_, id, at)| {
             let (left, right) = tokens[id as usize].split_at(at);

@@ -1,4 +1,4 @@
-//! `tokenizer.json` (Hugging Face, format 1.0) and its `tokenizer_config.json` → [`Recipe`].
+//! `tokenizer.json` (Hugging Face, format 1.0) and its `tokenizer_config.json` → [`TokenizerBuilder`].
 //!
 //! Invariant: a component that would change the tokens and is not known here is an error that names
 //! it, never skipped.
@@ -28,8 +28,9 @@ use tokenizers::{
 };
 
 use super::{
-    Tokenizer, library,
-    recipe::{Recipe, bad, short},
+    Tokenizer,
+    builder::{TokenizerBuilder, bad, short},
+    library,
     special::Added,
     split::{Cut, GPT2, Splitter, punctuation},
 };
@@ -157,7 +158,7 @@ pub(crate) fn from_json(tokenizer: &str, config: Option<&str>) -> Result<Tokeniz
     }
     let Some(vocab) = model.vocab.0.take() else { return Err(bad("the model has no object `vocab`".into())) };
 
-    let mut recipe = Recipe {
+    let mut builder = TokenizerBuilder {
         vocab,
         merges: model.merges.into_iter().map(Merge::split).collect::<Result<_>>()?,
         byte_fallback: model.byte_fallback == Some(true),
@@ -165,10 +166,10 @@ pub(crate) fn from_json(tokenizer: &str, config: Option<&str>) -> Result<Tokeniz
         fuse_unk: model.fuse_unk == Some(true),
         unk: model.unk_token.filter(|t| !t.is_empty()),
         end_of_word_suffix: model.end_of_word_suffix.filter(|s| !s.is_empty()),
-        ..Recipe::default()
+        ..TokenizerBuilder::default()
     };
     for token in file.added_tokens.unwrap_or_default() {
-        recipe.added.push(Added {
+        builder.added.push(Added {
             id: token.id,
             content: token.content,
             control: token.special,
@@ -176,16 +177,17 @@ pub(crate) fn from_json(tokenizer: &str, config: Option<&str>) -> Result<Tokeniz
             rstrip: token.rstrip,
             single_word: token.single_word,
             normalized: token.normalized,
+            ..Added::default()
         });
     }
-    each(&file.normalizer, "normalizers", &mut |n| normalizer(n, &mut recipe))?;
+    each(&file.normalizer, "normalizers", &mut |n| normalizer(n, &mut builder))?;
     let mut splits = Vec::new();
-    each(&file.pre_tokenizer, "pretokenizers", &mut |p| pre_tokenizer(p, &mut recipe, &mut splits))?;
-    recipe.splitter = finish_splits(splits)?;
-    each(&file.decoder, "decoders", &mut |d| decoder(d, &mut recipe))?;
-    each(&file.post_processor, "processors", &mut |p| post_processor(p, &mut recipe))?;
-    roles(&config, &mut recipe)?;
-    recipe.build()
+    each(&file.pre_tokenizer, "pretokenizers", &mut |p| pre_tokenizer(p, &mut builder, &mut splits))?;
+    builder.splitter = finish_splits(splits)?;
+    each(&file.decoder, "decoders", &mut |d| decoder(d, &mut builder))?;
+    each(&file.post_processor, "processors", &mut |p| post_processor(p, &mut builder))?;
+    roles(&config, &mut builder)?;
+    builder.build()
 }
 
 /// Calls `f` for a component, or for each member of a `Sequence` of them.
@@ -202,7 +204,7 @@ fn each(component: &Value, members: &str, f: &mut dyn FnMut(&Value) -> Result<()
     list.iter().try_for_each(|member| each(member, members, f))
 }
 
-fn normalizer(n: &Value, recipe: &mut Recipe) -> Result<()> {
+fn normalizer(n: &Value, builder: &mut TokenizerBuilder) -> Result<()> {
     let made = match kind(n) {
         "NFC" => PipelineNormalizer::NFC(NFC),
         "NFD" => PipelineNormalizer::NFD(NFD),
@@ -225,7 +227,7 @@ fn normalizer(n: &Value, recipe: &mut Recipe) -> Result<()> {
         ),
         other => return Err(unsupported("the normalizer", other)),
     };
-    recipe.normalizers.push(made);
+    builder.normalizers.push(made);
     Ok(())
 }
 
@@ -235,19 +237,19 @@ enum Part {
     Cut(Cut),
 }
 
-fn pre_tokenizer(p: &Value, recipe: &mut Recipe, parts: &mut Vec<Part>) -> Result<()> {
+fn pre_tokenizer(p: &Value, builder: &mut TokenizerBuilder, parts: &mut Vec<Part>) -> Result<()> {
     let library_part = |made| Part::Cut(Cut::Library(made));
     parts.push(match kind(p) {
         "ByteLevel" => {
-            recipe.byte_level = true;
+            builder.byte_level = true;
             if flag(p, "add_prefix_space", true) {
                 // A space before every text that does not begin with one.
-                recipe.normalizers.push(PipelineNormalizer::Metaspace(MetaspaceNormalizer::new(
+                builder.normalizers.push(PipelineNormalizer::Metaspace(MetaspaceNormalizer::new(
                     ' ',
                     PrependBehavior::Always,
                     false,
                 )));
-                recipe.strips_leading_space = true;
+                builder.strips_leading_space = true;
             }
             if !flag(p, "use_regex", true) {
                 return Ok(());
@@ -262,12 +264,12 @@ fn pre_tokenizer(p: &Value, recipe: &mut Recipe, parts: &mut Vec<Part>) -> Resul
                 None | Some("always") => PrependBehavior::Always,
                 Some(other) => return Err(unsupported("the prepend_scheme", other)),
             };
-            recipe.strips_leading_space |= prepend != PrependBehavior::Never;
-            recipe.metaspace = true;
+            builder.strips_leading_space |= prepend != PrependBehavior::Never;
+            builder.metaspace = true;
             if text(p, "replacement")? != "▁" {
                 return Err(unsupported("the Metaspace replacement", text(p, "replacement")?));
             }
-            recipe
+            builder
                 .normalizers
                 .push(PipelineNormalizer::Metaspace(MetaspaceNormalizer::new('▁', prepend, false)));
             if !flag(p, "split", true) {
@@ -312,13 +314,13 @@ fn finish_splits(parts: Vec<Part>) -> Result<Splitter> {
 }
 
 /// Decoding is done by `decode`; what a decoder says about the vocabulary is all that matters here.
-fn decoder(d: &Value, recipe: &mut Recipe) -> Result<()> {
+fn decoder(d: &Value, builder: &mut TokenizerBuilder) -> Result<()> {
     match kind(d) {
         "ByteLevel" | "ByteFallback" | "Fuse" | "BPEDecoder" => {}
-        "Metaspace" => recipe.metaspace = true,
-        "Replace" => recipe.metaspace |= matches!(pattern(d)?, SplitPattern::String(s) if s == "▁"),
+        "Metaspace" => builder.metaspace = true,
+        "Replace" => builder.metaspace |= matches!(pattern(d)?, SplitPattern::String(s) if s == "▁"),
         "Strip" => {
-            recipe.strips_leading_space |= d.get("content").and_then(Value::as_str) == Some(" ")
+            builder.strips_leading_space |= d.get("content").and_then(Value::as_str) == Some(" ")
                 && d.get("start").and_then(Value::as_u64) == Some(1);
         }
         other => return Err(unsupported("the decoder", other)),
@@ -327,7 +329,7 @@ fn decoder(d: &Value, recipe: &mut Recipe) -> Result<()> {
 }
 
 /// What is put around a text. Only the form for a single text matters.
-fn post_processor(p: &Value, recipe: &mut Recipe) -> Result<()> {
+fn post_processor(p: &Value, builder: &mut TokenizerBuilder) -> Result<()> {
     match kind(p) {
         "ByteLevel" => Ok(()),
         "TemplateProcessing" => {
@@ -345,7 +347,7 @@ fn post_processor(p: &Value, recipe: &mut Recipe) -> Result<()> {
                 for id in ids {
                     let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
                     let id = id.ok_or_else(|| bad("a TemplateProcessing id is not a token id".into()))?;
-                    if before { recipe.prefix.push(id) } else { recipe.suffix.push(id) }
+                    if before { builder.prefix.push(id) } else { builder.suffix.push(id) }
                 }
             }
             Ok(())
@@ -356,8 +358,8 @@ fn post_processor(p: &Value, recipe: &mut Recipe) -> Result<()> {
             let (Some(cls), Some(sep)) = (id("cls"), id("sep")) else {
                 return Err(bad(format!("{} has no cls and sep", kind(p))));
             };
-            recipe.prefix.push(cls);
-            recipe.suffix.push(sep);
+            builder.prefix.push(cls);
+            builder.suffix.push(sep);
             Ok(())
         }
         other => Err(unsupported("the post-processor", other)),
@@ -365,29 +367,29 @@ fn post_processor(p: &Value, recipe: &mut Recipe) -> Result<()> {
 }
 
 /// BOS, EOS and whether they are added, from `tokenizer_config.json`.
-fn roles(config: &Value, recipe: &mut Recipe) -> Result<()> {
-    let find = |recipe: &Recipe, key: &str| -> Option<u32> {
+fn roles(config: &Value, builder: &mut TokenizerBuilder) -> Result<()> {
+    let find = |builder: &TokenizerBuilder, key: &str| -> Option<u32> {
         let content = token_content(config.get(key)?)?;
-        let added = recipe.added.iter().find(|t| t.content == content).map(|t| t.id);
-        added.or_else(|| recipe.vocab.get(content).copied())
+        let added = builder.added.iter().find(|t| t.content == content).map(|t| t.id);
+        added.or_else(|| builder.vocab.get(content).copied())
     };
-    recipe.bos = find(recipe, "bos_token").or(recipe.prefix.first().copied());
-    recipe.eos = find(recipe, "eos_token");
+    builder.bos = find(builder, "bos_token").or(builder.prefix.first().copied());
+    builder.eos = find(builder, "eos_token");
     // Where the file itself says nothing, the config does (LLaMA-2's slow tokenizers add BOS unless told
     // otherwise, and spell it out).
-    if let (Some(bos), Some(true)) = (recipe.bos, config.get("add_bos_token").and_then(Value::as_bool))
-        && recipe.prefix.is_empty()
+    if let (Some(bos), Some(true)) = (builder.bos, config.get("add_bos_token").and_then(Value::as_bool))
+        && builder.prefix.is_empty()
     {
-        recipe.prefix.push(bos);
+        builder.prefix.push(bos);
     }
-    if let (Some(eos), Some(true)) = (recipe.eos, config.get("add_eos_token").and_then(Value::as_bool))
-        && recipe.suffix.is_empty()
+    if let (Some(eos), Some(true)) = (builder.eos, config.get("add_eos_token").and_then(Value::as_bool))
+        && builder.suffix.is_empty()
     {
-        recipe.suffix.push(eos);
+        builder.suffix.push(eos);
     }
-    recipe
+    builder
         .stops
-        .extend(super::gguf::turn_ends(recipe.added.iter().map(|t| (t.id, t.content.as_str(), t.control))));
+        .extend(super::gguf::turn_ends(builder.added.iter().map(|t| (t.id, t.content.as_str(), t.control))));
     Ok(())
 }
 

@@ -8,24 +8,24 @@
 //! Tekken, DeepSeek-V3 and Falcon families run natively, any other needs the `regex` feature and is
 //! refused by name without it. A release candidate asks for care: its version is pinned, its reader of
 //! `tokenizer.json` is not used (it wants a newer dialect of it; [`json`] reads the published one),
-//! what it assumes about a vocabulary is checked before it sees one ([`recipe`]), and added tokens and
+//! what it assumes about a vocabulary is checked before it sees one ([`builder`]), and added tokens and
 //! decoding are done here ([`special`], [`decode`]), because both need what the library does not offer.
 //!
 //! Only BPE: byte-level (GPT-2 and after) and SentencePiece's with byte fallback, whose merges are
 //! derived from the scores where a GGUF has only those. Unigram and WordPiece are refused by name.
 //!
-//! Invariants: text that the caller has not declared to be special never gives a control token; decoding
+//! Invariants: text that the caller has not declared to be special never gives a token that steers; decoding
 //! is the inverse of encoding for valid UTF-8 (up to what a normaliser of the model changes).
 
+mod builder;
 mod decode;
 mod gguf;
 mod json;
-mod recipe;
 mod special;
 mod split;
 pub mod template;
 
-use std::sync::Mutex;
+use std::{ops::Range, sync::Mutex};
 
 use ternlight_core::{Error, ErrorKind, Result, container::Meta};
 use tokenizers::{
@@ -33,11 +33,11 @@ use tokenizers::{
     pipeline::{Model, Normalizer, PipelineNormalizer, PipelineToken, PreTokenizerScratch, Span},
 };
 
+use builder::Pieces;
 pub use decode::Decoder;
 pub(crate) use json::token_content;
-use recipe::Pieces;
-pub(crate) use special::Control;
 use special::{Matcher, Segment};
+use template::Origin;
 
 /// What a token id is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,29 +111,32 @@ impl Tokenizer {
     }
 
     /// The tokens of `text`, nothing added. With `special`, the spellings of control tokens in it are
-    /// control tokens; without, they are plain text.
+    /// control tokens; without, they are plain text, and so are those of other tokens that steer.
     ///
     /// # Errors
     /// `tokenizer` when the text has 4 GiB, or the library refuses.
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>> {
-        self.encode_with(text, if special { Control::Everywhere } else { Control::Nowhere })
+        let everything = [(0..text.len(), Origin::Input)];
+        self.encode_said(text, if special { &[] } else { &everything })
     }
 
-    pub(crate) fn encode_with(&self, text: &str, control: Control<'_>) -> Result<Vec<u32>> {
+    /// As [`Tokenizer::encode`], of a text that more than one wrote: `said` are the stretches that are not the
+    /// template's, ascending. A token that steers is recognised where none of it was said.
+    pub(crate) fn encode_said(&self, text: &str, said: &[(Range<usize>, Origin)]) -> Result<Vec<u32>> {
         let mut segments = Vec::new();
-        self.parts.raw.split(text, control, |s| segments.push(s));
+        self.parts.raw.split(text, said, |s| segments.push(s));
         let mut out = Vec::with_capacity(text.len() / 3);
         for segment in segments {
             match segment {
                 Segment::Token(id) => out.push(id),
-                Segment::Text(start, end) => self.encode_text(&text[start..end], start, control, &mut out)?,
+                Segment::Text(start, end) => self.encode_text(&text[start..end], start, &mut out)?,
             }
         }
         Ok(out)
     }
 
     /// Text between added tokens; `offset` is where it begins in the whole.
-    fn encode_text(&self, text: &str, offset: usize, control: Control<'_>, out: &mut Vec<u32>) -> Result<()> {
+    fn encode_text(&self, text: &str, offset: usize, out: &mut Vec<u32>) -> Result<()> {
         let mut normal = std::borrow::Cow::Borrowed(text);
         for normalizer in &self.parts.normalizers {
             normal = normalizer.normalize(&normal, offset).map_err(library)?.into_owned().into();
@@ -141,14 +144,9 @@ impl Tokenizer {
         if self.parts.normalized.is_empty() {
             return self.encode_plain(&normal, out);
         }
-        // Offsets of refused places do not survive normalisation, and control tokens are looked for in
-        // the raw text: here they are all or nothing.
-        let control = match control {
-            Control::Everywhere => Control::Everywhere,
-            Control::Nowhere | Control::Except(_) => Control::Nowhere,
-        };
+        // Of these tokens none steers.
         let mut segments = Vec::new();
-        self.parts.normalized.split(&normal, control, |s| segments.push(s));
+        self.parts.normalized.split(&normal, &[], |s| segments.push(s));
         for segment in segments {
             match segment {
                 Segment::Token(id) => out.push(id),
@@ -184,20 +182,20 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::encode`].
     pub fn encode_input(&self, text: &str, special: bool) -> Result<Vec<u32>> {
-        Ok(self.frame(self.encode(text, special)?))
+        Ok(self.add_special_tokens(self.encode(text, special)?))
     }
 
     /// Puts the model's prefix before `tokens` unless they begin with it.
-    pub(crate) fn open(&self, mut tokens: Vec<u32>) -> Vec<u32> {
+    pub(crate) fn add_bos(&self, mut tokens: Vec<u32>) -> Vec<u32> {
         if !tokens.starts_with(&self.parts.prefix) {
             tokens.splice(0..0, self.parts.prefix.iter().copied());
         }
         tokens
     }
 
-    /// As [`Tokenizer::open`], and the suffix after them unless they end with it.
-    pub(crate) fn frame(&self, tokens: Vec<u32>) -> Vec<u32> {
-        let mut tokens = self.open(tokens);
+    /// As [`Tokenizer::add_bos`], and the suffix after them unless they end with it.
+    pub(crate) fn add_special_tokens(&self, tokens: Vec<u32>) -> Vec<u32> {
+        let mut tokens = self.add_bos(tokens);
         if !tokens.ends_with(&self.parts.suffix) {
             tokens.extend_from_slice(&self.parts.suffix);
         }
@@ -277,10 +275,22 @@ impl Tokenizer {
         self.parts.strips_leading_space
     }
 
-    /// The spellings of all control tokens.
-    pub(crate) fn control_spellings(&self) -> impl Iterator<Item = &str> {
-        let all = self.parts.raw.tokens().iter().chain(self.parts.normalized.tokens());
-        all.filter(|t| t.control).map(|t| t.content.as_str())
+    /// Tokens that a chat template spells are not for users to spell, whatever the tokenizer's file calls
+    /// them. `literals` are the texts that the template may print.
+    pub(crate) fn guard_tokens_of(&mut self, literals: &[String]) {
+        let (raw, normalized) =
+            (std::mem::take(&mut self.parts.raw), std::mem::take(&mut self.parts.normalized));
+        let mut tokens = raw.into_tokens();
+        let mut normal = normalized.into_tokens();
+        for token in tokens.iter_mut().chain(&mut normal).filter(|t| t.speller == Origin::Input) {
+            let spelt = literals.iter().any(|text| text.contains(&token.content));
+            token.speller = special::speller(&token.content, spelt);
+        }
+        // What steers is looked for in the raw text: normalised text no longer tells who wrote it.
+        let (steering, normal): (Vec<_>, Vec<_>) =
+            normal.into_iter().partition(|t| t.speller != Origin::Input);
+        tokens.extend(steering);
+        (self.parts.raw, self.parts.normalized) = (Matcher::new(tokens), Matcher::new(normal));
     }
 }
 
@@ -292,5 +302,5 @@ impl std::fmt::Debug for Tokenizer {
 
 /// The library's error as ours.
 pub(crate) fn library(error: tokenizers::Error) -> Error {
-    recipe::bad(error.to_string())
+    builder::bad(error.to_string())
 }

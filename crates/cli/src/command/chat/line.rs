@@ -197,7 +197,7 @@ impl Lines {
             }
             Err(ReadlineError::Interrupted) => {
                 if !self.interrupted {
-                    anstream::eprintln!("{DIM}Ctrl-D or /quit ends the chat{DIM:#}");
+                    crate::tell!("{DIM}Ctrl-D or /quit ends the chat{DIM:#}");
                 }
                 self.interrupted = true;
                 Ok(Entry::Nothing)

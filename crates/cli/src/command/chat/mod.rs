@@ -1,14 +1,15 @@
 //! `ternlight chat`: a conversation in the terminal.
 //!
-//! Invariant: what is on the screen is what the model sees; Ctrl-C stops an answer, never the program.
+//! Invariant: what is on the screen is what the model sees; a Ctrl-C stops an answer, a second
+//! one before it has stopped ends the program.
 
 mod line;
 
-use std::{io::IsTerminal, path::Path};
+use std::path::Path;
 
 use clap::Args;
 use ternlight_core::ErrorKind;
-use ternlight_engine::{ChatOptions, GenerateOptions, Message, Prompt, Session};
+use ternlight_engine::{ChatOptions, GenerateOptions, Message, Overflow, Prompt, Session};
 
 use crate::{
     Result,
@@ -17,6 +18,7 @@ use crate::{
     generate::{self, Answer, ContextOptions, Opened, SampleArgs},
     interrupt,
     options::{ComputeOptions, ModelOptions},
+    terminal,
 };
 use line::{Command, Entry, Lines};
 
@@ -46,37 +48,31 @@ pub struct Chat {
 impl Chat {
     pub fn execute(self, console: &Console) -> Result<()> {
         let Opened { engine, load_ms, title } =
-            generate::open(&self.model, &self.compute, &self.context, console)?;
+            generate::open(&self.model.locate(console)?, &self.compute, &self.context, console)?;
         if engine.chat_template().is_none() {
             let failure = Failure::kind(ErrorKind::Template, "the model has no chat template");
             return Err(failure.hint("ternlight run --raw continues a text instead."));
         }
         let info = engine.info();
-        let words = format!(
+        console.remark(format_args!(
             "{STRONG}{title}{STRONG:#}{DIM} · {} parameters · {} tokens of context · loaded in {:.1} s · /help",
             crate::console::count(info.params),
             engine.context(),
             load_ms / 1e3
-        );
-        console.remark(words);
-        // A seed of its own for each answer, or /regen would say the same again.
-        let fixed_seed = self.sample.seed;
-        let options = self.sample.options(engine.sampling())?;
+        ));
+        let options = GenerateOptions { overflow: Overflow::Slide, ..self.sample.options(engine.sampling()) };
         let mut talk = Talk { session: engine.session()?, messages: Vec::new(), options, console };
         talk.set_system(self.system);
         let mut lines = Lines::new();
         loop {
             let entry = lines.next()?;
-            if fixed_seed.is_none() {
-                talk.options.sample.seed = generate::fresh_seed();
-            }
             match entry {
                 Entry::End => break,
                 Entry::Nothing => {}
-                Entry::Message(text) => interrupt::patiently(|| talk.say(text))?,
+                Entry::Message(text) => interrupt::separately(|| talk.say(text))?,
                 Entry::Command(Command::Quit, _) => break,
                 Entry::Command(command, argument) => {
-                    interrupt::patiently(|| talk.command(command, &argument))?
+                    interrupt::separately(|| talk.command(command, &argument))?
                 }
                 Entry::Unknown(name) => talk.note(format!("/{name} is no command; /help lists them")),
             }
@@ -94,7 +90,7 @@ struct Talk<'a> {
 
 impl Talk<'_> {
     fn note(&self, words: impl std::fmt::Display) {
-        anstream::eprintln!("{DIM}{words}{DIM:#}");
+        crate::tell!("{DIM}{words}{DIM:#}");
     }
 
     fn set_system(&mut self, text: Option<String>) {
@@ -106,7 +102,7 @@ impl Talk<'_> {
 
     fn command(&mut self, command: Command, argument: &str) -> Result<()> {
         match command {
-            Command::Help => self.note(line::HELP),
+            Command::Help => line::HELP.lines().for_each(|help| self.note(help)),
             Command::Quit => {}
             Command::Reset => {
                 self.messages.retain(|message| message.role == "system");
@@ -128,12 +124,12 @@ impl Talk<'_> {
                 match self.messages.last() {
                     Some(last) if last.role == "user" => {
                         // Greedy decoding would say the same again.
-                        let usual = self.options.sample.temperature;
-                        if usual == 0.0 {
-                            self.options.sample.temperature = 0.8;
+                        let usual = self.options.temperature;
+                        if usual == Some(0.0) {
+                            self.options.temperature = Some(0.8);
                         }
                         let result = self.answer();
-                        self.options.sample.temperature = usual;
+                        self.options.temperature = usual;
                         result?;
                     }
                     _ => self.note("there is no answer yet"),
@@ -152,7 +148,7 @@ impl Talk<'_> {
     fn answer(&mut self) -> Result<()> {
         match self.generate() {
             Ok(answer) => {
-                println!();
+                crate::say!("");
                 self.console.remark(generate::remark(&answer.summary));
                 let mut text = answer.text;
                 // A stopped answer counts as far as it went; one that never began is not part of the talk.
@@ -164,7 +160,7 @@ impl Talk<'_> {
                 self.messages.push(Message::new("assistant", text));
             }
             Err(failure) => {
-                println!();
+                crate::say!("");
                 self.messages.pop();
                 self.console.report(&failure);
             }
@@ -172,40 +168,11 @@ impl Talk<'_> {
         Ok(())
     }
 
-    /// One answer; forgets the oldest turns when the context has no room for all.
+    /// One answer. The engine drops the oldest turns when the context has no room for all.
     fn generate(&mut self) -> Result<Answer> {
-        if std::io::stdout().is_terminal() {
-            anstream::print!("{ACCENT}‹{ACCENT:#} ");
-        }
-        loop {
-            let prompt = Prompt::Chat(self.messages.clone(), ChatOptions::default());
-            let result = generate::answer(
-                &mut self.session,
-                &prompt,
-                &self.options,
-                self.console,
-                &mut generate::print_now,
-            );
-            match result {
-                Err(failure) if failure.code() == ErrorKind::ContextFull.code() && self.forget() => {
-                    self.note("(the context is full: the oldest messages were forgotten)");
-                }
-                result => return result,
-            }
-        }
-    }
-
-    /// Drops the oldest question and what follows it up to the next; keeps the last question.
-    fn forget(&mut self) -> bool {
-        let questions: Vec<usize> =
-            (0..self.messages.len()).filter(|i| self.messages[*i].role == "user").collect();
-        match questions[..] {
-            [first, next, ..] => {
-                self.messages.drain(first..next);
-                true
-            }
-            _ => false,
-        }
+        terminal::prompt(ACCENT, "‹");
+        let prompt = Prompt::Chat(self.messages.clone(), ChatOptions::default());
+        generate::answer(&mut self.session, &prompt, &self.options, self.console, &mut terminal::stream)
     }
 
     /// Writes the conversation as JSON (the messages) for `.json`, else as Markdown.

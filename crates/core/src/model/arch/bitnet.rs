@@ -1,27 +1,50 @@
 //! BitNet b1.58: sub-norms in both halves of a block (2B4T technical report, arXiv 2504.12285).
 
-use super::Keys;
+use super::{
+    common::decoder,
+    keys::{Keys, gguf},
+};
 use crate::{
-    Result,
-    model::{Activation, Spec, Weights},
+    Result, bail,
+    error::short,
+    model::{
+        spec::{Activation, InputSemantics, Spec},
+        tensor_names::Names,
+    },
 };
 
 /// 2B4T gates with squared ReLU. The GGUF name `bitnet` without `-b1.58` is mainline llama.cpp's, whose
 /// graph is the SiLU variant of 1bitLLM; the official converters write `bitnet-b1.58` or `bitnet-25`.
 /// An explicit `{arch}.hidden_act` key (ours) settles it.
-pub(super) fn spec(keys: &Keys, mut spec: Spec) -> Result<Spec> {
-    spec.sub_norms = true;
+pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
+    let mut spec = decoder(keys, names)?;
+    sub_norms(&mut spec);
     if keys.is_gguf() {
-        spec.activation = match keys.text("hidden_act", "\0") {
+        let activation = match keys.text(gguf("hidden_act"))? {
             Some("relu2") => Activation::Relu2,
             Some("silu") => Activation::Silu,
-            _ if spec.arch == "bitnet" => Activation::Silu,
-            _ => Activation::Relu2,
+            Some(other) => bail!(UnsupportedArch, "activation '{}'", short(other)),
+            None if spec.arch == "bitnet" => Activation::Silu,
+            None => Activation::Relu2,
         };
+        spec.blocks.iter_mut().for_each(|block| block.ffn.body.activation = activation);
+    }
+    if spec.blocks.iter().any(|block| block.mixer.body.q.bias) {
+        bail!(UnsupportedArch, "bitnet with attention biases");
     }
     // Float projections of a BitNet are latent weights, whatever the container.
-    if spec.weights == Weights::Plain {
-        spec.weights = Weights::Online;
+    if spec.checkpoint.packed_scale.is_none() {
+        spec.checkpoint.latent = true;
     }
+    spec.set_input(InputSemantics::Int8);
     Ok(spec)
+}
+
+/// Norms before the output projection and before the down projection.
+pub(super) fn sub_norms(spec: &mut Spec) {
+    let norm = spec.norm;
+    for block in &mut spec.blocks {
+        block.mixer.body.sub_norm = Some(norm);
+        block.ffn.body.sub_norm = Some(norm);
+    }
 }

@@ -1,23 +1,35 @@
 //! LLaMA and what shares its block: SmolLM2, Falcon3, Falcon-E, HF1BitLLM; also 1bitLLM's BitNet, which
-//! calls itself `llama` and is told apart by its sub-norms.
+//! calls itself `llama` and is told apart by its class name and its sub-norms.
 
-use super::Keys;
+use super::{
+    common::{decoder, interleave_rope},
+    keys::{Keys, hf},
+};
 use crate::{
     Result,
-    model::{RopeStyle, Spec, Weights},
+    container::Value,
+    model::{
+        spec::{InputSemantics, Spec},
+        tensor_names::Names,
+    },
 };
 
-pub(super) fn spec(keys: &Keys, mut spec: Spec) -> Result<Spec> {
+pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
+    let mut spec = decoder(keys, names)?;
     if keys.is_gguf() {
         // llama.cpp's converter permutes query and key rows of this architecture.
-        spec.rope.style = RopeStyle::Interleaved;
-    } else if let Ok(Some(names)) = keys.meta.opt_strs("architectures")
-        && names.iter().any(|name| name.eq_ignore_ascii_case("BitNetForCausalLM"))
+        interleave_rope(&mut spec);
+    } else if let Some(classes) = keys.texts(hf("architectures"))?
+        && classes.iter().any(|name| name.eq_ignore_ascii_case("BitNetForCausalLM"))
     {
-        spec.sub_norms = true;
-        if spec.weights == Weights::Plain {
-            spec.weights = Weights::Online;
+        // 1bitLLM's configuration says how it was trained.
+        keys.expect(hf("input_bits"), &[Value::Int(8)])?;
+        keys.expect(hf("weight_bits"), &[Value::Int(1)])?;
+        super::bitnet::sub_norms(&mut spec);
+        if spec.checkpoint.packed_scale.is_none() {
+            spec.checkpoint.latent = true;
         }
+        spec.set_input(InputSemantics::Int8);
     }
     Ok(spec)
 }

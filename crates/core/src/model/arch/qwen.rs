@@ -1,13 +1,29 @@
 //! Qwen2 (biases on q, k, v) and Qwen3 (QK-norm); also Bonsai and BitNet embedding models, whose
 //! norm per projection is found by its tensors.
 
-use super::Keys;
-use crate::{Result, bail, model::Spec};
+use super::{
+    common::{decoder, has},
+    keys::{Keys, hf},
+};
+use crate::{
+    Result, bail,
+    model::{
+        spec::{QkNorm, Spec},
+        tensor_names::{BlockNorm, Names, TensorRole},
+    },
+};
 
-pub(super) fn spec(keys: &Keys, mut spec: Spec) -> Result<Spec> {
-    spec.qk_norm = spec.arch == "qwen3";
-    if keys.flag("use_sliding_window") == Some(true) {
-        bail!(UnsupportedArch, "sliding-window attention");
+pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
+    if keys.flag(hf("use_sliding_window"))? == Some(true) {
+        bail!(UnsupportedArch, "'use_sliding_window': sliding-window attention of Qwen");
+    }
+    // They mean something with `use_sliding_window` only.
+    keys.usize(hf("max_window_layers"))?;
+    keys.usize(hf("sliding_window"))?;
+    let mut spec = decoder(keys, names)?;
+    if keys.arch == "qwen3" || has(keys, names, TensorRole::Norm(0, BlockNorm::Query)) {
+        let qk_norm = QkNorm { norm: spec.norm, after_rope: false };
+        spec.blocks.iter_mut().for_each(|block| block.mixer.body.qk_norm = Some(qk_norm));
     }
     Ok(spec)
 }

@@ -1,0 +1,190 @@
+//! Loaded parts → a [`Model`].
+
+use alloc::{collections::BTreeMap, vec::Vec};
+
+use super::{plan::Plan, tensor_loader::Loaded};
+use crate::{
+    ErrorKind, Result, bail,
+    container::Meta,
+    error::Error,
+    format::Form,
+    matrix::Matrix,
+    model::{
+        AttentionWeights, BlockWeights, BranchWeights, LinearWeights, MlpWeights, Model, Screen,
+        TensorSummary,
+        spec::{Block, Linear, PackedScale},
+        tensor_names::{BlockNorm, Field, LinearRole, TensorRole},
+    },
+    simd::Isa,
+};
+
+/// Makes the model of `plan` from what was loaded.
+///
+/// # Errors
+/// `missing-tensor` with the tensor's name, `bad-data` for scales and norms that are no numbers.
+pub(super) fn assemble(
+    plan: Plan,
+    meta: Meta,
+    loaded: BTreeMap<TensorRole, Loaded>,
+    isa: Isa,
+    screened: bool,
+) -> Result<Model> {
+    let mut parts = Assembly { plan: &plan, loaded, tensors: Vec::new() };
+    let embedding = parts.matrix(TensorRole::Embedding)?;
+    let head = match plan.spec.output.tied {
+        true => None,
+        false => Some(parts.matrix(TensorRole::Head)?),
+    };
+    let norm = parts.gain(TensorRole::FinalNorm)?;
+    let mut blocks = Vec::new();
+    blocks.try_reserve(plan.spec.blocks.len())?;
+    for (i, block) in plan.spec.blocks.iter().enumerate() {
+        blocks.push(parts.block(i, block)?);
+    }
+    let mut ropes = plan.spec.ropes.clone();
+    for rope in &mut ropes {
+        for role in rope.scaling.tensors() {
+            let divisors = parts.vector(role)?;
+            if divisors.contains(&0.0) {
+                bail!(BadData, "'{}' holds a zero", plan.names.of(role));
+            }
+            if let TensorRole::RopeFactors(factors) = role {
+                rope.scaling.set_factors(factors, divisors);
+            }
+        }
+        rope.check(plan.spec.context)?;
+    }
+    let tensors = parts.tensors;
+    let head_matrix = head.as_ref().unwrap_or(&embedding);
+    let is_float = matches!(head_matrix.form(), Form::F16 | Form::BF16 | Form::F32);
+    let screen = (screened && is_float).then(|| Screen::new(head_matrix, isa)).transpose()?;
+    let mut spec = plan.spec;
+    spec.vocab = embedding.rows();
+    spec.ropes = ropes;
+    Ok(Model { isa, spec, meta, embedding, head, screen, norm, blocks, tensors })
+}
+
+struct Assembly<'a> {
+    plan: &'a Plan,
+    loaded: BTreeMap<TensorRole, Loaded>,
+    tensors: Vec<TensorSummary>,
+}
+
+impl Assembly<'_> {
+    fn missing(&self, role: TensorRole) -> Error {
+        let name = self.plan.names.of(role);
+        Error::new(ErrorKind::MissingTensor, alloc::format!("there is no tensor '{name}'"))
+    }
+
+    fn optional_vector(&mut self, role: TensorRole) -> Result<Option<Vec<f32>>> {
+        match self.loaded.remove(&role) {
+            None => Ok(None),
+            Some(Loaded::Vector(values)) => {
+                if values.iter().any(|x| !x.is_finite()) {
+                    bail!(BadData, "'{}' holds a value that is no number", self.plan.names.of(role));
+                }
+                Ok(Some(values))
+            }
+            Some(Loaded::Matrix { name, .. }) => bail!(Shape, "'{name}' is a matrix"),
+        }
+    }
+
+    fn vector(&mut self, role: TensorRole) -> Result<Vec<f32>> {
+        self.optional_vector(role)?.ok_or_else(|| self.missing(role))
+    }
+
+    /// The gain of a norm of the model itself.
+    fn gain(&mut self, role: TensorRole) -> Result<Vec<f32>> {
+        let mut gain = self.vector(role)?;
+        if self.plan.spec.checkpoint.gain_minus_one {
+            gain.iter_mut().for_each(|g| *g += 1.0);
+        }
+        Ok(gain)
+    }
+
+    fn optional_gain(&mut self, wanted: bool, role: TensorRole) -> Result<Option<Vec<f32>>> {
+        if wanted { self.gain(role).map(Some) } else { Ok(None) }
+    }
+
+    fn matrix(&mut self, role: TensorRole) -> Result<Matrix> {
+        let loaded = self.loaded.remove(&role).ok_or_else(|| self.missing(role))?;
+        self.summarise(loaded)
+    }
+
+    fn summarise(&mut self, loaded: Loaded) -> Result<Matrix> {
+        let Loaded::Matrix { name, encoding, matrix, trits, .. } = loaded else {
+            bail!(Shape, "a matrix is a vector in this file");
+        };
+        self.tensors.push(TensorSummary {
+            name,
+            rows: matrix.rows(),
+            cols: matrix.cols(),
+            encoding,
+            form: matrix.form(),
+            kernel: matrix.kernel().name,
+            bytes: matrix.bytes(),
+            trits: (matrix.form() == Form::Ternary).then_some(trits),
+        });
+        Ok(matrix)
+    }
+
+    fn linear(&mut self, block: usize, linear: LinearRole, spec: Linear) -> Result<LinearWeights> {
+        let role = |field| TensorRole::Linear(block, linear, field);
+        let scale = self.optional_vector(role(Field::Scale))?;
+        let missing = self.missing(role(Field::Weight));
+        let mut loaded = self.loaded.remove(&role(Field::Weight)).ok_or(missing)?;
+        if let Loaded::Matrix { name, matrix, packed, .. } = &mut loaded {
+            let divides = self.plan.spec.checkpoint.packed_scale == Some(PackedScale::Divides);
+            let factor = match (scale, *packed) {
+                (Some(scale), true) if divides => 1.0 / scale[0],
+                (Some(scale), _) => scale[0],
+                (None, true) => bail!(MissingTensor, "'{name}' has no weight_scale"),
+                (None, false) => 1.0,
+            };
+            if !factor.is_finite() {
+                bail!(BadData, "the scale of '{name}' is {factor}");
+            }
+            if factor != 1.0 && !matrix.has_row_scales() {
+                let form = matrix.form().name();
+                bail!(UnsupportedFormat, "'{name}' becomes {form}, and a scale of its own stands beside it");
+            }
+            if factor != 1.0 {
+                matrix.scale_rows(factor);
+            }
+        }
+        Ok(LinearWeights {
+            matrix: self.summarise(loaded)?,
+            norm: if spec.norm.is_some() { Some(self.vector(role(Field::Norm))?) } else { None },
+            bias: if spec.bias { Some(self.vector(role(Field::Bias))?) } else { None },
+        })
+    }
+
+    fn block(&mut self, i: usize, block: &Block) -> Result<BlockWeights> {
+        let norm = |norm| TensorRole::Norm(i, norm);
+        let (attention, mlp) = (&block.mixer.body, &block.ffn.body);
+        let mixer = BranchWeights {
+            pre: self.gain(norm(BlockNorm::MixerPre))?,
+            body: AttentionWeights {
+                q: self.linear(i, LinearRole::Q, attention.q)?,
+                k: self.linear(i, LinearRole::K, attention.k)?,
+                v: self.linear(i, LinearRole::V, attention.v)?,
+                query_norm: self.optional_gain(attention.qk_norm.is_some(), norm(BlockNorm::Query))?,
+                key_norm: self.optional_gain(attention.qk_norm.is_some(), norm(BlockNorm::Key))?,
+                sub_norm: self.optional_gain(attention.sub_norm.is_some(), norm(BlockNorm::MixerSub))?,
+                o: self.linear(i, LinearRole::O, attention.o)?,
+            },
+            post: self.optional_gain(block.mixer.post.is_some(), norm(BlockNorm::MixerPost))?,
+        };
+        let ffn = BranchWeights {
+            pre: self.gain(norm(BlockNorm::FfnPre))?,
+            body: MlpWeights {
+                gate: self.linear(i, LinearRole::Gate, mlp.gate)?,
+                up: self.linear(i, LinearRole::Up, mlp.up)?,
+                sub_norm: self.optional_gain(mlp.sub_norm.is_some(), norm(BlockNorm::FfnSub))?,
+                down: self.linear(i, LinearRole::Down, mlp.down)?,
+            },
+            post: self.optional_gain(block.ffn.post.is_some(), norm(BlockNorm::FfnPost))?,
+        };
+        Ok(BlockWeights { mixer, ffn })
+    }
+}

@@ -1,0 +1,264 @@
+//! The loading plan: what becomes of each tensor, decided here and nowhere else.
+//!
+//! It is made from the metadata, the headers seen so far and the options. The loader executes it, `inspect` prints
+//! it. Where only the bytes can tell (a ternary matrix whose rows turn out to have several scales), the plan holds
+//! both forms and the loader settles it.
+//!
+//! A tensor that no one would read is refused: it could change what the model computes.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use super::LoadOptions;
+use crate::{
+    Result, bail,
+    container::{Container, Meta, TensorInfo},
+    error::short,
+    format::{Encoding, Form},
+    kernel,
+    model::{
+        arch::{self, KnownTensors},
+        spec::{InputSemantics, Linear, NeededTensor, Shape, Spec},
+        tensor_names::{Field, Names, Parts, TensorRole, stacked_shape},
+    },
+};
+
+/// What becomes of the tensors of a model.
+pub struct Plan {
+    /// What the model computes.
+    pub spec: Spec,
+    /// How its tensors are called.
+    pub names: Names,
+    by_name: BTreeMap<String, Parts>,
+    options: LoadOptions,
+}
+
+/// A part of a stored tensor that plays one role: all of it, or some of its rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// The tensor's name in the file.
+    pub name: String,
+    /// What it is for.
+    pub role: TensorRole,
+    /// Its logical shape.
+    pub shape: Shape,
+    /// How it is stored.
+    pub encoding: Encoding,
+    /// Where it begins, from the start of the file.
+    pub offset: u64,
+    /// Stored bytes.
+    pub bytes: u64,
+    /// What it becomes in memory.
+    pub becomes: Becomes,
+}
+
+/// What a part becomes in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Becomes {
+    /// f32 values: a norm, a bias, a scale.
+    Vector,
+    /// A packed matrix.
+    Matrix {
+        /// Its form.
+        form: Form,
+        /// Its form if the bytes rule out the first.
+        otherwise: Option<Form>,
+        /// Latent weights, ternarised once all have arrived.
+        latent: bool,
+    },
+}
+
+/// The plan for one stored tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Planned {
+    /// It is read, in parts.
+    Read(Vec<Part>),
+    /// It is passed by, for this reason.
+    Unused(&'static str),
+}
+
+impl Plan {
+    /// The plan for a model whose `tensors` are known so far.
+    ///
+    /// # Errors
+    /// Those of [`arch::spec`].
+    pub fn new(
+        container: Container,
+        meta: &Meta,
+        tensors: &KnownTensors,
+        options: &LoadOptions,
+    ) -> Result<Self> {
+        let (spec, names) = arch::spec(container, meta, tensors, &options.allow_unknown)?;
+        let by_name = names.find(&spec.tensors());
+        Ok(Self { spec, names, by_name, options: options.clone() })
+    }
+
+    /// What becomes of a stored tensor.
+    ///
+    /// # Errors
+    /// That it is refused, and why: `unsupported-format`, `unsupported-arch` for a tensor nothing reads, `shape`.
+    pub fn tensor(&self, info: &TensorInfo) -> Result<Planned> {
+        let Some(parts) = self.by_name.get(&info.name) else { return self.unread(info) };
+        if info.encoding == Encoding::Other {
+            bail!(UnsupportedFormat, "'{}' holds integers", short(&info.name));
+        }
+        self.check_shape(info, parts)?;
+        if parts.len() > 1 && (info.encoding == Encoding::U8 || info.encoding.tail_bytes() > 0) {
+            let encoding = info.encoding.name();
+            bail!(UnsupportedFormat, "'{}' stacks several matrices as {encoding}", short(&info.name));
+        }
+        let mut offset = info.offset;
+        let read = parts.iter().map(|part| {
+            let bytes = match part.shape {
+                _ if parts.len() == 1 => info.bytes,
+                Shape::Vector(len) => info.encoding.row_bytes(len as u64)?,
+                Shape::Matrix(rows, cols) => info.encoding.tensor_bytes(rows as u64, cols as u64)?,
+            };
+            let becomes = self.becomes(info, part)?;
+            let part = Part {
+                name: info.name.clone(),
+                role: part.role,
+                shape: part.shape,
+                encoding: info.encoding,
+                offset,
+                bytes,
+                becomes,
+            };
+            offset += bytes;
+            Ok(part)
+        });
+        Ok(Planned::Read(read.collect::<Result<_>>()?))
+    }
+
+    fn unread(&self, info: &TensorInfo) -> Result<Planned> {
+        const FREQUENCIES: &str = "RoPE frequencies, which follow from the metadata";
+        let name = info.name.as_str();
+        if self.names.spellings(TensorRole::Head).iter().any(|head| head == name) {
+            return Ok(Planned::Unused("the embedding is the head"));
+        }
+        if name.ends_with("rotary_emb.inv_freq") || name.ends_with("attn_rot_embd.weight") {
+            return Ok(Planned::Unused(FREQUENCIES));
+        }
+        if [".position_ids", ".attn.masked_bias"].iter().any(|end| name.ends_with(end)) {
+            return Ok(Planned::Unused("indices, which follow from the positions"));
+        }
+        if self.options.allow_unknown.iter().any(|allowed| allowed == name) {
+            return Ok(Planned::Unused("allowed to be unknown"));
+        }
+        bail!(
+            UnsupportedArch,
+            "the tensor '{}' is not known for architecture '{}' and could change what the model computes \
+             (allow it by name to load the model without it)",
+            short(name),
+            short(&self.spec.arch)
+        )
+    }
+
+    fn check_shape(&self, info: &TensorInfo, parts: &[NeededTensor]) -> Result<()> {
+        match stacked_shape(parts) {
+            // A norm of another size than expected would be read as another model.
+            Shape::Vector(len) => {
+                let count: u64 = info.shape.iter().product();
+                if count != len as u64 {
+                    bail!(Shape, "'{}' has {count} values, {len} are needed", info.name);
+                }
+                if !is_float(info.encoding) {
+                    bail!(
+                        UnsupportedFormat,
+                        "'{}' is a vector stored as {}",
+                        info.name,
+                        info.encoding.name()
+                    );
+                }
+            }
+            Shape::Matrix(rows, cols) => {
+                let packed = info.encoding == Encoding::U8;
+                let stored = if packed { rows.div_ceil(4) } else { rows };
+                if info.shape != [stored as u64, cols as u64] {
+                    bail!(Shape, "'{}' is {:?}, {:?} is needed", info.name, info.shape, [stored, cols]);
+                }
+                if packed && !(self.spec.checkpoint.packed_scale.is_some() && rows.is_multiple_of(4)) {
+                    bail!(
+                        UnsupportedFormat,
+                        "'{}' is packed, but config.json names no BitNet packing of it",
+                        info.name
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn becomes(&self, info: &TensorInfo, part: &NeededTensor) -> Result<Becomes> {
+        let Shape::Matrix(rows, cols) = part.shape else { return Ok(Becomes::Vector) };
+        let encoding = info.encoding;
+        let stored = encoding.form();
+        let matrix = |form| Becomes::Matrix { form, otherwise: None, latent: false };
+        let Some(linear) = self.linear(part.role) else {
+            let int8 = is_float(encoding) && self.options.head.is_int8(rows, cols);
+            return Ok(matrix(if int8 { Form::I8 } else { stored }));
+        };
+        if is_float(encoding) && (self.spec.checkpoint.latent || linear.norm.is_some()) {
+            return Ok(Becomes::Matrix { form: Form::Ternary, otherwise: None, latent: true });
+        }
+        Ok(match (stored, linear.input) {
+            // TQ1_0 and TQ2_0 store a scale for each 256 columns; a BitNet has one for all.
+            (Form::Ternary, InputSemantics::Int8)
+                if matches!(encoding, Encoding::TQ1_0 | Encoding::TQ2_0) =>
+            {
+                Becomes::Matrix { form: Form::Ternary, otherwise: Some(Form::Q2), latent: false }
+            }
+            // The model was trained with float inputs: codes of 14 bits, not of 8.
+            (Form::Ternary, InputSemantics::Float) => matrix(Form::Q2),
+            (form, _) => matrix(form),
+        })
+    }
+
+    fn linear(&self, role: TensorRole) -> Option<Linear> {
+        let TensorRole::Linear(block, linear, Field::Weight) = role else { return None };
+        Some(*self.spec.blocks.get(block)?.linear(linear))
+    }
+
+    /// Bytes that a part takes in memory, and the kernel that multiplies it.
+    ///
+    /// # Errors
+    /// `bad-option` when this machine has no such kernels.
+    pub fn cost(&self, part: &Part) -> Result<(u64, Option<&'static str>)> {
+        let (Shape::Matrix(rows, cols), Becomes::Matrix { form, .. }) = (part.shape, part.becomes) else {
+            let Shape::Vector(len) = part.shape else { return Ok((0, None)) };
+            return Ok((4 * len as u64, None));
+        };
+        let kernel = kernel::select(form, kernel::isa(&self.options.kernel)?)?;
+        Ok((kernel.layout.matrix_bytes(rows, cols), Some(kernel.name)))
+    }
+
+    /// The tensors that must be there and are not among `tensors`.
+    pub fn missing(&self, tensors: &KnownTensors) -> Vec<String> {
+        let there = self.by_name.iter().filter(|(name, _)| tensors.contains_key(*name));
+        let there: BTreeSet<TensorRole> = there.flat_map(|(_, parts)| parts).map(|part| part.role).collect();
+        let needed = self.spec.tensors();
+        let absent = needed.iter().filter(|tensor| !tensor.optional && !there.contains(&tensor.role));
+        absent.map(|tensor| self.names.of(tensor.role)).collect()
+    }
+}
+
+/// Whether a tensor is stored as floats.
+pub(super) fn is_float(encoding: Encoding) -> bool {
+    matches!(encoding, Encoding::F32 | Encoding::F16 | Encoding::BF16)
+}
+
+impl core::fmt::Display for Becomes {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Vector => f.write_str("f32 vector"),
+            Self::Matrix { form, latent: true, .. } => write!(f, "{} (ternarised)", form.name()),
+            Self::Matrix { form, otherwise: Some(other), .. } => {
+                write!(f, "{} (or {})", form.name().to_string(), other.name())
+            }
+            Self::Matrix { form, .. } => f.write_str(form.name()),
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! What decoder families have in common: the LLaMA block, which each family changes where it differs.
+
+use alloc::{string::ToString, vec::Vec};
+
+use super::{
+    MAX_HEAD_DIM, check_dimensions,
+    keys::{Key, Keys, gguf, hf, key},
+};
+use crate::{
+    Result, bail,
+    container::Value,
+    error::short,
+    format::Encoding,
+    model::{
+        rope::{Rope, RopeScaling, RopeStyle},
+        spec::{
+            Activation, Attention, Block, Branch, Checkpoint, Embed, InputSemantics, Linear, Mask, Mlp, Norm,
+            Output, PackedScale, Program, Spec,
+        },
+        tensor_names::{Field, LinearRole, Names, TensorRole},
+    },
+};
+
+/// A decoder of LLaMA blocks with the dimensions, ε, RoPE and tensors of this file.
+pub(super) fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
+    let hidden = keys.need(key("embedding_length", "hidden_size"))?;
+    let layers = keys.need(key("block_count", "num_hidden_layers"))?;
+    let heads = keys.need(key("attention.head_count", "num_attention_heads"))?;
+    let kv_heads = keys.usize(key("attention.head_count_kv", "num_key_value_heads"))?.unwrap_or(heads);
+    let width = keys.need(key("feed_forward_length", "intermediate_size"))?;
+    let context = keys.need(key("context_length", "max_position_embeddings"))?;
+    let head_dim = match keys.usize(key("attention.key_length", "head_dim"))? {
+        Some(dim) => dim,
+        None if heads > 0 => hidden / heads,
+        None => 0,
+    };
+    if keys.usize(gguf("attention.value_length"))?.is_some_and(|length| length != head_dim) {
+        bail!(UnsupportedArch, "attention.value_length differs from the keys' length {head_dim}");
+    }
+    let vocab = vocabulary(keys, names)?;
+    check_dimensions(&[
+        ("layers", layers, 1, 1024),
+        ("hidden size", hidden, 1, 1 << 16),
+        ("feed-forward size", width, 1, 1 << 18),
+        ("heads", heads, 1, 1024),
+        ("key/value heads", kv_heads, 1, 1024),
+        ("head size", head_dim, 1, MAX_HEAD_DIM),
+        ("context", context, 1, 1 << 24),
+        ("vocabulary", vocab, 0, 1 << 21),
+    ])?;
+    let norm =
+        Norm { eps: keys.float(key("attention.layer_norm_rms_epsilon", "rms_norm_eps"))?.unwrap_or(1e-5) };
+    full_attention(keys)?;
+    let checkpoint = checkpoint(keys)?;
+    let linear = |linear| self::linear(keys, names, linear, norm, &checkpoint);
+    let attention = Attention {
+        heads,
+        kv_heads,
+        head_dim,
+        scale: 1.0 / libm::sqrtf(head_dim as f32),
+        mask: Mask::Causal,
+        rope: Some(0),
+        qk_norm: None,
+        sub_norm: None,
+        q: linear(LinearRole::Q)?,
+        k: linear(LinearRole::K)?,
+        v: linear(LinearRole::V)?,
+        o: linear(LinearRole::O)?,
+    };
+    let mlp = Mlp {
+        width,
+        activation: activation(keys, hf("hidden_act"))?,
+        sub_norm: None,
+        gate: linear(LinearRole::Gate)?,
+        up: linear(LinearRole::Up)?,
+        down: linear(LinearRole::Down)?,
+    };
+    let block = Block {
+        mixer: Branch { pre: norm, body: attention, post: None, scale: 1.0 },
+        ffn: Branch { pre: norm, body: mlp, post: None, scale: 1.0 },
+    };
+    Ok(Spec {
+        arch: keys.arch.to_string(),
+        vocab,
+        hidden,
+        context,
+        embed: Embed { scale: 1.0, rotated: false },
+        ropes: [rope(keys, head_dim)?].into(),
+        blocks: alloc::vec![block; layers],
+        program: Program::sequential(layers),
+        norm,
+        output: Output { tied: tied(keys, names)?, scale: 1.0, rotated: false },
+        rotation: None,
+        checkpoint,
+    })
+}
+
+/// Rows of the embedding; a `config.json` may say more rows than are used, never fewer than the tokens are.
+fn vocabulary(keys: &Keys<'_>, names: Names) -> Result<usize> {
+    let told = keys.usize(key("vocab_size", "vocab_size"))?;
+    let spellings = names.spellings(TensorRole::Embedding);
+    let stored = spellings.iter().find_map(|name| {
+        let short = name.strip_prefix("model.").unwrap_or(name);
+        keys.tensor(name).or_else(|| keys.tensor(short))
+    });
+    match (told, stored.map(|tensor| &tensor.shape[..])) {
+        (Some(told), _) => Ok(told),
+        (None, Some([rows, _])) => Ok(usize::try_from(*rows).unwrap_or(usize::MAX)),
+        (None, _) => Ok(0),
+    }
+}
+
+/// Whether a tensor is there, under any of its names.
+pub(super) fn has(keys: &Keys<'_>, names: Names, role: TensorRole) -> bool {
+    names.spellings(role).iter().any(|name| {
+        keys.has_tensor(name) || name.strip_prefix("model.").is_some_and(|short| keys.has_tensor(short))
+    })
+}
+
+/// A head that is stored is used, unless a Hugging Face configuration says that it is the embedding.
+fn tied(keys: &Keys<'_>, names: Names) -> Result<bool> {
+    let told = keys.flag(hf("tie_word_embeddings"))?;
+    Ok(told.unwrap_or_else(|| !has(keys, names, TensorRole::Head)))
+}
+
+/// A linear layer of block 0 speaks for those of all blocks.
+fn linear(
+    keys: &Keys<'_>,
+    names: Names,
+    linear: LinearRole,
+    norm: Norm,
+    checkpoint: &Checkpoint,
+) -> Result<Linear> {
+    let told = match linear {
+        LinearRole::Gate | LinearRole::Up | LinearRole::Down => keys.flag(hf("mlp_bias"))?,
+        _ => keys.flag(hf("attention_bias"))?,
+    };
+    let bias = told == Some(true) || has(keys, names, TensorRole::Linear(0, linear, Field::Bias));
+    if bias && told == Some(false) && linear == LinearRole::O {
+        bail!(UnsupportedArch, "a bias on the output projection, which 'attention_bias' denies");
+    }
+    let own_norm = has(keys, names, TensorRole::Linear(0, linear, Field::Norm));
+    // Trained with 8-bit activations: what was ternarised with them, and what Microsoft's own format stores.
+    // What `convert` writes beside ternary encodings that do not tell.
+    keys.expect(gguf("activation_quantization"), &[Value::Str("int8_absmax".to_string())])?;
+    let ternary_trained = keys.has(gguf("activation_quantization"))
+        || own_norm
+        || checkpoint.latent
+        || checkpoint.packed_scale.is_some()
+        || keys.has_encoding(Encoding::I2_S);
+    Ok(Linear {
+        bias,
+        norm: own_norm.then_some(norm),
+        input: if ternary_trained { InputSemantics::Int8 } else { InputSemantics::Float },
+        rotated: false,
+    })
+}
+
+/// `layer_types` of families without sliding windows may only repeat that all attention is full.
+fn full_attention(keys: &Keys<'_>) -> Result<()> {
+    if !WINDOWED.contains(&keys.arch)
+        && let Some(types) = keys.texts(hf("layer_types"))?
+        && let Some(other) = types.iter().find(|kind| *kind != "full_attention")
+    {
+        bail!(
+            UnsupportedArch,
+            "'layer_types' has '{}', which architecture '{}' is not known to have",
+            short(other),
+            keys.arch
+        );
+    }
+    Ok(())
+}
+
+/// Families that read `layer_types` themselves.
+const WINDOWED: [&str; 2] = ["gemma3", "gemma3_text"];
+
+/// A Hugging Face configuration names its activation; GGUF's follows from the architecture.
+pub(super) fn activation(keys: &Keys<'_>, name: Key) -> Result<Activation> {
+    match keys.text(name)? {
+        None | Some("silu" | "swish") => Ok(Activation::Silu),
+        Some("relu2") => Ok(Activation::Relu2),
+        Some("gelu_pytorch_tanh" | "gelu_tanh") => Ok(Activation::GeluTanh),
+        Some(other) => bail!(UnsupportedArch, "activation '{}'", short(other)),
+    }
+}
+
+/// How this file stores linear layers.
+fn checkpoint(keys: &Keys<'_>) -> Result<Checkpoint> {
+    let plain = Checkpoint::PLAIN;
+    let text = |name| keys.text(hf(name));
+    match text("quantization_config.quant_method")? {
+        None => Ok(plain),
+        Some("bitnet") => {
+            let class = text("quantization_config.linear_class")?.unwrap_or("bitlinear");
+            let mode = text("quantization_config.quantization_mode")?.unwrap_or("offline");
+            match (class, mode) {
+                ("autobitlinear", "online") => Ok(Checkpoint { latent: true, ..plain }),
+                ("autobitlinear", "offline") => {
+                    Ok(Checkpoint { packed_scale: Some(PackedScale::Multiplies), ..plain })
+                }
+                ("bitlinear", "offline") => {
+                    Ok(Checkpoint { packed_scale: Some(PackedScale::Divides), ..plain })
+                }
+                (class, mode) => {
+                    bail!(UnsupportedFormat, "quantization_config: linear_class '{class}' in mode '{mode}'")
+                }
+            }
+        }
+        Some(other) => bail!(UnsupportedFormat, "quantization_config: quant_method '{}'", short(other)),
+    }
+}
+
+/// The rotary embedding of families that have one.
+pub(super) fn rope(keys: &Keys<'_>, head_dim: usize) -> Result<Rope> {
+    let theta = match keys.float(key("rope.freq_base", "rope_theta"))? {
+        Some(theta) => theta,
+        None => keys.float(hf("rope_parameters.rope_theta"))?.unwrap_or(10_000.0),
+    };
+    keys.float(hf("rope_parameters.rope_theta"))?;
+    if !(theta > 0.0 && theta.is_finite()) {
+        bail!(BadHeader, "rope theta {theta}");
+    }
+    let part = match keys.float(hf("partial_rotary_factor"))? {
+        Some(part) => Some(part),
+        None => keys.float(hf("rope_parameters.partial_rotary_factor"))?,
+    };
+    keys.float(hf("rope_parameters.partial_rotary_factor"))?;
+    let dims = match (keys.usize(gguf("rope.dimension_count"))?, part) {
+        (Some(dims), _) => dims,
+        (None, Some(part)) if part != 1.0 => (head_dim as f32 * part) as usize,
+        _ => head_dim,
+    };
+    Ok(Rope { theta, dims, style: RopeStyle::Half, scaling: scaling(keys)? })
+}
+
+/// Keys of a scaling that are written before (`rope_scaling.*`) or after transformers 5 (`rope_parameters.*`).
+struct ScalingKeys<'k, 'a> {
+    keys: &'k Keys<'a>,
+    group: &'static str,
+}
+
+impl ScalingKeys<'_, '_> {
+    /// The full name of a key, and its value.
+    fn value(&self, gguf: Option<&'static str>, hf: &str) -> (alloc::string::String, Option<&Value>) {
+        let name = match (self.keys.is_gguf(), gguf) {
+            (true, Some(gguf)) => alloc::format!("{}.rope.scaling.{gguf}", self.keys.arch),
+            _ => alloc::format!("{}.{hf}", self.group),
+        };
+        // Files of transformers 5 repeat the old keys.
+        for group in ["rope_scaling", "rope_parameters"] {
+            self.keys.raw(&alloc::format!("{group}.{hf}"));
+        }
+        let value = self.keys.raw(&name);
+        (name, value)
+    }
+
+    /// No factor, length or number of turns means anything unless it is positive.
+    fn number(&self, gguf: &'static str, hf: &str) -> Result<Option<f32>> {
+        let (name, value) = self.value(Some(gguf), hf);
+        let number = match value {
+            None => return Ok(None),
+            Some(Value::Float(x)) => *x as f32,
+            Some(Value::Int(i)) => *i as f32,
+            Some(other) => bail!(MissingKey, "'{}' is {}", short(&name), other.type_name()),
+        };
+        if !(number > 0.0 && number.is_finite()) {
+            bail!(BadHeader, "'{}' is {number}", short(&name));
+        }
+        Ok(Some(number))
+    }
+
+    fn need(&self, gguf: &'static str, hf: &str) -> Result<f32> {
+        match self.number(gguf, hf)? {
+            Some(x) => Ok(x),
+            None => bail!(MissingKey, "rope scaling: '{}' is missing", short(&self.value(Some(gguf), hf).0)),
+        }
+    }
+
+    fn kind(&self) -> Option<&str> {
+        ["rope_type", "type"].into_iter().find_map(|name| match self.value(Some("type"), name) {
+            (_, Some(Value::Str(kind))) => Some(kind.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Divisors of a Hugging Face configuration, one for each frequency.
+    fn divisors(&self, hf: &str) -> Result<Vec<f32>> {
+        let (name, value) = self.value(None, hf);
+        match value {
+            Some(Value::Floats(all)) => Ok(all.clone()),
+            Some(Value::Ints(all)) => Ok(all.iter().map(|&x| x as f32).collect()),
+            _ => bail!(MissingKey, "rope scaling: '{}' is missing", short(&name)),
+        }
+    }
+}
+
+/// Context extension.
+fn scaling(keys: &Keys<'_>) -> Result<RopeScaling> {
+    let old = ["rope_scaling.rope_type", "rope_scaling.type"].iter().any(|name| keys.raw(name).is_some());
+    let scaling = ScalingKeys { keys, group: if old { "rope_scaling" } else { "rope_parameters" } };
+    let factor = || scaling.need("factor", "factor");
+    let original = || scaling.need("original_context_length", "original_max_position_embeddings");
+    let kind = scaling.kind();
+    let in_file = |name: &str| keys.is_gguf() && keys.has_tensor(name);
+    match kind {
+        None | Some("none" | "default") if in_file("rope_freqs.weight") => {
+            Ok(RopeScaling::Divisors([].into()))
+        }
+        Some(kind) if in_file("rope_freqs.weight") => {
+            bail!(UnsupportedArch, "rope scaling '{}' beside rope_freqs.weight", short(kind))
+        }
+        None | Some("longrope" | "none") if in_file("rope_factors_long.weight") => long_rope(keys, &scaling),
+        None | Some("none" | "default") => Ok(RopeScaling::None),
+        Some("linear") => Ok(RopeScaling::Linear(factor()?)),
+        Some("llama3") => {
+            let low = scaling.need("low_freq_factor", "low_freq_factor")?;
+            let high = scaling.need("high_freq_factor", "high_freq_factor")?;
+            if high <= low {
+                bail!(BadHeader, "rope scaling: the frequency factors {low} and {high} leave no ramp");
+            }
+            Ok(RopeScaling::Llama3 { factor: factor()?, low, high, original: original()? })
+        }
+        Some("yarn") => Ok(RopeScaling::Yarn {
+            factor: factor()?,
+            original: original()?,
+            beta_fast: scaling.number("yarn_beta_fast", "beta_fast")?.unwrap_or(32.0),
+            beta_slow: scaling.number("yarn_beta_slow", "beta_slow")?.unwrap_or(1.0),
+            attention: scaling.number("attn_factor", "attention_factor")?,
+        }),
+        Some("longrope" | "su") if !keys.is_gguf() => long_rope(keys, &scaling),
+        Some(other) => bail!(UnsupportedArch, "rope scaling '{}'", short(other)),
+    }
+}
+
+/// LongRoPE (Ding et al. 2024): one set of divisors for short contexts, one for long ones.
+fn long_rope(keys: &Keys<'_>, scaling: &ScalingKeys<'_, '_>) -> Result<RopeScaling> {
+    let context = keys.need(key("context_length", "max_position_embeddings"))? as f32;
+    let (short, long) = match keys.is_gguf() {
+        // Tensors of the file.
+        true => (Vec::new(), Vec::new()),
+        false => (scaling.divisors("short_factor")?, scaling.divisors("long_factor")?),
+    };
+    let own = keys.float(hf("original_max_position_embeddings"))?;
+    let given = scaling.number("original_context_length", "original_max_position_embeddings")?;
+    let original = given.or(own).unwrap_or(context);
+    let attention = match scaling.number("attn_factor", "attention_factor")? {
+        Some(factor) => factor,
+        None if keys.is_gguf() => 1.0,
+        None => {
+            let factor = scaling.number("factor", "factor")?.unwrap_or(context / original);
+            if factor <= 1.0 { 1.0 } else { libm::sqrtf(1.0 + libm::logf(factor) / libm::logf(original)) }
+        }
+    };
+    Ok(RopeScaling::Long { short: short.into(), long: long.into(), original: original as usize, attention })
+}
+
+/// A plain rotary embedding over whole heads.
+pub(super) fn rope_with_theta(head_dim: usize, theta: f32) -> Result<Rope> {
+    if !(theta > 0.0 && theta.is_finite()) {
+        bail!(BadHeader, "rope theta {theta}");
+    }
+    Ok(Rope { theta, dims: head_dim, style: RopeStyle::Half, scaling: RopeScaling::None })
+}
+
+/// llama.cpp's converter permutes query and key rows of some architectures, so that neighbours are rotated.
+pub(super) fn interleave_rope(spec: &mut Spec) {
+    spec.ropes.iter_mut().for_each(|rope| rope.style = RopeStyle::Interleaved);
+}

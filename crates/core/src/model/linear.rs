@@ -1,0 +1,104 @@
+//! Linear layers and norms on blocks of tokens.
+
+use super::{
+    LinearWeights,
+    spec::{Linear, Norm, Rotation},
+};
+use crate::{Result, act::Rows, math, pool::Pool};
+
+/// The shared input of several linear layers; quantised once for those that take it as it is.
+pub(super) struct LinearInput<'a> {
+    rows: &'a mut Rows,
+    x: &'a [f32],
+    pool: &'a dyn Pool,
+    rotation: Option<&'a Rotation>,
+    /// What `rows` holds.
+    holds: Holds,
+}
+
+/// What was made of the input for the last layer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    /// Nothing, or a layer's own normalisation of it.
+    Other,
+    /// The input itself.
+    Plain,
+    /// The input, rotated.
+    Rotated,
+}
+
+impl<'a> LinearInput<'a> {
+    /// The input `x` of `(n, cols)`, which layers may want rotated.
+    pub fn new(rows: &'a mut Rows, x: &'a [f32], rotation: Option<&'a Rotation>, pool: &'a dyn Pool) -> Self {
+        Self { rows, x, pool, rotation, holds: Holds::Other }
+    }
+
+    /// y = W·x (+ bias), `(n, out)`.
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub fn apply(&mut self, spec: Linear, layer: &LinearWeights, y: &mut [f32]) -> Result<()> {
+        let cols = layer.matrix.cols();
+        let n = self.x.len() / cols;
+        match (spec.norm, &layer.norm) {
+            (Some(norm), Some(gain)) => {
+                norm_rows(self.x, gain, norm, self.rows.set(n, cols));
+                self.holds = Holds::Other;
+            }
+            _ => {
+                let wanted = if spec.rotated { Holds::Rotated } else { Holds::Plain };
+                if self.holds != wanted {
+                    let rows = self.rows.set(n, cols);
+                    rows.copy_from_slice(self.x);
+                    if let (true, Some(rotation)) = (spec.rotated, self.rotation) {
+                        rotate(rows, cols, rotation);
+                    }
+                    self.holds = wanted;
+                }
+            }
+        }
+        self.rows.prepare(layer.matrix.input())?;
+        layer.matrix.mul(self.rows, y, self.pool);
+        if let Some(bias) = &layer.bias {
+            for y in y.chunks_exact_mut(bias.len()) {
+                math::add(y, bias);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rotates rows of `cols` values: `x ← H (s ⊙ x)`.
+pub(super) fn rotate(x: &mut [f32], cols: usize, rotation: &Rotation) {
+    for x in x.chunks_exact_mut(cols) {
+        apply_signs(x, rotation);
+        math::walsh_hadamard(x, rotation.block);
+    }
+}
+
+/// The inverse of [`rotate`], of one row: `x ← s ⊙ (H x)`.
+pub(super) fn rotate_back(x: &mut [f32], rotation: &Rotation) {
+    math::walsh_hadamard(x, rotation.block);
+    apply_signs(x, rotation);
+}
+
+fn apply_signs(x: &mut [f32], rotation: &Rotation) {
+    if let Some(signs) = rotation.signs.get(&x.len()) {
+        x.iter_mut().zip(signs).for_each(|(x, &sign)| *x *= f32::from(sign));
+    }
+}
+
+/// Normalises rows as wide as `gain` into `out`.
+pub(super) fn norm_rows(x: &[f32], gain: &[f32], norm: Norm, out: &mut [f32]) {
+    for (x, out) in x.chunks_exact(gain.len()).zip(out.chunks_exact_mut(gain.len())) {
+        math::rms_norm(x, gain, norm.eps, out);
+    }
+}
+
+/// [`norm_rows`] in place, for a norm and gain that both are there or not.
+pub(super) fn norm_in_place(x: &mut [f32], norm: Option<Norm>, gain: Option<&[f32]>) {
+    let (Some(norm), Some(gain)) = (norm, gain) else { return };
+    for x in x.chunks_exact_mut(gain.len()) {
+        math::rms_norm_in_place(x, gain, norm.eps);
+    }
+}

@@ -1,0 +1,436 @@
+//! What a decoder-only model computes, as data: blocks, and a program that says in which order they run.
+//!
+//! A [`Spec`] says nothing about files: names are in [`tensor_names`](super::tensor_names), encodings and
+//! packed forms in the loading plan ([`crate::load::plan`]). An architecture ([`super::arch`]) maps metadata to it,
+//! and [`Spec::tensors`] lists every tensor that the forward pass will read.
+
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
+
+use super::{
+    rope::Rope,
+    tensor_names::{BlockNorm, Field, LinearRole, TensorRole},
+};
+
+/// What a model computes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// The architecture's name in its metadata (`bitnet-b1.58`, `llama`, `gemma3`, …).
+    pub arch: String,
+    /// Vocabulary size: rows of the embedding.
+    pub vocab: usize,
+    /// Width of the residual stream.
+    pub hidden: usize,
+    /// Longest context the model was trained for, in tokens.
+    pub context: usize,
+    /// How token ids become the residual stream.
+    pub embed: Embed,
+    /// Rotary embeddings that blocks refer to by index. Most models have one, Gemma 3 has two.
+    pub ropes: Vec<Rope>,
+    /// One for each set of weights.
+    pub blocks: Vec<Block>,
+    /// Which blocks run, in which order, on which state.
+    pub program: Program,
+    /// The norm after the last block.
+    pub norm: Norm,
+    /// How the last hidden state becomes logits.
+    pub output: Output,
+    /// The rotation that linear layers, embedding and head refer to.
+    pub rotation: Option<Rotation>,
+    /// How the file at hand writes the weights down.
+    pub checkpoint: Checkpoint,
+}
+
+/// A block-diagonal Walsh–Hadamard rotation of activations, after a change of signs: `x ← H (s ⊙ x)`.
+///
+/// Weights that were multiplied by its inverse have fewer outliers, so they keep more of their values in few bits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// Elements of a diagonal block; a power of two.
+    pub block: usize,
+    /// The signs of each input width; none: all are +1.
+    pub signs: BTreeMap<usize, Vec<i8>>,
+}
+
+/// Token embedding.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Embed {
+    /// Multiplies the embedding (Gemma: √hidden; Granite, MiniCPM: a key); 1 for most.
+    pub scale: f32,
+    /// The rows are stored rotated ([`Spec::rotation`]).
+    pub rotated: bool,
+}
+
+/// Output head.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Output {
+    /// The head is the embedding matrix.
+    pub tied: bool,
+    /// Multiplies the logits (Granite: 1 / `logits_scaling`); 1 for most.
+    pub scale: f32,
+    /// The head takes its input rotated ([`Spec::rotation`]).
+    pub rotated: bool,
+}
+
+/// The order in which blocks run.
+///
+/// Weights and state are apart, so a looped transformer may run one block several times on a state each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// The runs, first to last.
+    pub runs: Vec<Run>,
+}
+
+/// One pass through one block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Index into [`Spec::blocks`].
+    pub block: usize,
+    /// Which state (keys and values of past tokens) it reads and extends.
+    pub state: usize,
+}
+
+impl Program {
+    /// Every block once, each with a state of its own.
+    pub fn sequential(blocks: usize) -> Self {
+        Self { runs: (0..blocks).map(|i| Run { block: i, state: i }).collect() }
+    }
+
+    /// How many states it uses.
+    pub fn states(&self) -> usize {
+        self.runs.iter().map(|run| run.state + 1).max().unwrap_or(0)
+    }
+}
+
+/// One transformer block: a mixer over the sequence, then a feed-forward network over each token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Block {
+    /// Mixes tokens.
+    pub mixer: Branch<Attention>,
+    /// Transforms each token.
+    pub ffn: Branch<Mlp>,
+}
+
+impl Block {
+    /// One of its linear layers, to be changed.
+    pub fn linear_mut(&mut self, linear: LinearRole) -> &mut Linear {
+        let (attention, mlp) = (&mut self.mixer.body, &mut self.ffn.body);
+        match linear {
+            LinearRole::Q => &mut attention.q,
+            LinearRole::K => &mut attention.k,
+            LinearRole::V => &mut attention.v,
+            LinearRole::O => &mut attention.o,
+            LinearRole::Gate => &mut mlp.gate,
+            LinearRole::Up => &mut mlp.up,
+            LinearRole::Down => &mut mlp.down,
+        }
+    }
+
+    /// One of its linear layers.
+    pub fn linear(&self, linear: LinearRole) -> &Linear {
+        let (attention, mlp) = (&self.mixer.body, &self.ffn.body);
+        match linear {
+            LinearRole::Q => &attention.q,
+            LinearRole::K => &attention.k,
+            LinearRole::V => &attention.v,
+            LinearRole::O => &attention.o,
+            LinearRole::Gate => &mlp.gate,
+            LinearRole::Up => &mlp.up,
+            LinearRole::Down => &mlp.down,
+        }
+    }
+}
+
+/// A residual branch: `x ← x + scale · post(body(pre(x)))`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Branch<T> {
+    /// On the branch's input (pre-LN).
+    pub pre: Norm,
+    /// What the branch computes.
+    pub body: T,
+    /// On the branch's output, before it is added (sandwich norms of Gemma).
+    pub post: Option<Norm>,
+    /// Multiplies what is added (Granite's residual multiplier); 1 for most.
+    pub scale: f32,
+}
+
+/// RMSNorm (Zhang & Sennrich 2019): `x / sqrt(mean(x²) + eps) · gain`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Norm {
+    /// Keeps the root away from 0.
+    pub eps: f32,
+}
+
+/// Causal attention with grouped queries (Ainslie et al. 2023).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attention {
+    /// Query heads.
+    pub heads: usize,
+    /// Key/value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Width of a head; not always `hidden / heads`.
+    pub head_dim: usize,
+    /// Multiplies the scores; 1 / √head_dim for most.
+    pub scale: f32,
+    /// Which positions a query sees.
+    pub mask: Mask,
+    /// Index into [`Spec::ropes`]; `None`: no position embedding in this block (NoPE).
+    pub rope: Option<usize>,
+    /// RMSNorm over each head of queries and keys.
+    pub qk_norm: Option<QkNorm>,
+    /// RMSNorm before the output projection (Magneto's sub-LN, BitNet).
+    pub sub_norm: Option<Norm>,
+    /// Query projection (heads · head_dim, hidden).
+    pub q: Linear,
+    /// Key projection (kv_heads · head_dim, hidden).
+    pub k: Linear,
+    /// Value projection (kv_heads · head_dim, hidden).
+    pub v: Linear,
+    /// Output projection (hidden, heads · head_dim).
+    pub o: Linear,
+}
+
+impl Attention {
+    /// Width of all query heads.
+    pub fn q_width(&self) -> usize {
+        self.heads * self.head_dim
+    }
+
+    /// Width of all key (or value) heads.
+    pub fn kv_width(&self) -> usize {
+        self.kv_heads * self.head_dim
+    }
+}
+
+/// Which positions a query at position `p` sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mask {
+    /// `0..=p`.
+    Causal,
+    /// The last so many: `p − n + 1..=p`.
+    Window(usize),
+}
+
+impl Mask {
+    /// The first position that a query at `position` sees.
+    pub fn first_visible(self, position: usize) -> usize {
+        match self {
+            Self::Causal => 0,
+            Self::Window(n) => (position + 1).saturating_sub(n),
+        }
+    }
+}
+
+/// RMSNorm of each query and key head, and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QkNorm {
+    /// The norm.
+    pub norm: Norm,
+    /// After the rotary embedding (Hunyuan), not before it (Qwen3, Gemma 3).
+    pub after_rope: bool,
+}
+
+/// Gated feed-forward network: `down(sub_norm(activation(gate(x)) · up(x)))`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mlp {
+    /// Width of gate and up.
+    pub width: usize,
+    /// The gate's non-linearity.
+    pub activation: Activation,
+    /// RMSNorm before the down projection (BitNet).
+    pub sub_norm: Option<Norm>,
+    /// Gate projection (width, hidden).
+    pub gate: Linear,
+    /// Up projection (width, hidden).
+    pub up: Linear,
+    /// Down projection (hidden, width).
+    pub down: Linear,
+}
+
+/// The gate's non-linearity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// x·σ(x) (LLaMA, Qwen, 1bitLLM).
+    Silu,
+    /// max(x, 0)² (BitNet b1.58 2B4T).
+    Relu2,
+    /// GELU in its tanh approximation (Gemma).
+    GeluTanh,
+}
+
+impl Activation {
+    /// The name in a `config.json`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Silu => "silu",
+            Self::Relu2 => "relu2",
+            Self::GeluTanh => "gelu_pytorch_tanh",
+        }
+    }
+}
+
+/// A linear layer: what surrounds its matrix, and what its input means.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Linear {
+    /// Adds a bias.
+    pub bias: bool,
+    /// RMSNorm over this layer's own input (BitNet embedding models).
+    pub norm: Option<Norm>,
+    /// What the model was trained to multiply by.
+    pub input: InputSemantics,
+    /// The matrix was stored rotated: its input is, too ([`Spec::rotation`]).
+    pub rotated: bool,
+}
+
+/// What a linear layer's input means to the model. How exact inputs are realised (f32 or 14-bit codes) follows
+/// from the packed form and is the loading plan's choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputSemantics {
+    /// The values themselves.
+    Float,
+    /// 8-bit codes with one absmax scale per token: the activation quantiser of BitNet b1.58.
+    Int8,
+}
+
+/// How a file writes down the weights that a [`Spec`] asks for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// Float matrices of linear layers are latent weights, to be ternarised by absmean when loaded
+    /// (`quantization_mode: online`; float weights of a BitNet).
+    pub latent: bool,
+    /// What the scale beside a packed ternary matrix does; `None` where the metadata names no such packing.
+    pub packed_scale: Option<PackedScale>,
+    /// Norm gains are stored as `gain − 1` (Gemma in Hugging Face files; own norms of a projection excepted).
+    pub gain_minus_one: bool,
+}
+
+impl Checkpoint {
+    /// Weights as they stand.
+    pub const PLAIN: Self = Self { latent: false, packed_scale: None, gain_minus_one: false };
+}
+
+/// What the `weight_scale` of a packed ternary matrix does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PackedScale {
+    /// Multiplies (`linear_class: autobitlinear`).
+    Multiplies,
+    /// Divides (`linear_class: bitlinear`, the default).
+    Divides,
+}
+
+/// A tensor that the forward pass reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeededTensor {
+    /// What it is for.
+    pub role: TensorRole,
+    /// Its shape.
+    pub shape: Shape,
+    /// A file without it is complete too: its absence means a neutral value.
+    pub optional: bool,
+}
+
+/// The logical shape of a tensor, whatever its encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// So many values.
+    Vector(usize),
+    /// (rows, cols): outputs, inputs.
+    Matrix(usize, usize),
+}
+
+impl Spec {
+    /// Every tensor that the model reads, in the order of the forward pass.
+    pub fn tensors(&self) -> Vec<NeededTensor> {
+        let mut list = TensorList::default();
+        list.matrix(TensorRole::Embedding, self.vocab, self.hidden);
+        for rope in &self.ropes {
+            for role in rope.scaling.tensors() {
+                list.vector(role, rope.dims / 2);
+            }
+        }
+        for (i, block) in self.blocks.iter().enumerate() {
+            list.block(i, block, self.hidden);
+        }
+        list.vector(TensorRole::FinalNorm, self.hidden);
+        if !self.output.tied {
+            list.matrix(TensorRole::Head, self.vocab, self.hidden);
+        }
+        list.0
+    }
+
+    /// Gives every linear layer of every block the same input semantics.
+    pub(super) fn set_input(&mut self, input: InputSemantics) {
+        for block in &mut self.blocks {
+            LinearRole::ALL.into_iter().for_each(|linear| block.linear_mut(linear).input = input);
+        }
+    }
+
+    /// The widest buffers that any block needs: (query, key or value, feed-forward).
+    pub fn widths(&self) -> (usize, usize, usize) {
+        self.blocks.iter().fold((0, 0, 0), |(q, kv, ffn), block| {
+            let attention = &block.mixer.body;
+            (q.max(attention.q_width()), kv.max(attention.kv_width()), ffn.max(block.ffn.body.width))
+        })
+    }
+}
+
+#[derive(Default)]
+struct TensorList(Vec<NeededTensor>);
+
+impl TensorList {
+    fn push(&mut self, role: TensorRole, shape: Shape, optional: bool) {
+        self.0.push(NeededTensor { role, shape, optional });
+    }
+
+    fn vector(&mut self, role: TensorRole, len: usize) {
+        self.push(role, Shape::Vector(len), false);
+    }
+
+    fn matrix(&mut self, role: TensorRole, rows: usize, cols: usize) {
+        self.push(role, Shape::Matrix(rows, cols), false);
+    }
+
+    fn linear(&mut self, block: usize, linear: LinearRole, layer: Linear, rows: usize, cols: usize) {
+        let role = |field| TensorRole::Linear(block, linear, field);
+        if layer.norm.is_some() {
+            self.vector(role(Field::Norm), cols);
+        }
+        self.matrix(role(Field::Weight), rows, cols);
+        // One number beside a matrix whose encoding has no scale of its own.
+        self.push(role(Field::Scale), Shape::Vector(1), true);
+        if layer.bias {
+            self.vector(role(Field::Bias), rows);
+        }
+    }
+
+    fn block(&mut self, i: usize, block: &Block, hidden: usize) {
+        let norm = |norm| TensorRole::Norm(i, norm);
+        let attention = &block.mixer.body;
+        let (q, kv) = (attention.q_width(), attention.kv_width());
+        self.vector(norm(BlockNorm::MixerPre), hidden);
+        self.linear(i, LinearRole::Q, attention.q, q, hidden);
+        self.linear(i, LinearRole::K, attention.k, kv, hidden);
+        self.linear(i, LinearRole::V, attention.v, kv, hidden);
+        if attention.qk_norm.is_some() {
+            self.vector(norm(BlockNorm::Query), attention.head_dim);
+            self.vector(norm(BlockNorm::Key), attention.head_dim);
+        }
+        if attention.sub_norm.is_some() {
+            self.vector(norm(BlockNorm::MixerSub), q);
+        }
+        self.linear(i, LinearRole::O, attention.o, hidden, q);
+        if block.mixer.post.is_some() {
+            self.vector(norm(BlockNorm::MixerPost), hidden);
+        }
+        let mlp = &block.ffn.body;
+        self.vector(norm(BlockNorm::FfnPre), hidden);
+        self.linear(i, LinearRole::Gate, mlp.gate, mlp.width, hidden);
+        self.linear(i, LinearRole::Up, mlp.up, mlp.width, hidden);
+        if mlp.sub_norm.is_some() {
+            self.vector(norm(BlockNorm::FfnSub), mlp.width);
+        }
+        self.linear(i, LinearRole::Down, mlp.down, hidden, mlp.width);
+        if block.ffn.post.is_some() {
+            self.vector(norm(BlockNorm::FfnPost), hidden);
+        }
+    }
+}

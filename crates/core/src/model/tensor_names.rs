@@ -1,0 +1,301 @@
+//! Tensor names: one two-way table for each naming convention.
+//!
+//! A row names one tensor, or one that holds several, stacked by rows (`qkv_proj`). Reading and writing use the
+//! same rows: [`Names::of`] spells a role, [`Names::find`] tells what a name in a file stands for. An
+//! architecture whose names differ puts a small table of its own before the convention's.
+
+use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
+
+use super::spec::{NeededTensor, Shape};
+use crate::container::Container;
+
+/// The linear layers of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the names are the field's own")]
+pub enum LinearRole {
+    Q,
+    K,
+    V,
+    O,
+    Gate,
+    Up,
+    Down,
+}
+
+impl LinearRole {
+    /// In the order the forward pass meets them.
+    pub const ALL: [Self; 7] = [Self::Q, Self::K, Self::V, Self::O, Self::Gate, Self::Up, Self::Down];
+}
+
+/// The norms of a block. (A projection's own norm is a [`Field`] of it.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the names follow `Branch` and `Attention` of the spec")]
+pub enum BlockNorm {
+    MixerPre,
+    MixerPost,
+    Query,
+    Key,
+    MixerSub,
+    FfnPre,
+    FfnPost,
+    FfnSub,
+}
+
+/// The tensors that may belong to one linear layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Field {
+    /// The matrix.
+    Weight,
+    /// The scale of a packed ternary matrix.
+    Scale,
+    /// Added to the output.
+    Bias,
+    /// Gain of the RMSNorm over this layer's input.
+    Norm,
+}
+
+/// What a tensor is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TensorRole {
+    /// Token embedding `(vocab, hidden)`.
+    Embedding,
+    /// Output head `(vocab, hidden)`.
+    Head,
+    /// Gain of the last norm.
+    FinalNorm,
+    /// Divisors of the RoPE frequencies (`dims / 2`): of every context, or of short and long ones.
+    RopeFactors(RopeFactors),
+    /// A norm of block `.0`.
+    Norm(usize, BlockNorm),
+    /// A tensor of a linear layer of block `.0`.
+    Linear(usize, LinearRole, Field),
+}
+
+/// Which contexts a set of RoPE divisors is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum RopeFactors {
+    All,
+    Short,
+    Long,
+}
+
+/// A role without its block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slot {
+    Embedding,
+    Head,
+    FinalNorm,
+    RopeFactors(RopeFactors),
+    Norm(BlockNorm),
+    Linear(LinearRole),
+}
+
+/// One row: a name without its suffix (`{b}` stands for the block), and what the tensor holds, stacked by rows.
+pub(super) type Row = (&'static str, &'static [Slot]);
+
+/// The suffix of each field of a linear layer; the first one is written, all are read.
+type Suffixes = &'static [(Field, &'static [&'static str])];
+
+/// The rows and suffixes of one convention.
+struct Convention {
+    rows: &'static [Row],
+    suffixes: Suffixes,
+    /// A prefix that base-model checkpoints leave out.
+    optional_prefix: &'static str,
+}
+
+macro_rules! rows {
+    ($($name:literal: $($slot:expr),+;)*) => {{
+        #[allow(unused_imports, reason = "each table uses some")]
+        use $crate::model::tensor_names::{
+            BlockNorm::*, LinearRole::*, Slot::{Embedding, FinalNorm, Head, Linear, Norm, RopeFactors},
+        };
+        &[$(($name, &[$($slot),+])),*]
+    }};
+}
+pub(super) use rows;
+
+static GGUF: Convention = Convention {
+    rows: rows! {
+        "token_embd": Embedding;
+        "output": Head;
+        "output_norm": FinalNorm;
+        "rope_freqs": RopeFactors(self::RopeFactors::All);
+        "rope_factors_short": RopeFactors(self::RopeFactors::Short);
+        "rope_factors_long": RopeFactors(self::RopeFactors::Long);
+        "blk.{b}.attn_norm": Norm(MixerPre);
+        "blk.{b}.post_attention_norm": Norm(MixerPost);
+        "blk.{b}.attn_q_norm": Norm(Query);
+        "blk.{b}.attn_k_norm": Norm(Key);
+        "blk.{b}.attn_sub_norm": Norm(MixerSub);
+        "blk.{b}.ffn_norm": Norm(FfnPre);
+        "blk.{b}.post_ffw_norm": Norm(FfnPost);
+        "blk.{b}.ffn_sub_norm": Norm(FfnSub);
+        "blk.{b}.attn_q": Linear(Q);
+        "blk.{b}.attn_k": Linear(K);
+        "blk.{b}.attn_v": Linear(V);
+        "blk.{b}.attn_output": Linear(O);
+        "blk.{b}.ffn_gate": Linear(Gate);
+        "blk.{b}.ffn_up": Linear(Up);
+        "blk.{b}.ffn_down": Linear(Down);
+    },
+    suffixes: &[
+        (Field::Weight, &[".weight"]),
+        (Field::Scale, &[".scale", "_scale"]),
+        (Field::Bias, &[".bias"]),
+        (Field::Norm, &["_norm_in.weight", ".norm.weight"]),
+    ],
+    optional_prefix: "",
+};
+
+static HUGGING_FACE: Convention = Convention {
+    rows: rows! {
+        "model.embed_tokens": Embedding;
+        "lm_head": Head;
+        "model.norm": FinalNorm;
+        "model.layers.{b}.input_layernorm": Norm(MixerPre);
+        "model.layers.{b}.self_attn.q_norm": Norm(Query);
+        "model.layers.{b}.self_attn.k_norm": Norm(Key);
+        "model.layers.{b}.self_attn.attn_sub_norm": Norm(MixerSub);
+        "model.layers.{b}.self_attn.inner_attn_ln": Norm(MixerSub);
+        "model.layers.{b}.post_attention_layernorm": Norm(FfnPre);
+        "model.layers.{b}.mlp.ffn_sub_norm": Norm(FfnSub);
+        "model.layers.{b}.mlp.ffn_layernorm": Norm(FfnSub);
+        "model.layers.{b}.self_attn.q_proj": Linear(Q);
+        "model.layers.{b}.self_attn.k_proj": Linear(K);
+        "model.layers.{b}.self_attn.v_proj": Linear(V);
+        "model.layers.{b}.self_attn.o_proj": Linear(O);
+        "model.layers.{b}.mlp.gate_proj": Linear(Gate);
+        "model.layers.{b}.mlp.up_proj": Linear(Up);
+        "model.layers.{b}.mlp.down_proj": Linear(Down);
+    },
+    suffixes: &[
+        (Field::Weight, &[".weight"]),
+        (Field::Scale, &[".weight_scale"]),
+        (Field::Bias, &[".bias"]),
+        (Field::Norm, &[".norm.weight", ".rms_norm.weight"]),
+    ],
+    optional_prefix: "model.",
+};
+
+/// The names of one architecture in one container.
+#[derive(Clone, Copy)]
+pub struct Names {
+    convention: &'static Convention,
+    /// Rows of the architecture; where one mentions a slot, the convention's row of that slot does not count.
+    own: &'static [Row],
+}
+
+impl core::fmt::Debug for Names {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Names").field("own", &self.own).finish_non_exhaustive()
+    }
+}
+
+/// What a file's tensor holds: one part for each role, stacked by rows.
+pub type Parts = Vec<NeededTensor>;
+
+impl Names {
+    /// The names of a container, after the architecture's `own` rows.
+    pub(super) fn new(container: Container, own: &'static [Row]) -> Self {
+        let convention = match container {
+            Container::Gguf => &GGUF,
+            Container::Safetensors => &HUGGING_FACE,
+        };
+        Self { convention, own }
+    }
+
+    /// The rows that mention `slot`.
+    fn rows(&self, slot: Slot) -> impl Iterator<Item = &'static Row> {
+        let mentions = move |row: &&'static Row| row.1.contains(&slot);
+        let own = self.own.iter().any(|row| row.1.contains(&slot));
+        let general = self.convention.rows.iter().filter(move |_| !own);
+        self.own.iter().chain(general).filter(mentions)
+    }
+
+    /// Every spelling of a role that stands alone, the one to write first.
+    pub fn spellings(&self, role: TensorRole) -> Vec<String> {
+        let (slot, block, field) = parts(role);
+        let rows = self.rows(slot).filter(|row| row.1.len() == 1);
+        rows.flat_map(|row| self.spell(row.0, block, field)).collect()
+    }
+
+    /// How a role is written.
+    pub fn of(&self, role: TensorRole) -> String {
+        self.spellings(role).into_iter().next().unwrap_or_else(|| format!("{role:?}"))
+    }
+
+    fn spell(&self, stem: &str, block: usize, field: Field) -> Vec<String> {
+        let stem = stem.replace("{b}", &format!("{block}"));
+        let suffixes = self.convention.suffixes.iter().find(|(of, _)| *of == field);
+        suffixes.into_iter().flat_map(|(_, all)| *all).map(|suffix| format!("{stem}{suffix}")).collect()
+    }
+
+    /// What each name that a file may use for `needed` stands for.
+    pub fn find(&self, needed: &[NeededTensor]) -> BTreeMap<String, Parts> {
+        let mut found = BTreeMap::new();
+        for tensor in needed {
+            let (slot, block, field) = parts(tensor.role);
+            for row in self.rows(slot) {
+                let stacked = || {
+                    row.1.iter().map(|&slot| {
+                        let role = join(slot, block, field);
+                        needed.iter().find(|t| t.role == role).copied()
+                    })
+                };
+                // A scale or an own norm of a stacked matrix would be shared: no file is known to have one.
+                let parts: Option<Parts> = match row.1 {
+                    [_] => Some([*tensor].into()),
+                    _ if matches!(field, Field::Weight | Field::Bias) && row.1[0] == slot => {
+                        stacked().collect()
+                    }
+                    _ => None,
+                };
+                let Some(parts) = parts else { continue };
+                for name in self.spell(row.0, block, field) {
+                    if let Some(short) = name.strip_prefix(self.convention.optional_prefix)
+                        && !self.convention.optional_prefix.is_empty()
+                    {
+                        found.insert(String::from(short), parts.clone());
+                    }
+                    found.insert(name, parts.clone());
+                }
+            }
+        }
+        found
+    }
+}
+
+/// The shape of parts stacked by rows.
+pub fn stacked_shape(parts: &[NeededTensor]) -> Shape {
+    let mut shapes = parts.iter().map(|part| part.shape);
+    let first = shapes.next().unwrap_or(Shape::Vector(0));
+    shapes.fold(first, |sum, shape| match (sum, shape) {
+        (Shape::Matrix(rows, cols), Shape::Matrix(more, _)) => Shape::Matrix(rows + more, cols),
+        (Shape::Vector(len), Shape::Vector(more)) => Shape::Vector(len + more),
+        (sum, _) => sum,
+    })
+}
+
+fn parts(role: TensorRole) -> (Slot, usize, Field) {
+    match role {
+        TensorRole::Embedding => (Slot::Embedding, 0, Field::Weight),
+        TensorRole::Head => (Slot::Head, 0, Field::Weight),
+        TensorRole::FinalNorm => (Slot::FinalNorm, 0, Field::Weight),
+        TensorRole::RopeFactors(factors) => (Slot::RopeFactors(factors), 0, Field::Weight),
+        TensorRole::Norm(block, norm) => (Slot::Norm(norm), block, Field::Weight),
+        TensorRole::Linear(block, linear, field) => (Slot::Linear(linear), block, field),
+    }
+}
+
+fn join(slot: Slot, block: usize, field: Field) -> TensorRole {
+    match slot {
+        Slot::Embedding => TensorRole::Embedding,
+        Slot::Head => TensorRole::Head,
+        Slot::FinalNorm => TensorRole::FinalNorm,
+        Slot::RopeFactors(factors) => TensorRole::RopeFactors(factors),
+        Slot::Norm(norm) => TensorRole::Norm(block, norm),
+        Slot::Linear(linear) => TensorRole::Linear(block, linear, field),
+    }
+}

@@ -1,0 +1,96 @@
+//! Logits of further model families against their reference implementations, on every instruction set.
+//!
+//! `data/oracle2/README.md` says what each folder exercises, where its logits come from, and how wrong looks.
+
+use safetensors::SafeTensors;
+use serde_json::Value;
+use ternlight_core::{kernel, model::Want, simd::Isa};
+use ternlight_tests::{argmax, bytes, decoder_with_context, difference, floats, load_folder, tokens};
+
+/// Greatest differences that are allowed in a folder, by the rule of its README.
+struct Tolerance {
+    median: f32,
+    max: f32,
+}
+
+impl Tolerance {
+    fn of(folder: &str) -> Self {
+        let manifest: Value = serde_json::from_slice(&bytes("oracle2/manifest.json")).expect("JSON");
+        let number = |key: &str| manifest[folder][key].as_f64().unwrap_or(0.0) as f32;
+        let median = 1e-5 * (number("max_logit") / 10.0).max(1.0);
+        Self { median, max: (20.0 * number("f64_max")).max(1e-4) }
+    }
+}
+
+/// The default run of a folder.
+fn check(folder: &str) {
+    let reference = bytes(&format!("oracle2/{folder}/reference.safetensors"));
+    let reference = SafeTensors::deserialize(&reference).expect("a safetensors file");
+    let tolerance = Tolerance::of(folder);
+    for isa in kernel::isas().map(Isa::name) {
+        for seq in ["seq_a", "seq_b", "seq_c"] {
+            let ids = tokens(&reference, &format!("tokens.{seq}"));
+            let want = floats(&reference, &format!("logits.{seq}.f32"));
+            let model = load_folder(&format!("oracle2/{folder}"), isa, 1 << 16).expect("a valid model");
+            let vocab = model.spec.vocab;
+            let mut decoder = decoder_with_context(model, 64, ids.len());
+            let got = decoder.forward(&ids, Want::All).expect("logits");
+            let (median, max) = difference(got, &want);
+            println!("{folder} {seq} on {isa}: median {median:.1e}, max {max:.1e}");
+            assert!(median <= tolerance.median, "{folder} {seq} on {isa}: median |Δ| {median:e}");
+            assert!(max <= tolerance.max, "{folder} {seq} on {isa}: max |Δ| {max:e}");
+            for (t, (got, want)) in got.chunks(vocab).zip(want.chunks(vocab)).enumerate() {
+                assert_eq!(argmax(got), argmax(want), "{folder} {seq} on {isa}, position {t}");
+            }
+        }
+    }
+}
+
+macro_rules! folders {
+    ($($folder:ident),* $(,)?) => {$(
+        #[test]
+        fn $folder() {
+            check(stringify!($folder));
+        }
+    )*};
+}
+
+folders!(falcon3_llama, gemma3_text, granite, llama_variant, phi3, phi3_longrope, smollm3);
+
+#[test]
+fn embed_gemma3() {
+    let reference = bytes("oracle2/embed_gemma3/reference.safetensors");
+    let reference = SafeTensors::deserialize(&reference).expect("a safetensors file");
+    for isa in kernel::isas().map(Isa::name) {
+        for seq in ["seq_a", "seq_b", "seq_c"] {
+            let ids = tokens(&reference, &format!("tokens.{seq}"));
+            let want = floats(&reference, &format!("last_hidden.{seq}"));
+            let model = load_folder("oracle2/embed_gemma3", isa, 1 << 16).expect("a valid model");
+            let mut decoder = decoder_with_context(model, 64, ids.len());
+            let got = decoder.hidden(&ids).expect("states").to_vec();
+            let (median, max) = difference(&got, &want);
+            println!("embed_gemma3 {seq} on {isa}: median {median:.1e}, max {max:.1e}");
+            assert!(median <= 1e-5 && max <= Tolerance::of("embed_gemma3").max, "{median:e} {max:e}");
+            let last = &got[got.len() - want.len() / ids.len()..];
+            let norm = last.iter().map(|x| x * x).sum::<f32>().sqrt();
+            let pooled: Vec<f32> = last.iter().map(|x| x / norm).collect();
+            let (_, max) = difference(&pooled, &floats(&reference, &format!("embedding.{seq}")));
+            assert!(max <= 1e-5, "{seq}: pooled {max:e}");
+        }
+    }
+}
+
+/// What the family tests do not run yet must be refused by name: wrong text without an error is the worst fault.
+#[test]
+fn what_is_not_understood_is_refused_by_name() {
+    for (folder, key) in [
+        ("qsparse", "activation_quantization"),
+        ("qsparse_block", "activation_quantization"),
+        ("a48_int4", "activation_quantization"),
+        ("a48_fp4", "activation_quantization"),
+    ] {
+        let error = load_folder(&format!("oracle2/{folder}"), "auto", 1 << 16).err().expect(folder);
+        assert_eq!(error.kind, ternlight_core::ErrorKind::UnsupportedArch, "{folder}: {error}");
+        assert!(error.detail.contains(key), "{folder}: {error}");
+    }
+}

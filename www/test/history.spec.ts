@@ -1,0 +1,183 @@
+/** Nothing that was said is lost: two tabs with one conversation, branches after a reload, data of earlier versions. */
+
+import type { Page } from "@playwright/test";
+import { answered, ask, expect, STORY, test } from "./page";
+
+const words = (page: Page) => page.locator(".asked .words");
+
+async function openFirst(page: Page): Promise<void> {
+  await page.locator(".chats .open").first().click();
+}
+
+/** Every question that is stored, whatever version is shown. */
+function stored(page: Page): Promise<string[]> {
+  return page.evaluate(async () => {
+    const db = await new Promise<IDBDatabase>((resolve) => {
+      const request = indexedDB.open("ternlight");
+      request.onsuccess = () => resolve(request.result);
+    });
+    const all = await new Promise<{ role: string; text: string }[]>((resolve) => {
+      const request = db.transaction("messages").objectStore("messages").getAll();
+      request.onsuccess = () => resolve(request.result);
+    });
+    db.close();
+    return all.filter(({ role }) => role === "user").map(({ text }) => text);
+  });
+}
+
+test("what one tab asks appears in the other, and each goes on from there", async ({ open, openTab }) => {
+  const first = await open({ reply: "From the first tab." });
+  await ask(first, "One");
+  const second = await openTab({ reply: "From the second tab." });
+  await openFirst(second);
+  await expect(words(second)).toHaveText(["One"]);
+
+  await ask(first, "Two");
+  await expect(words(second)).toHaveText(["One", "Two"]);
+  await expect(second.locator(".answered .prose")).toHaveCount(2);
+  await ask(second, "Three");
+  await expect(words(first)).toHaveText(["One", "Two", "Three"]);
+  await expect(first.locator(".answered .prose").last()).toHaveText("From the second tab.");
+
+  await first.reload();
+  await openFirst(first);
+  await expect(words(first)).toHaveText(["One", "Two", "Three"]);
+});
+
+test("two tabs that ask at the same time both keep their question", async ({ open, openTab }) => {
+  const first = await open({ pace: 25 });
+  await ask(first, "One");
+  const second = await openTab({ pace: 25 });
+  await openFirst(second);
+  await expect(words(second)).toHaveText(["One"]);
+  await Promise.all([ask(first, "Left"), ask(second, "Right")]);
+  await expect(words(first)).toHaveText(["One", "Left"]);
+  await expect(words(second)).toHaveText(["One", "Right"]);
+  await first.reload();
+  expect((await stored(first)).sort()).toEqual(["Left", "One", "Right"]);
+  await openFirst(first);
+  await expect(
+    first
+      .locator(".asked")
+      .last()
+      .getByText(/\d \/ 2/),
+  ).toBeVisible();
+});
+
+test("a name and a new message from two tabs do not undo each other; a deleted chat goes everywhere", async ({
+  open,
+  openTab,
+}) => {
+  const first = await open({ reply: "Yes." });
+  await ask(first, "Question");
+  const second = await openTab({ reply: "Yes." });
+  await openFirst(second);
+  await first.getByRole("button", { name: "More for Question" }).click();
+  await first.getByRole("button", { name: "Rename" }).click();
+  await first.getByRole("textbox", { name: "Name of the conversation" }).fill("A name");
+  await first.keyboard.press("Enter");
+  await expect(second.getByRole("heading", { level: 1 })).toHaveText("A name");
+  await ask(second, "Another");
+  await second.reload();
+  await openFirst(second);
+  await expect(second.getByRole("heading", { level: 1 })).toHaveText("A name");
+  await expect(words(second)).toHaveText(["Question", "Another"]);
+
+  await first.getByRole("button", { name: "More for A name" }).click();
+  await first.getByRole("button", { name: "Delete" }).click();
+  await expect(second.locator(".chats .open")).toHaveCount(0);
+  await expect(words(second)).toHaveCount(0);
+  await first.getByRole("button", { name: "Undo" }).click();
+  await openFirst(second);
+  await expect(words(second)).toHaveText(["Question", "Another"]);
+});
+
+test("branches and the chosen version are there after a reload", async ({ open }) => {
+  const page = await open({ reply: "One." });
+  await ask(page, "First wording");
+  await ask(page, "Follow-up");
+  await page.getByRole("button", { name: "Edit and ask again" }).first().click();
+  await page.getByRole("textbox", { name: "Edit the question" }).fill("Second wording");
+  await page.keyboard.press("Enter");
+  await answered(page);
+  await page.reload();
+  await openFirst(page);
+  await expect(words(page)).toHaveText(["Second wording"]);
+  await page.locator(".asked").first().hover();
+  await page.getByRole("button", { name: "Earlier version" }).first().click();
+  await expect(words(page)).toHaveText(["First wording", "Follow-up"]);
+  await page.reload();
+  await openFirst(page);
+  await expect(words(page)).toHaveText(["First wording", "Follow-up"]);
+});
+
+test("conversations of the first version are moved, and nothing is dropped", async ({ open, page }) => {
+  await page.route("**/old.html", (route) =>
+    route.fulfill({ contentType: "text/html", body: "<!doctype html>" }),
+  );
+  await page.goto("./old.html");
+  await page.evaluate(async () => {
+    const db = await new Promise<IDBDatabase>((resolve) => {
+      const request = indexedDB.open("ternlight", 1);
+      request.onupgradeneeded = () =>
+        request.result.createObjectStore("chats", { keyPath: "id" }).createIndex("updated", "updated");
+      request.onsuccess = () => resolve(request.result);
+    });
+    const reply = (text: string) => ({ text, model: "Old model", tokens: [] });
+    const transaction = db.transaction("chats", "readwrite");
+    const store = transaction.objectStore("chats");
+    store.put({
+      id: "a",
+      title: "Named by hand",
+      named: true,
+      created: 1000,
+      updated: 5000,
+      turns: [
+        { role: "user", text: "First" },
+        { role: "assistant", replies: [reply("Version one"), reply("Version two")], shown: 0 },
+        { role: "user", text: "Second" },
+        { role: "assistant", replies: [reply("Last answer")], shown: 0 },
+      ],
+    });
+    store.put({
+      id: "b",
+      title: "Unanswered",
+      named: false,
+      created: 1000,
+      updated: 4000,
+      turns: [
+        { role: "user", text: "Unanswered" },
+        { role: "assistant", replies: [], shown: 0 },
+      ],
+    });
+    await new Promise((resolve) => {
+      transaction.oncomplete = resolve;
+    });
+    db.close();
+  });
+  await open();
+  await expect(page.locator(".chats .open")).toHaveText(["Named by hand", "Unanswered"]);
+  await openFirst(page);
+  await expect(words(page)).toHaveText(["First", "Second"]);
+  await expect(page.locator(".answered .prose")).toHaveText(["Version one", "Last answer"]);
+  await page.locator(".answered").first().hover();
+  await page.getByRole("button", { name: "Later version" }).first().click();
+  await expect(page.locator(".answered .prose")).toHaveText(["Version two"]);
+  await page.locator(".chats .open").last().click();
+  await expect(page.getByRole("button", { name: "Answer this" })).toBeVisible();
+});
+
+test("a reply that a closed page left unfinished says so", async ({ open, openTab }) => {
+  const page = await open({ pace: 60 });
+  await page.getByRole("button", { name: STORY }).click();
+  await expect(page.locator(".answered .prose")).toContainText("counted waves", { timeout: 20_000 });
+  // Another tab sees it grow, and is not told that it was cut off.
+  const second = await openTab();
+  await openFirst(second);
+  await expect(second.getByText("Being written in another tab")).toBeVisible();
+  await page.reload();
+  await openFirst(page);
+  await expect(page.locator(".answered .prose")).toContainText("young tern");
+  await expect(page.getByText("Cut off: the page was closed")).toBeVisible();
+  await expect(second.getByText("Cut off: the page was closed")).toBeVisible();
+});
