@@ -52,10 +52,10 @@ impl List {
         console.result(&models, || {
             for Fetched { model, bytes, complete, .. } in &models {
                 let note = if *complete { "" } else { ", incomplete: fetch it again to go on" };
-                anstream::println!("{STRONG}{model}{STRONG:#}  {DIM}{}{note}{DIM:#}", console::bytes(*bytes));
+                crate::say!("{STRONG}{model}{STRONG:#}  {DIM}{}{note}{DIM:#}", console::bytes(*bytes));
             }
             if models.is_empty() {
-                println!("No models were fetched yet. Tern, a tiny one, is part of the program.");
+                crate::say!("No models were fetched yet. Tern, a tiny one, is part of the program.");
             }
             console.remark(format_args!(
                 "in {}; `ternlight list --remote` lists known models",
@@ -71,13 +71,13 @@ fn remote(console: &Console) {
     console.result(&entries, || {
         for entry in &entries {
             let model = entry.source.as_deref().unwrap_or("(embedded: the default model)");
-            anstream::println!("{STRONG}{model}{STRONG:#}");
+            crate::say!("{STRONG}{model}{STRONG:#}");
             let Entry { name, by, weights, good_at, .. } = entry;
             let licence = entry.licence.as_deref().unwrap_or("licence: see its page");
             let bytes = entry.bytes.map(console::bytes).unwrap_or_else(|| "size: see its page".to_owned());
-            println!("    {name} by {by}: {good_at}");
+            crate::say!("    {name} by {by}: {good_at}");
             let cannot = if entry.runs() { "" } else { ", not supported by this version" };
-            anstream::println!("    {DIM}{weights}, {bytes}, {licence}{cannot}{DIM:#}");
+            crate::say!("    {DIM}{weights}, {bytes}, {licence}{cannot}{DIM:#}");
         }
     });
 }

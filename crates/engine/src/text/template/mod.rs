@@ -2,22 +2,22 @@
 //!
 //! The same environment as there (`trim_blocks`, `lstrip_blocks`, loop controls, `raise_exception`,
 //! `strftime_now`, a `tojson` that does not escape for HTML, the methods of Python's strings and
-//! dictionaries). `minijinja` parses; what it parsed is run here ([`interpreter`]), for two reasons:
+//! dictionaries). `minijinja` parses; what it parsed is run here (`interpreter`), for two reasons:
 //!
 //! * *What a message says must not steer the model.* Rendering joins messages and template into one text, and
 //!   that text must be tokenised as one (merges cross the borders), so the spelling of a control token inside a
 //!   message has to be told from one the template wrote, whatever the template does to it. So every character
-//!   carries its origin ([`text`]) through every filter, operator and method, and the rendering says which
-//!   stretches the template did not write ([`Rendered::said`]): no control token may touch them.
+//!   carries its origin (`text`) through every filter, operator and method, and the rendering says which
+//!   stretches the template did not write (`Rendered::said`): no control token may touch them.
 //! * *A template is a program from a model file.* Every step and every byte is charged to a budget
-//!   ([`budget`]), before it is spent.
+//!   (`budget`), before it is spent.
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`interpreter`], [`expression`] | statements, expressions |
-//! | [`operators`], [`functions`], [`filters`], [`lists`], [`methods`], [`checks`] | what they call |
-//! | [`value`], [`text`], [`arguments`], [`budget`] | what they compute with |
-//! | [`print`](mod@print), [`json`], [`format`](mod@format), [`date`] | ways to print |
+//! | `interpreter`, `expression` | statements, expressions |
+//! | `operators`, `functions`, `filters`, `lists`, `methods`, `checks` | what they call |
+//! | `value`, `text`, `arguments`, `budget` | what they compute with |
+//! | `print`, `json`, `format`, `date` | ways to print |
 
 mod arguments;
 mod budget;
