@@ -11,6 +11,7 @@ import { App } from "./app";
 import { begin } from "./model/loading";
 import { install } from "./offline/install";
 import { restoreChats } from "./state/chats";
+import { followAddress } from "./ui/address";
 
 // Workers are the only scripts this page makes by address, and they are its own.
 window.trustedTypes?.createPolicy("default", {
@@ -23,6 +24,6 @@ window.trustedTypes?.createPolicy("default", {
 
 const root = document.getElementById("app");
 if (root) render(<App />, root);
-void restoreChats();
+void restoreChats().then(followAddress);
 await install();
 await begin();

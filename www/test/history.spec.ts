@@ -121,6 +121,82 @@ test("branches and the chosen version are there after a reload", async ({ open }
   await expect(words(page)).toHaveText(["First wording", "Follow-up"]);
 });
 
+test("each conversation has an address: reload, Back and bookmarks keep it", async ({ open, openTab }) => {
+  const page = await open({ reply: "Yes." });
+  await ask(page, "First chat");
+  const first = page.url();
+  await page.getByRole("button", { name: "New chat" }).click();
+  await ask(page, "Second chat");
+  expect(page.url()).not.toBe(first);
+  await page.reload();
+  await expect(words(page)).toHaveText(["Second chat"]);
+  await page.getByRole("button", { name: "Bench" }).click();
+  await expect(page.getByRole("heading", { name: "How fast is it here?" })).toBeVisible();
+  await page.goBack();
+  await expect(words(page)).toHaveText(["Second chat"]);
+  await page.goBack();
+  await expect(words(page)).toHaveCount(0);
+  await page.goBack();
+  await expect(words(page)).toHaveText(["First chat"]);
+  const tab = await openTab({}, new URL(first).hash);
+  await expect(words(tab)).toHaveText(["First chat"]);
+});
+
+test("with 200 messages sending does not stall the page", async ({ open }) => {
+  const page = await open({ reply: "Yes.", pace: 5 });
+  await ask(page, "Long talk");
+  await page.evaluate(async () => {
+    const db = await new Promise<IDBDatabase>((resolve) => {
+      const request = indexedDB.open("ternlight");
+      request.onsuccess = () => resolve(request.result);
+    });
+    const store = db.transaction("messages", "readwrite").objectStore("messages");
+    const all = await new Promise<{ id: string; role: string; chat: string; created: number }[]>(
+      (resolve) => {
+        const request = store.getAll();
+        request.onsuccess = () => resolve(request.result);
+      },
+    );
+    const last = all.find(({ role }) => role === "assistant");
+    let parent = last?.id;
+    for (let index = 0; index < 200; index += 1) {
+      const id = `extra-${index}`;
+      const role = index % 2 === 0 ? "user" : "assistant";
+      const text = `**Message** ${index} with a list:\n\n- one\n- two\n\n\`\`\`js\nconst a = ${index};\n\`\`\`\n\nand some more words to read.`;
+      store.put({
+        id,
+        chat: last?.chat,
+        parent,
+        created: (last?.created ?? 0) + index,
+        role,
+        text,
+        tokens: [],
+        model: "M",
+      } as never);
+      parent = id;
+    }
+    await new Promise((resolve) => {
+      store.transaction.oncomplete = resolve;
+    });
+    db.close();
+  });
+  await page.reload();
+  await expect(words(page)).toHaveCount(101);
+  await page.waitForTimeout(1000);
+  await page.evaluate(() => {
+    const long: number[] = [];
+    Object.assign(window, { long });
+    new PerformanceObserver((list) =>
+      long.push(...list.getEntries().map(({ duration }) => duration)),
+    ).observe({
+      type: "longtask",
+    });
+  });
+  await ask(page, "And now?");
+  const long = await page.evaluate(() => (window as unknown as { long: number[] }).long);
+  expect(Math.max(0, ...long)).toBeLessThan(100);
+});
+
 test("conversations of the first version are moved, and nothing is dropped", async ({ open, page }) => {
   await page.route("**/old.html", (route) =>
     route.fulfill({ contentType: "text/html", body: "<!doctype html>" }),

@@ -15,9 +15,9 @@ use ternlight_engine::Pooling;
 
 use crate::{
     Result,
+    answer::{self, ContextOptions, Opened},
     console::{Console, DIM, STRONG},
     failure::Failure,
-    generate::{self, ContextOptions, Opened},
     interrupt,
     options::{ComputeOptions, NamedModel},
 };
@@ -78,7 +78,7 @@ impl From<PoolingChoice> for Pooling {
 impl Embed {
     pub fn execute(mut self, console: &Console) -> Result<()> {
         let path = self.model.locate(None, console)?;
-        let Opened { engine, .. } = generate::open(&path, &self.compute, &self.context, console)?;
+        let Opened { engine, .. } = answer::open(&path, &self.compute, &self.context, console)?;
         let mut vectors: Vec<Vec<f32>> = Vec::new();
         if !self.tokens.is_empty() {
             vectors.push(engine.embed_tokens(&self.tokens, self.pooling.into())?);

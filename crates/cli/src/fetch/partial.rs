@@ -17,7 +17,7 @@ use crate::{
     console::Console,
     failure::{BUSY, Failure},
     interrupt,
-    place::hex,
+    model_ref::hex,
 };
 
 /// Which version of which file the bytes belong to.
@@ -168,6 +168,13 @@ fn is_at(_: &File, _: &Path) -> bool {
 fn record_path(place: &Path) -> PathBuf {
     let name = place.file_name().unwrap_or_default().to_string_lossy();
     place.with_file_name(format!(".{name}.fetched"))
+}
+
+/// The URL that was noted when `place`, a fetched file or an unfinished `.part`, was fetched.
+pub fn recorded_url(place: &Path) -> Option<String> {
+    let note = [record_path(place), beside(place, ".json")].iter().find_map(|path| fs::read(path).ok())?;
+    let value: serde_json::Value = serde_json::from_slice(&note).ok()?;
+    value["url"].as_str().map(str::to_owned)
 }
 
 /// The checksum that was noted when `place` was fetched.
