@@ -2,13 +2,9 @@
 //! for each that was received, and 64 MB.
 
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     cell::RefCell,
     fmt::Write,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -18,43 +14,10 @@ use ternlight_core::{
     load::{LoadOptions, Loader},
 };
 use ternlight_engine::text::Tokenizer;
-
-/// The system's allocator, which counts what is held.
-struct Count;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-fn took(size: usize) {
-    let held = HELD.fetch_add(size, Relaxed) + size;
-    PEAK.fetch_max(held, Relaxed);
-}
-
-// SAFETY: each call is passed on unchanged.
-unsafe impl GlobalAlloc for Count {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        took(layout.size());
-        // SAFETY: promised by the caller.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: promised by the caller.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Both exist while the bytes are moved.
-        took(size);
-        HELD.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: promised by the caller.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
+use ternlight_tests::counting::{Counting, peak};
 
 #[global_allocator]
-static COUNT: Count = Count;
+static COUNTING: Counting = Counting;
 
 /// One measurement at a time: the tests of a file share the counters.
 static TURN: Mutex<()> = Mutex::new(());
@@ -63,11 +26,9 @@ const SLACK: usize = 64 << 20;
 
 /// Runs `f` over `received` bytes that are held already; fails when it takes more memory than the rule allows.
 fn bounded<T>(name: &str, received: usize, f: impl FnOnce() -> T) -> T {
-    let before = HELD.load(Relaxed);
-    PEAK.store(before, Relaxed);
     let start = Instant::now();
-    let result = f();
-    let (peak, time) = (PEAK.load(Relaxed) - before, start.elapsed());
+    let (result, peak) = peak(f);
+    let time = start.elapsed();
     println!("{name}: {:.1} MB received, peak {:.1} MB, {time:?}", received as f64 / 1e6, peak as f64 / 1e6);
     if peak > 4 * received + SLACK || time > Duration::from_secs(20) {
         FAULTS.with_borrow_mut(|faults| {

@@ -274,8 +274,9 @@ fn without_generation_tags(source: &str) -> std::borrow::Cow<'_, str> {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(open) = rest.find("{%") {
-        let Some(len) = rest[open..].find("%}") else { break };
-        let inner = &rest[open + 2..open + len];
+        // `{%}` is no whole tag.
+        let Some(len) = rest[open + 2..].find("%}") else { break };
+        let inner = &rest[open + 2..open + 2 + len];
         let word = inner.trim_matches(['-', '+']).trim();
         let plain = match word {
             "generation" => Some("if true"),
@@ -288,7 +289,7 @@ fn without_generation_tags(source: &str) -> std::borrow::Cow<'_, str> {
             None => out.push_str(inner),
         }
         out.push_str("%}");
-        rest = &rest[open + len + 2..];
+        rest = &rest[open + len + 4..];
     }
     out.push_str(rest);
     out.into()
