@@ -4,6 +4,8 @@ import "./style/fonts.css";
 import "./style/base.css";
 import "./style/layout.css";
 import "./style/chat.css";
+import "./style/prose.css";
+import "./style/tokens.css";
 import "./style/views.css";
 import "./style/media.css";
 import { render } from "preact";

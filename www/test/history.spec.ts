@@ -142,6 +142,44 @@ test("each conversation has an address: reload, Back and bookmarks keep it", asy
   await expect(words(tab)).toHaveText(["First chat"]);
 });
 
+test("a thousand conversations are listed at once, and all can be reached", async ({ open }) => {
+  const page = await open({ reply: "Yes." });
+  await ask(page, "Newest");
+  await page.evaluate(async () => {
+    const db = await new Promise<IDBDatabase>((resolve) => {
+      const request = indexedDB.open("ternlight");
+      request.onsuccess = () => resolve(request.result);
+    });
+    const store = db.transaction("chats", "readwrite").objectStore("chats");
+    for (let index = 0; index < 1000; index += 1)
+      store.put({
+        id: `c${index}`,
+        title: `Talk ${index}`,
+        named: true,
+        created: 1,
+        updated: 1e12 - index,
+        shown: {},
+      });
+    await new Promise((resolve) => {
+      store.transaction.oncomplete = resolve;
+    });
+    db.close();
+  });
+  await page.reload();
+  const rows = page.locator(".chats .open");
+  await expect(rows.nth(1)).toHaveText("Talk 0");
+  expect(await rows.count()).toBeLessThan(200);
+  const last = rows.filter({ hasText: "Talk 999" });
+  await expect(async () => {
+    await rows.last().scrollIntoViewIfNeeded({ timeout: 500 });
+    expect(await last.count()).toBe(1);
+  }).toPass({ intervals: [20] });
+  await page.keyboard.press("Control+k");
+  await page.keyboard.type("Talk 876");
+  await page.keyboard.press("Enter");
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("Talk 876");
+});
+
 test("with 200 messages sending does not stall the page", async ({ open }) => {
   const page = await open({ reply: "Yes.", pace: 5 });
   await ask(page, "Long talk");

@@ -14,6 +14,9 @@ interface Entry {
   run: () => void;
 }
 
+/** More than this nobody reads; another letter narrows it down. */
+const MOST = 50;
+
 function entries(): Entry[] {
   const doing: Entry[] = [
     { name: "New chat", note: "", run: newChat },
@@ -49,7 +52,9 @@ export function Palette() {
   const [query, setQuery] = useState("");
   const [at, setAt] = useState(0);
   const words = query.toLowerCase().split(/\s+/).filter(Boolean);
-  const found = entries().filter(({ name }) => words.every((word) => name.toLowerCase().includes(word)));
+  const found = entries()
+    .filter(({ name }) => words.every((word) => name.toLowerCase().includes(word)))
+    .slice(0, MOST);
   const chosen = Math.min(at, found.length - 1);
   const run = (entry: Entry | undefined) => {
     paletteOpen.value = false;
