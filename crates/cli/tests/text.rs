@@ -126,6 +126,9 @@ fn tokenizing_goes_both_ways() {
     assert_eq!(back["text"], text);
     // Groups of letters are entries, so a word is no row of bytes.
     assert!(json(desk.run().args(["tokenize", "--json", "the tea"]))["tokens"].as_array().unwrap().len() < 7);
+    // For people: the text itself.
+    let shown = desk.run().args(["tokenize", "--decode", &list.join(",")]).success();
+    assert_eq!(String::from_utf8(shown.stdout).unwrap().trim_end(), back["text"].as_str().unwrap());
     fails(desk.run().args(["tokenize", "--decode", "1,4096"]), "bad-option", 1);
 }
 

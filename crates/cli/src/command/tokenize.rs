@@ -16,6 +16,7 @@ use crate::{
     model_file,
     model_ref::ModelRef,
     options::NamedModel,
+    terminal,
 };
 
 /// Turn text into token ids, or ids into text.
@@ -93,6 +94,7 @@ impl Tokenize {
             let text = format!("token {bad} is outside the vocabulary of {}", tokenizer.len());
             return Err(Failure::kind(ErrorKind::BadOption, text));
         }
+        let decodes = text.is_none();
         let ids = match text {
             None => self.decode,
             Some(text) => {
@@ -113,6 +115,10 @@ impl Tokenize {
         let text = tokenizer.decode(&ids);
         let report = json!({ "tokens": ids, "pieces": pieces, "text": text });
         console.result(&report, || {
+            if decodes {
+                terminal::stream(&text);
+                return crate::say!("");
+            }
             let list: Vec<String> = ids.iter().map(u32::to_string).collect();
             crate::say!("{}", list.join(","));
             for (id, piece) in ids.iter().zip(&pieces) {
