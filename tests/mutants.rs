@@ -229,7 +229,10 @@ fn mutate_template(text: &str, random: &mut Random) -> String {
         let (from, to) = (a.min(b), a.max(b));
         match random.below(4) {
             0 if to - from < 200 => out.replace_range(from..to, ""),
-            1 if out.len() < 100_000 => out.insert_str(to, &out[from..to].to_owned()),
+            1 if out.len() < 100_000 => {
+                let again = out[from..to].to_owned();
+                out.insert_str(to, &again);
+            }
             _ => out.insert_str(from, PIECES[random.below(PIECES.len())]),
         }
     }
