@@ -62,7 +62,7 @@ test_web() {
     # Snippets of the documentation and examples: makes their model, serves them.
     cargo build --quiet --locked -p ternlight-cli
     export TERNLIGHT=$CARGO_TARGET_DIR/debug/ternlight
-    (cd web && npm run --silent check && npm run --silent check:package && npm test)
+    (cd web && npm run --silent check && npm run --silent check:package && npm test && npm run --silent packaging)
 }
 
 test_www() {

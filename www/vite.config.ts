@@ -165,7 +165,10 @@ function shell(): Plugin {
 export default defineConfig(({ mode }) => ({
   base: "./",
   plugins: [oneFontFormat(), ...(mode === "fake" ? [] : [engine(), tern()]), shell(), compressed()],
-  resolve: mode === "fake" ? { alias: { ternlight: resolve(here, "test/fake-engine.ts") } } : {},
+  resolve:
+    mode === "fake"
+      ? { alias: [{ find: /^ternlight$/, replacement: resolve(here, "test/fake-engine.ts") }] }
+      : {},
   optimizeDeps: { exclude: ["ternlight"] },
   build: {
     target: "es2022",

@@ -9,12 +9,12 @@ use std::{
     io::{BufRead, Write},
 };
 
-use ternlight_engine::{ChatOptions, GenerateOptions, Message, Prompt, Step};
+use ternlight_engine::{ChatOptions, GenerateOptions, Message, Overflow, Prompt, Step};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let engine = ternlight_examples::open(std::env::args().nth(1).as_deref())?;
-    // Sampled as the model's authors suggest, unless an option says otherwise.
-    let options = GenerateOptions::default();
+    // Sampling as the model's authors suggest; the oldest turns are dropped when the context is full.
+    let options = GenerateOptions { overflow: Overflow::Slide, ..GenerateOptions::default() };
 
     // One session for the whole conversation: each turn computes only what is new.
     let mut session = engine.session()?;

@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let engine = load(&arguments.collect::<Vec<_>>())?;
 
     let mut session = engine.session()?;
-    let options = GenerateOptions { max_tokens: 40, ..GenerateOptions::default() };
+    let options = GenerateOptions { max_tokens: 40, ..GenerateOptions::greedy() };
     session.start(&Prompt::Text { text, special: false, add_bos: true }, &options)?;
     loop {
         match session.next()? {

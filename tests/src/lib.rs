@@ -1,5 +1,7 @@
 //! What the tests of the whole share: where the data lies, and how to load it.
 
+pub mod counting;
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -20,9 +20,7 @@ const HERE = fileURLToPath(new URL(".", import.meta.url));
 const WEB = fileURLToPath(new URL("..", import.meta.url));
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** The model that comes with the repository. */
-const TERN = ["crates/tern/tern", "tests/models/tern"]
-  .map((folder) => join(ROOT, folder))
-  .find((folder) => existsSync(join(folder, "model.safetensors")));
+const TERN = join(ROOT, "crates/tern/tern");
 const ANSWER = /^I am Tern, a small language model/;
 const TYPES = {
   ".html": "text/html",

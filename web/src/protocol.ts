@@ -189,10 +189,16 @@ export function serve(endpoint: Endpoint, handlers: Handlers, fatal: (thrown: un
   }
 
   endpoint.addEventListener("message", (message) => {
+    if (!isOurs(message.data)) return;
     const request: Request = message.data;
     if (request.call === "cancel") running.get(request.id)?.abort();
     else void answer(request);
   });
+}
+
+/** Whether a message is of this protocol: a worker made by `createWorker` may have other things to say. */
+function isOurs(data: unknown): data is Request & Reply {
+  return typeof data === "object" && data !== null && "call" in data && "id" in data;
 }
 
 type ReplyBody<K extends Call> = { type: "event"; event: Event<K> } | { type: "result"; result: Result<K> };
@@ -233,6 +239,7 @@ export class Caller {
     this.#endpoint = endpoint;
     this.#onCrash = onCrash;
     endpoint.addEventListener("message", (message) => {
+      if (!isOurs(message.data)) return;
       const reply: Reply = message.data;
       this.#settle(reply);
     });

@@ -126,7 +126,8 @@ async function fromUrl(url: string, env: Environment): Promise<ModelFile[]> {
     if ((await head(urlOf(part), options)) !== null) parts.push(part);
   }
   const index = await fetchText(urlOf(at(url, SHARD_INDEX)), options);
-  const weights = index === null ? ["model.safetensors"] : shards(index);
+  // The engine reads the index too: what one shard holds may change what another means.
+  const weights = index === null ? ["model.safetensors"] : [SHARD_INDEX, ...shards(index)];
   return [...parts, ...weights.map((name) => at(url, name))];
 }
 
@@ -163,7 +164,7 @@ async function fromHub(reference: string, env: Environment): Promise<ModelFile[]
     const index = names.includes(SHARD_INDEX) ? await fetchText(urlOf(pick(SHARD_INDEX)), options) : null;
     const chosen =
       index !== null
-        ? shards(index)
+        ? [SHARD_INDEX, ...shards(index)]
         : weights.includes("model.safetensors")
           ? ["model.safetensors"]
           : weights;

@@ -26,8 +26,7 @@ const skip =
 /** A model that loads at once: two layers, random ternary weights, no tokenizer. */
 const TINY = "oracle/tiny_a_packed";
 /** A model with a tokenizer, a chat template and a context of 512 tokens. */
-const TERN = new URL("tests/models/tern/", ROOT);
-const TERN_URL = "/models/tern/";
+const TERN_URL = "/models/tern-chat/";
 /** Codes other than `bad-option` of malformed calls. */
 const EXPECTED: Record<string, string> = {
   undefined: "none",
@@ -68,8 +67,8 @@ beforeEach(async () => {
   serveFolder(TINY);
   const ternFiles = ["config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json"];
   for (const name of [...ternFiles, "model.safetensors"]) {
-    const content = readFileSync(new URL(name, TERN));
-    server.serve(`tern/${name}`, content);
+    const content = readFileSync(new URL(`crates/tern/tern/${name}`, ROOT));
+    server.serve(`tern-chat/${name}`, content);
     server.serve(`slow/${name}`, content).delay = 5;
   }
   context = await browser.newContext();
@@ -524,6 +523,83 @@ test("a context that slides never fails", async () => {
   assert.equal(result.strict, "context-full");
   assert.ok((result.dropped.at(-1) ?? 0) > 20, `${result.dropped}`);
   assert.ok(result.dropped.every((count) => result.seen.includes(count)));
+});
+
+/** The header of a llama model whose embedding alone would take gigabytes, and `more` bytes of it. */
+function bomb(encoding: number, more: number): Buffer {
+  const parts: Buffer[] = [];
+  const u32 = (value: number): void => {
+    const bytes = Buffer.alloc(4);
+    bytes.writeUInt32LE(value);
+    parts.push(bytes);
+  };
+  const u64 = (value: number): void => {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigUInt64LE(BigInt(value));
+    parts.push(bytes);
+  };
+  const text = (value: string): void => {
+    u64(Buffer.byteLength(value));
+    parts.push(Buffer.from(value));
+  };
+  const numbers = {
+    embedding_length: 8192,
+    block_count: 1,
+    "attention.head_count": 32,
+    feed_forward_length: 8192,
+    context_length: 128,
+  };
+  parts.push(Buffer.from("GGUF"));
+  u32(3);
+  u64(1);
+  u64(1 + Object.keys(numbers).length);
+  text("general.architecture");
+  u32(8);
+  text("llama");
+  for (const [key, value] of Object.entries(numbers)) {
+    text(`llama.${key}`);
+    u32(4);
+    u32(value);
+  }
+  text("token_embd.weight");
+  u32(2);
+  u64(8192);
+  u64(1 << 17);
+  u32(encoding);
+  u64(0);
+  const header = Buffer.concat(parts);
+  const padding = (32 - (header.length % 32)) % 32;
+  return Buffer.concat([header, Buffer.alloc(padding + more)]);
+}
+
+test("a response of unknown length takes memory for the bytes that came, not for those promised", async () => {
+  const MB = 2 ** 20;
+  // F16, Q4_1, Q8_0, TQ2_0: kept as they are, packed anew, and in groups.
+  for (const encoding of [1, 3, 8, 35]) {
+    for (const more of [500_000, 9 * MB]) {
+      const content = bomb(encoding, more);
+      server.serve("bomb.gguf", content, { kind: "chunked" });
+      const { code, memory } = await api.evaluate(async ({ Engine }) => {
+        let memory = 0;
+        const createWorker = (): Worker => {
+          const worker = new Worker("/tests/test/pages/watched_worker.js", { type: "module" });
+          worker.addEventListener("message", ({ data }) => {
+            if (typeof data?.memory === "number") memory = data.memory;
+          });
+          return worker;
+        };
+        const code = await Engine.load("/models/bomb.gguf", {
+          createWorker,
+          cache: "none",
+          flavour: "simd128",
+        }).catch((error) => error.code);
+        return { code, memory };
+      });
+      const name = `type ${encoding}, ${content.length} bytes`;
+      assert.equal(code, "truncated", name);
+      assert.ok(memory > 0 && memory <= 64 * MB + 4 * content.length, `${name}: ${memory / MB} MB`);
+    }
+  }
 });
 
 test("stopping leaves nothing unhandled, in page or worker", async () => {

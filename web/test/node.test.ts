@@ -9,7 +9,7 @@ import type * as Api from "../src/node/index.js";
 import { FaultServer } from "./server.js";
 
 const WEB = new URL("../../", import.meta.url);
-const TERN = fileURLToPath(new URL("../tests/models/tern", WEB));
+const TERN = fileURLToPath(new URL("../crates/tern/tern", WEB));
 const FILES = [
   "config.json",
   "generation_config.json",
@@ -43,7 +43,7 @@ async function answer(source: string | URL, options: Api.LoadOptions = {}): Prom
 
 test("a folder and a file, by path", async () => {
   assert.match(await answer(TERN), ANSWER);
-  assert.match(await answer(new URL("../tests/models/tern/", WEB)), ANSWER);
+  assert.match(await answer(new URL("../crates/tern/tern/", WEB)), ANSWER);
   assert.match(await answer(join(TERN, "model.safetensors"), { threads: 1 }), ANSWER);
   assert.deepEqual(await cache.list(), [], "what is on the disk already is not copied");
 });

@@ -17,6 +17,8 @@ export type Fault =
   | { kind: "status"; status: number; retryAfter?: number }
   /** Announce this length, send what there is. */
   | { kind: "length"; length: number }
+  /** Say nothing of the length. */
+  | { kind: "chunked" }
   /** Send this many bytes, then nothing. */
   | { kind: "stall"; after: number }
   /** Send everything although a range was asked for. */
@@ -183,7 +185,7 @@ export class FaultServer {
       response.setHeader("Content-Range", `bytes ${start}-${bytes.length - 1}/${bytes.length}`);
     }
     const length = fault?.kind === "length" ? fault.length : bytes.length - start;
-    response.setHeader("Content-Length", length);
+    if (fault?.kind !== "chunked") response.setHeader("Content-Length", length);
     if (request.method === "HEAD") {
       response.end();
       return;

@@ -13,9 +13,10 @@ import { busy, stop } from "./state/answer";
 import { chat } from "./state/chats";
 import { Announcer } from "./ui/announce";
 import { Glyph } from "./ui/icons";
+import { Keys } from "./ui/Keys";
 import { Notice } from "./ui/Notice";
 import { Palette } from "./ui/Palette";
-import { drawer, modelsOpen, paletteOpen, route, settingsOpen } from "./ui/route";
+import { drawer, keysOpen, modelsOpen, paletteOpen, route, settingsOpen } from "./ui/route";
 import { SettingsPanel } from "./ui/SettingsPanel";
 import { newChat, Sidebar } from "./ui/Sidebar";
 
@@ -99,6 +100,8 @@ function onKey(event: KeyboardEvent): void {
   ) {
     event.preventDefault();
     startWriting();
+  } else if (event.key === "?" && !typing(event.target)) {
+    keysOpen.value = true;
   } else if ((event.ctrlKey || event.metaKey) && event.shiftKey && event.key.toLowerCase() === "o") {
     event.preventDefault();
     newChat();
@@ -194,6 +197,7 @@ export function App() {
       {modelsOpen.value && <Models />}
       <DownloadQuestion />
       {paletteOpen.value && <Palette />}
+      {keysOpen.value && <Keys />}
       {dragging.value && (
         <div class="drop">Drop a .gguf file, or the files of a model folder, to load it</div>
       )}

@@ -4,12 +4,16 @@ import "./style/fonts.css";
 import "./style/base.css";
 import "./style/layout.css";
 import "./style/chat.css";
+import "./style/prose.css";
+import "./style/tokens.css";
 import "./style/views.css";
+import "./style/media.css";
 import { render } from "preact";
 import { App } from "./app";
 import { begin } from "./model/loading";
 import { install } from "./offline/install";
 import { restoreChats } from "./state/chats";
+import { followAddress } from "./ui/address";
 
 // Workers are the only scripts this page makes by address, and they are its own.
 window.trustedTypes?.createPolicy("default", {
@@ -22,6 +26,6 @@ window.trustedTypes?.createPolicy("default", {
 
 const root = document.getElementById("app");
 if (root) render(<App />, root);
-void restoreChats();
+void restoreChats().then(followAddress);
 await install();
 await begin();

@@ -106,6 +106,52 @@ test("the newest words stay in view, until one scrolls up; the way back is one b
   await latest.click();
   await expect(last.getByText(/tok\/s/)).toBeInViewport();
   await expect(latest).toHaveCount(0);
+
+  await page.evaluate(() => Object.assign(window.fake ?? {}, { pace: 15 }));
+  await page.getByRole("textbox", { name: "Message" }).fill("Four");
+  await page.keyboard.press("Enter");
+  await expect(page.locator(".answered").last()).toContainText("counted waves");
+  await page.mouse.wheel(0, -900);
+  await answered(page);
+  await expect(latest).toBeVisible();
+});
+
+test("an answer that ended at the length limit goes on where it stopped", async ({ open }) => {
+  const page = await open({ reply: "word ".repeat(40), more: " And so it ends." });
+  await page.getByRole("button", { name: "Settings", exact: true }).click();
+  await page.getByRole("spinbutton", { name: "Longest reply" }).fill("16");
+  await page.getByRole("spinbutton", { name: "Longest reply" }).blur();
+  await page.getByRole("button", { name: "Close settings" }).click();
+  await ask(page, "Tell me");
+  await expect(page.getByText(/16 tokens, .*, stopped at the length limit/)).toBeVisible();
+  await page.getByRole("button", { name: "Continue" }).click();
+  await answered(page);
+  await expect(page.locator(".answered .prose")).toHaveText(
+    "word word word word word word word word word word word word word word word word And so it ends.",
+  );
+  await expect(page.getByRole("textbox", { name: "Message" })).toBeFocused();
+  await expect(page.getByRole("button", { name: "Continue" })).toHaveCount(0);
+  await expect(page.getByText("1 / 2")).toHaveCount(0);
+  // The two words of the question and the sixteen tokens of the reply.
+  expect(await page.evaluate(() => window.continued)).toBe(18);
+});
+
+test("↑ in an empty message edits the last question, ? lists the keys", async ({ open }) => {
+  const page = await open({ reply: "Yes." });
+  await ask(page, "First");
+  await ask(page, "Second");
+  const box = page.getByRole("textbox", { name: "Message" });
+  await box.press("ArrowUp");
+  const edit = page.getByRole("textbox", { name: "Edit the question" });
+  await expect(edit).toBeFocused();
+  await expect(edit).toHaveValue("Second");
+  await page.keyboard.press("Escape");
+  await box.fill("not empty?");
+  await box.press("ArrowUp");
+  await expect(edit).toHaveCount(0);
+  await page.getByRole("button", { name: "New chat" }).focus();
+  await page.keyboard.press("?");
+  await expect(page.getByRole("dialog", { name: "Keys" })).toContainText("Edit the last question");
 });
 
 test("copying puts the answer's source on the clipboard", async ({ open, context }) => {

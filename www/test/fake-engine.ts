@@ -37,6 +37,8 @@ export interface Script {
   /** Milliseconds between tokens. */
   pace?: number;
   reply?: string;
+  /** What a reply says that is gone on with. */
+  more?: string;
   ternary?: boolean;
   cached?: boolean;
 }
@@ -46,6 +48,8 @@ declare global {
     fake?: Script;
     /** What the last load was told. */
     loadedFrom?: string;
+    /** How many tokens the last prompt of token ids had. */
+    continued?: number;
   }
 }
 
@@ -292,7 +296,8 @@ export class Engine {
   }
 
   generate(prompt: string | readonly number[], options: ReplyOptions = {}): Reply {
-    return this.#say(REPLY, prompt.length, { ...options, topLogprobs: 0 });
+    window.continued = prompt.length;
+    return this.#say(script().more ?? REPLY, prompt.length, options);
   }
 
   #say(text: string, promptTokens: number, options: ReplyOptions, dropped = 0): Reply {
@@ -312,8 +317,12 @@ export class Engine {
         written += 1;
         await sleep(pace);
       }
-      return summary(promptTokens, written, "stop", dropped);
+      return summary(promptTokens, written, written === options.maxTokens ? "length" : "stop", dropped);
     });
+  }
+
+  async chatTokens(messages: readonly Message[]): Promise<number[]> {
+    return messages.flatMap(({ content }) => tokensOf(content, 0).map(({ id }) => id));
   }
 
   async tokenize(text: string): Promise<number[]> {

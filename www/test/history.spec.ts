@@ -9,20 +9,26 @@ async function openFirst(page: Page): Promise<void> {
   await page.locator(".chats .open").first().click();
 }
 
-/** Every question that is stored, whatever version is shown. */
-function stored(page: Page): Promise<string[]> {
-  return page.evaluate(async () => {
+interface Stored {
+  role: string;
+  text: string;
+  shown: Record<string, string>;
+}
+
+/** All that a store of the database holds. */
+function stored(page: Page, name: "chats" | "messages"): Promise<Stored[]> {
+  return page.evaluate(async (store) => {
     const db = await new Promise<IDBDatabase>((resolve) => {
       const request = indexedDB.open("ternlight");
       request.onsuccess = () => resolve(request.result);
     });
-    const all = await new Promise<{ role: string; text: string }[]>((resolve) => {
-      const request = db.transaction("messages").objectStore("messages").getAll();
+    const all = await new Promise<Stored[]>((resolve) => {
+      const request = db.transaction(store).objectStore(store).getAll();
       request.onsuccess = () => resolve(request.result);
     });
     db.close();
-    return all.filter(({ role }) => role === "user").map(({ text }) => text);
-  });
+    return all;
+  }, name);
 }
 
 test("what one tab asks appears in the other, and each goes on from there", async ({ open, openTab }) => {
@@ -54,7 +60,8 @@ test("two tabs that ask at the same time both keep their question", async ({ ope
   await expect(words(first)).toHaveText(["One", "Left"]);
   await expect(words(second)).toHaveText(["One", "Right"]);
   await first.reload();
-  expect((await stored(first)).sort()).toEqual(["Left", "One", "Right"]);
+  const asked = (await stored(first, "messages")).filter(({ role }) => role === "user");
+  expect(asked.map(({ text }) => text).sort()).toEqual(["Left", "One", "Right"]);
   await openFirst(first);
   await expect(
     first
@@ -106,9 +113,126 @@ test("branches and the chosen version are there after a reload", async ({ open }
   await page.locator(".asked").first().hover();
   await page.getByRole("button", { name: "Earlier version" }).first().click();
   await expect(words(page)).toHaveText(["First wording", "Follow-up"]);
+  await expect
+    .poll(async () => (await stored(page, "chats")).flatMap(({ shown }) => Object.keys(shown)))
+    .toHaveLength(1);
   await page.reload();
   await openFirst(page);
   await expect(words(page)).toHaveText(["First wording", "Follow-up"]);
+});
+
+test("each conversation has an address: reload, Back and bookmarks keep it", async ({ open, openTab }) => {
+  const page = await open({ reply: "Yes." });
+  await ask(page, "First chat");
+  const first = page.url();
+  await page.getByRole("button", { name: "New chat" }).click();
+  await ask(page, "Second chat");
+  expect(page.url()).not.toBe(first);
+  await page.reload();
+  await expect(words(page)).toHaveText(["Second chat"]);
+  await page.getByRole("button", { name: "Bench" }).click();
+  await expect(page.getByRole("heading", { name: "How fast is it here?" })).toBeVisible();
+  await page.goBack();
+  await expect(words(page)).toHaveText(["Second chat"]);
+  await page.goBack();
+  await expect(words(page)).toHaveCount(0);
+  await page.goBack();
+  await expect(words(page)).toHaveText(["First chat"]);
+  const tab = await openTab({}, new URL(first).hash);
+  await expect(words(tab)).toHaveText(["First chat"]);
+});
+
+test("a thousand conversations are listed at once, and all can be reached", async ({ open }) => {
+  const page = await open({ reply: "Yes." });
+  await ask(page, "Newest");
+  await page.evaluate(async () => {
+    const db = await new Promise<IDBDatabase>((resolve) => {
+      const request = indexedDB.open("ternlight");
+      request.onsuccess = () => resolve(request.result);
+    });
+    const store = db.transaction("chats", "readwrite").objectStore("chats");
+    for (let index = 0; index < 1000; index += 1)
+      store.put({
+        id: `c${index}`,
+        title: `Talk ${index}`,
+        named: true,
+        created: 1,
+        updated: 1e12 - index,
+        shown: {},
+      });
+    await new Promise((resolve) => {
+      store.transaction.oncomplete = resolve;
+    });
+    db.close();
+  });
+  await page.reload();
+  const rows = page.locator(".chats .open");
+  await expect(rows.nth(1)).toHaveText("Talk 0");
+  expect(await rows.count()).toBeLessThan(200);
+  const last = rows.filter({ hasText: "Talk 999" });
+  await expect(async () => {
+    await rows.last().scrollIntoViewIfNeeded({ timeout: 500 });
+    expect(await last.count()).toBe(1);
+  }).toPass({ intervals: [20] });
+  await page.keyboard.press("Control+k");
+  await page.keyboard.type("Talk 876");
+  await page.keyboard.press("Enter");
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("Talk 876");
+});
+
+test("with 200 messages sending does not stall the page", async ({ open }) => {
+  const page = await open({ reply: "Yes.", pace: 5 });
+  await ask(page, "Long talk");
+  await page.evaluate(async () => {
+    const db = await new Promise<IDBDatabase>((resolve) => {
+      const request = indexedDB.open("ternlight");
+      request.onsuccess = () => resolve(request.result);
+    });
+    const store = db.transaction("messages", "readwrite").objectStore("messages");
+    const all = await new Promise<{ id: string; role: string; chat: string; created: number }[]>(
+      (resolve) => {
+        const request = store.getAll();
+        request.onsuccess = () => resolve(request.result);
+      },
+    );
+    const last = all.find(({ role }) => role === "assistant");
+    let parent = last?.id;
+    for (let index = 0; index < 200; index += 1) {
+      const id = `extra-${index}`;
+      const role = index % 2 === 0 ? "user" : "assistant";
+      const text = `**Message** ${index} with a list:\n\n- one\n- two\n\n\`\`\`js\nconst a = ${index};\n\`\`\`\n\nand some more words to read.`;
+      store.put({
+        id,
+        chat: last?.chat,
+        parent,
+        created: (last?.created ?? 0) + index,
+        role,
+        text,
+        tokens: [],
+        model: "M",
+      } as never);
+      parent = id;
+    }
+    await new Promise((resolve) => {
+      store.transaction.oncomplete = resolve;
+    });
+    db.close();
+  });
+  await page.reload();
+  await expect(words(page)).toHaveCount(101);
+  await page.waitForTimeout(1000);
+  await page.evaluate(() => {
+    const long: number[] = [];
+    Object.assign(window, { long });
+    new PerformanceObserver((list) =>
+      long.push(...list.getEntries().map(({ duration }) => duration)),
+    ).observe({
+      type: "longtask",
+    });
+  });
+  await ask(page, "And now?");
+  const long = await page.evaluate(() => (window as unknown as { long: number[] }).long);
+  expect(Math.max(0, ...long)).toBeLessThan(100);
 });
 
 test("conversations of the first version are moved, and nothing is dropped", async ({ open, page }) => {

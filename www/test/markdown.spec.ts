@@ -132,6 +132,7 @@ for (const [name, reply] of Object.entries(BOMBS)) {
       db.close();
     }, reply);
     await page.reload();
+    await page.locator(".chats .open").waitFor();
     const took = await page.evaluate(async () => {
       const button = document.querySelector<HTMLButtonElement>(".chats .open");
       const start = performance.now();

@@ -41,6 +41,38 @@ const STATES: Record<string, State> = {
       await ask(page, "How often does it beat its wings?\nShow me code.");
     },
   },
+  slide: {
+    script: { context: 120, reply: "A reply of a few words, again and again, to fill the context." },
+    go: async (page) => {
+      for (const question of ["What is a tern?", "Where does it live?", "And what does it eat there?"])
+        await ask(page, `${question} Please answer in one sentence.`);
+      await page.getByRole("button", { name: "Edit and ask again" }).last().click();
+      await page.keyboard.press("Enter");
+      await answered(page);
+      await ask(page, "Thank you. And how long do terns live?");
+      await page.locator(".asked").nth(2).hover();
+    },
+  },
+  back: {
+    script: { fresh: true },
+    go: async (page) => {
+      await page.getByRole("button", { name: /Tern \(ready\)/ }).waitFor();
+      await page.evaluate(() => Object.assign(window.fake ?? {}, { unreachable: true }));
+      await page.getByRole("button", { name: /Choose another/ }).click();
+      await page.getByRole("textbox", { name: "Address of a model" }).fill("hf:owner/repo/model.gguf");
+      await page.keyboard.press("Enter");
+      await page.getByRole("alert").waitFor();
+    },
+  },
+  fetch: {
+    script: { fresh: true },
+    go: async (page) => {
+      await page.getByRole("button", { name: /Choose another/ }).click();
+      await page.getByRole("button", { name: "Load BitNet b1.58 2B 4T" }).click();
+      await page.getByRole("dialog", { name: /Fetch/ }).waitFor();
+    },
+  },
+  keys: { go: (page) => page.keyboard.press("?") },
   thinking: {
     go: async (page) => {
       await story(page);

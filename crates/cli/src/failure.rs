@@ -1,7 +1,7 @@
-//! Why a command failed: a stable code for programs, words and a hint for people.
+//! Why a command failed: a stable code for programs, a message and a hint for people.
 //!
-//! Invariant: codes are those of [`ternlight_core::ErrorKind`], plus the few of this file that only a
-//! command line can meet.
+//! Invariant: codes are those of [`ternlight_core::ErrorKind`], plus the few in this file that only
+//! occur in a command line.
 
 use std::{fmt, io, path::Path, process::ExitCode};
 
@@ -60,7 +60,7 @@ impl Failure {
         self
     }
 
-    /// Puts where it happened in front.
+    /// Prefixes the message with where it happened.
     pub fn within(mut self, place: impl fmt::Display) -> Self {
         self.message = format!("{place}: {}", self.message);
         self

@@ -17,7 +17,7 @@ use crate::{
     console::Console,
     failure::{Failure, IO},
     fetch, machine,
-    place::{Cache, Reference, default_model},
+    model_ref::{Cache, ModelRef, default_model},
 };
 
 /// The model, for commands that are about nothing else: their argument, or `--model`.
@@ -26,7 +26,7 @@ pub struct ModelOptions {
     /// The model: GGUF file, Hugging Face folder, URL, hf:owner/repo/file or hf:owner/repo (fetched once, then
     /// cached; @revision may follow the repo) [default: see --model]
     #[arg(value_name = "MODEL", id = "model_argument", conflicts_with = "model")]
-    argument: Option<Reference>,
+    argument: Option<ModelRef>,
 
     #[command(flatten)]
     named: NamedModel,
@@ -44,22 +44,23 @@ impl ModelOptions {
 pub struct NamedModel {
     /// The model by name: file, folder, URL or hf: reference [default: TERNLIGHT_MODEL, else Tern,
     /// which is part of the program]
-    #[arg(long, short, value_name = "MODEL")]
-    model: Option<Reference>,
+    #[arg(help_heading = "Model", long, short, value_name = "MODEL")]
+    model: Option<ModelRef>,
 
     #[command(flatten)]
     cache: CacheOptions,
 }
 
-/// Where fetched models lie.
+/// Where fetched models are stored.
 #[derive(Args, Clone, Debug)]
 pub struct CacheOptions {
     /// Folder for fetched models [default: the user's cache folder]
-    #[arg(long, value_name = "DIR", env = "TERNLIGHT_CACHE", hide_env_values = true)]
+    #[arg(help_heading = "Model", long, value_name = "DIR", env = "TERNLIGHT_CACHE", hide_env_values = true)]
     pub cache_dir: Option<PathBuf>,
 
     /// Server that hf: references are fetched from
     #[arg(
+        help_heading = "Model",
         long,
         value_name = "URL",
         env = "HF_ENDPOINT",
@@ -79,7 +80,7 @@ impl NamedModel {
     ///
     /// # Errors
     /// `io` where there is no such file, and those of fetching it.
-    pub fn locate(&self, argument: Option<&Reference>, console: &Console) -> Result<PathBuf> {
+    pub fn locate(&self, argument: Option<&ModelRef>, console: &Console) -> Result<PathBuf> {
         match argument.or(self.model.as_ref()) {
             Some(reference) => self.cache.locate(reference, console),
             None => {
@@ -95,9 +96,9 @@ impl CacheOptions {
     ///
     /// # Errors
     /// `io` where there is no such file, and those of fetching it.
-    pub fn locate(&self, reference: &Reference, console: &Console) -> Result<PathBuf> {
+    pub fn locate(&self, reference: &ModelRef, console: &Console) -> Result<PathBuf> {
         match reference {
-            Reference::Path(path) if !path.exists() => {
+            ModelRef::Path(path) if !path.exists() => {
                 let failure = Failure::new(IO, format!("{}: no such file or folder", path.display()));
                 let looks_hf = path.components().count() == 2 && path.extension().is_none();
                 let hint = if looks_hf {
@@ -107,7 +108,7 @@ impl CacheOptions {
                 };
                 Err(if hint.is_empty() { failure } else { failure.hint(hint) })
             }
-            Reference::Path(path) => Ok(path.clone()),
+            ModelRef::Path(path) => Ok(path.clone()),
             reference => {
                 let cache = Cache::new(self.cache_dir.clone())?;
                 let request = fetch::Request::new(&self.hf_endpoint);
@@ -120,12 +121,12 @@ impl CacheOptions {
 /// How to compute.
 #[derive(Args, Clone, Debug)]
 pub struct ComputeOptions {
-    /// Kernels: auto, or an instruction set named by `ternlight inspect --kernels`
-    #[arg(long, value_name = "NAME", default_value = "auto")]
+    /// Kernels: auto, scalar, or another instruction set that `ternlight bench --kernels` names
+    #[arg(help_heading = "Computation", long, value_name = "NAME", default_value = "auto")]
     pub kernel: String,
 
     /// Threads; 0 means one per core
-    #[arg(long, short, value_name = "N", default_value_t = 0)]
+    #[arg(help_heading = "Computation", long, short, value_name = "N", default_value_t = 0, value_parser = threads)]
     pub threads: usize,
 
     /// How one token reads the weights, instead of measuring which order is the fastest: STREAMS:PREFETCH, as
@@ -138,16 +139,24 @@ pub struct ComputeOptions {
     pub tasks: Option<u16>,
 
     /// Embedding and output head in memory
-    #[arg(long, value_enum, default_value = "auto")]
+    #[arg(help_heading = "Computation", long, value_enum, default_value = "auto")]
     pub head: HeadChoice,
 
-    /// Pass by a metadata key or tensor that is not known, although it may change what the model computes
-    #[arg(long, value_name = "NAME")]
+    /// Ignore an unknown metadata key or tensor, although it may change what the model computes
+    #[arg(help_heading = "Computation", long, value_name = "NAME")]
     pub allow_unknown: Vec<String>,
 }
 
+/// A limit above the cores of any machine catches typing errors.
+fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(threads) if threads <= 1024 => Ok(threads),
+        _ => Err("not a number from 0 to 1024".to_owned()),
+    }
+}
+
 impl ComputeOptions {
-    /// For commands that are about a model's exact numbers: the head as in the file, unless asked otherwise.
+    /// For commands that report exact numbers: keeps the head as in the file unless told otherwise.
     pub fn exact(mut self) -> Self {
         if self.head == HeadChoice::Auto {
             self.head = HeadChoice::Native;

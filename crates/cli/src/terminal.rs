@@ -2,7 +2,7 @@
 //!
 //! Names, metadata and errors come from files and servers, and a terminal obeys what it is sent: escape
 //! sequences write to the clipboard, change the title, move the cursor over what was printed. So nothing is
-//! printed but through [`say!`], [`tell!`] and [`stream`], which show control characters as what they are
+//! printed but through `say!`, `tell!` and [`stream`], which show control characters as what they are
 //! (`\u{1b}`); `clippy.toml` forbids the macros of the standard library. Only a [`Style`] reaches the terminal as
 //! it is: it says so while it writes itself, and no other text can.
 

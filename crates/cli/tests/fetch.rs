@@ -217,6 +217,53 @@ fn split_models_and_folders_come_whole() {
 }
 
 #[cfg(target_os = "linux")]
+/// What `list` calls a model is what fetched it, complete or not; known models come with --remote.
+#[test]
+fn fetched_models_are_listed_by_the_names_that_fetched_them() {
+    let cache = TempDir::new().unwrap();
+    let list = |extra: &[&str]| json(ternlight(cache.path()).args(["list", "--json"]).args(extra));
+    assert_eq!(list(&[]), serde_json::json!([]));
+    let hub = Server::start(content(31, "\"v1\""), &[]);
+    let (hf, whole) = ("hf:o/r@v2/sub/m.gguf", "hf:o/whole");
+    let split = "hf:o/r/m-00002-of-00003.gguf";
+    for reference in [hf, split] {
+        ternlight(cache.path()).args(["fetch", "--hf-endpoint", &hub.url, reference]).success();
+    }
+    let missing = [(); 5].map(|()| [Step::Status(404), Step::Status(404)]).concat();
+    let folder = Server::start(content(32, "\"v1\""), &missing);
+    ternlight(cache.path()).args(["fetch", "--hf-endpoint", &folder.url, whole]).success();
+    let server = Server::start(content(33, "\"v1\""), &[Step::Serve, Step::DropAfter(1 << 20)]);
+    let (url, cut) = (format!("{}/u.gguf", server.url), format!("{}/cut.gguf", server.url));
+    ternlight(cache.path()).args(["fetch", &url]).success();
+    fails(ternlight(cache.path()).args(["fetch", &cut, "--json", "--retries", "0"]), "network", 1);
+
+    let models = list(&[]);
+    let found = |name: &str| {
+        let model = models.as_array().unwrap().iter().find(|model| model["model"] == name);
+        let model = model.unwrap_or_else(|| panic!("{name} is not in {models}"));
+        (model["bytes"].as_u64().unwrap() as usize, model["complete"].as_bool().unwrap())
+    };
+    assert_eq!(models.as_array().unwrap().len(), 5, "{models}");
+    assert_eq!(found(hf), (LEN, true));
+    assert_eq!(found("hf:o/r/m-00001-of-00003.gguf"), (3 * LEN, true));
+    assert_eq!(found(whole), (2 * LEN, true));
+    assert_eq!(found(&url), (LEN, true));
+    assert_eq!(found(&cut), (1 << 20, false));
+    // A part that is gone makes a split model incomplete.
+    fs::remove_file(cache.path().join("hf/o/r/main/m-00003-of-00003.gguf")).unwrap();
+    let split = &list(&[])[0];
+    assert_eq!(
+        (&split["model"], &split["complete"]),
+        (&"hf:o/r/m-00001-of-00003.gguf".into(), &false.into())
+    );
+
+    let known = list(&["--remote"]);
+    assert_eq!(known[0]["id"], "tern");
+    assert!(known.as_array().unwrap().iter().all(|model| model["goodAt"].is_string()));
+    let text = ternlight(cache.path()).args(["list", "--remote"]).success().stdout;
+    assert!(String::from_utf8(text).unwrap().contains("hf:microsoft/bitnet-b1.58-2B-4T-gguf/"));
+}
+
 #[test]
 fn a_full_disk_keeps_what_came_and_says_so() {
     let cache = TempDir::new().unwrap();

@@ -394,3 +394,31 @@ fn containers_differ_but_names_agree() {
         assert!(folder.join(name).is_file(), "{name}");
     }
 }
+
+/// The fixed interface: token ids in, the tensor `embedding` out, the same as in the reference.
+#[test]
+fn embed_writes_the_pooled_vector() {
+    let bench = Bench::new();
+    let twin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/published/embed_qwen3_i2s");
+    let (index, bytes) = index(&twin.join("reference.safetensors"));
+    let words = |name: &str| {
+        let tensor = index.tensors.iter().find(|t| t.name == name).unwrap();
+        bytes[tensor.offset as usize..][..tensor.bytes as usize].as_chunks::<4>().0.to_vec()
+    };
+    let ids: Vec<String> =
+        words("tokens.seq_a").into_iter().map(|word| i32::from_le_bytes(word).to_string()).collect();
+    for (pooling, name) in [("last", "embedding.seq_a"), ("mean", "embedding_mean.seq_a")] {
+        let out = bench.path("embedding.safetensors");
+        let mut run = bench.run();
+        run.args(["embed", "--json", "--tokens", &ids.join(","), "--pooling", pooling, "--model"]);
+        json(run.arg(twin.join("model.gguf")).arg("--out").arg(&out));
+        let (name_written, _, data) = tensors(&out).remove(0);
+        assert_eq!(name_written, "embedding");
+        let want = words(name);
+        assert_eq!(data.len(), 4 * want.len());
+        for (got, want) in data.as_chunks::<4>().0.iter().zip(&want) {
+            let (got, want) = (f32::from_le_bytes(*got), f32::from_le_bytes(*want));
+            assert!((got - want).abs() < 1e-4, "{pooling}: {got} {want}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //! The TypeScript snippets are run by `web/test/readme.test.ts`. A command that this file does not know how to
 //! run or replace fails the test, so no line of a README is only looked at.
 #![cfg(unix)]
+#![allow(clippy::disallowed_macros, reason = "what a test prints is its own text")]
 
 mod common;
 

@@ -22,8 +22,8 @@ pub trait Pool: Send + Sync {
     fn run(&self, tasks: usize, f: &(dyn Fn(usize) + Sync));
 
     /// Calls `job` on a thread other than the caller's, some time, beside whatever `run` does; or drops it, as
-    /// does a pool that can spare no thread.
-    fn spare(&self, job: Box<dyn FnOnce() + Send>) {
+    /// does a pool that has no thread for it.
+    fn spawn(&self, job: Box<dyn FnOnce() + Send>) {
         drop(job);
     }
 

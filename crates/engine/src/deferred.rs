@@ -1,4 +1,4 @@
-//! A value that another thread makes meanwhile, if one can be spared.
+//! A value computed on another thread in the background, if there is one; else when it is asked for.
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -31,7 +31,7 @@ impl<T: Send + 'static> Deferred<T> {
         let state = Mutex::new(State::Waiting(Box::new(make)));
         let shared = Arc::new(Shared { state, changed: Condvar::new() });
         let job = shared.clone();
-        pool.spare(Box::new(move || job.make()));
+        pool.spawn(Box::new(move || job.make()));
         Self(shared)
     }
 
@@ -89,7 +89,7 @@ mod tests {
     use crate::threads::Threads;
 
     #[test]
-    fn without_a_thread_to_spare_the_caller_makes_it() {
+    fn without_another_thread_the_caller_makes_it() {
         for pool in [&Serial as &dyn Pool, &Threads::new(1)] {
             let me = thread::current().id();
             assert!(Deferred::new(pool, move || thread::current().id() == me).get(pool));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ternlight_core::{
     Error, ErrorKind, Result,
+    cache::KvType,
     container::Value,
     model::{Decoder, DecoderOptions, Model, Want},
     pool::Pool,
@@ -18,6 +19,16 @@ use crate::{
         template::{ChatOptions, Message, Rendered, Template},
     },
 };
+
+/// How the states of a text's tokens become one vector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pooling {
+    /// The state of the last token.
+    #[default]
+    Last,
+    /// The mean of all states.
+    Mean,
+}
 
 /// A loaded model, ready to work. Cheap to clone; [`Session`](crate::Session)s and clones share
 /// the weights.
@@ -189,13 +200,12 @@ impl Engine {
         Ok(self.decoder(tokens.len().max(1))?.forward(tokens, Want::All)?.to_vec())
     }
 
-    /// The embedding of a text: the state of its last token after the final norm, scaled to length 1,
-    /// `(hidden)`. The text ends with the token that the model's tokenizer puts there, else with
-    /// `<|endoftext|>` or EOS: models that pool the last token are trained so.
+    /// The embedding of a text, `(hidden)`: see [`Engine::embed_tokens`]. The text ends with the token that the
+    /// model's tokenizer puts there, else with `<|endoftext|>` or EOS: models that pool the last token are trained so.
     ///
     /// # Errors
-    /// As [`Engine::tokenizer`] and [`Engine::logits`].
-    pub fn embed(&self, text: &str) -> Result<Vec<f32>> {
+    /// As [`Engine::tokenizer`] and [`Engine::embed_tokens`].
+    pub fn embed(&self, text: &str, pooling: Pooling) -> Result<Vec<f32>> {
         let tokenizer = self.tokenizer()?;
         let mut tokens = tokenizer.add_bos(tokenizer.encode(text, false)?);
         let framed = tokenizer.add_special_tokens(tokens.clone());
@@ -205,23 +215,43 @@ impl Engine {
             let end = tokenizer.control("<|endoftext|>").or(tokenizer.eos());
             tokens.extend(end.filter(|end| tokens.last() != Some(end)));
         }
+        self.embed_tokens(&tokens, pooling)
+    }
+
+    /// The states of tokens after the final norm, pooled and scaled to length 1, `(hidden)`.
+    ///
+    /// # Errors
+    /// `bad-option` for no tokens or one outside the vocabulary, `context-full`, `out-of-memory`; `bad-data` where the
+    /// states are not finite.
+    pub fn embed_tokens(&self, tokens: &[u32], pooling: Pooling) -> Result<Vec<f32>> {
         if tokens.is_empty() {
             return Err(Error::new(ErrorKind::BadOption, "the text has no tokens"));
         }
-        self.fits(&tokens)?;
-        let mut decoder = self.decoder(tokens.len())?;
+        self.fits(tokens)?;
+        // Keys and values are needed for this one pass only: kept exactly.
+        let options =
+            DecoderOptions { context: tokens.len(), kv: KvType::F32, block: self.inner.options.block };
+        let mut decoder = Decoder::new(self.inner.model.clone(), options, self.inner.pool.clone())?;
         let hidden = self.inner.model.spec.hidden;
-        let states = decoder.hidden(&tokens)?;
-        let mut last = states[states.len() - hidden..].to_vec();
-        let squares: f64 = last.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+        let states = decoder.hidden(tokens)?;
+        let mut pooled = match pooling {
+            Pooling::Last => states[states.len() - hidden..].to_vec(),
+            // The length is scaled anyway, so the sum is as good as the mean.
+            Pooling::Mean => {
+                let sum =
+                    |i| states.iter().skip(i).step_by(hidden).map(|&x| f64::from(x)).sum::<f64>() as f32;
+                (0..hidden).map(sum).collect()
+            }
+        };
+        let squares: f64 = pooled.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
         let norm = squares.sqrt();
         if !norm.is_finite() {
             return Err(Error::new(ErrorKind::BadData, "the embedding is not finite"));
         }
         // As torch.nn.functional.normalize has it.
         let norm = norm.max(1e-12) as f32;
-        last.iter_mut().for_each(|x| *x /= norm);
-        Ok(last)
+        pooled.iter_mut().for_each(|x| *x /= norm);
+        Ok(pooled)
     }
 
     fn fits(&self, tokens: &[u32]) -> Result<()> {

@@ -56,7 +56,7 @@ pub mod text;
 #[allow(unsafe_code)]
 mod threads;
 
-pub use engine::Engine;
+pub use engine::{Engine, Pooling};
 pub use info::{ModelInfo, Sampling, TensorInfo};
 pub use loader::EngineLoader;
 pub use measured::Measured;

@@ -139,25 +139,23 @@ impl Session {
         } = options;
         let suggested = self.engine.sampling();
         let neutral = SampleOptions::default();
-        let sampler = Sampler::new(
-            SampleOptions {
-                temperature: temperature.or(suggested.temperature).unwrap_or(neutral.temperature),
-                top_k: top_k.or(suggested.top_k.map(|k| k as usize)).unwrap_or(neutral.top_k),
-                top_p: top_p.or(suggested.top_p).unwrap_or(neutral.top_p),
-                min_p: min_p.or(suggested.min_p).unwrap_or(neutral.min_p),
-                typical_p,
-                repetition_penalty: repetition_penalty
-                    .or(suggested.repetition_penalty)
-                    .unwrap_or(neutral.repetition_penalty),
-                frequency_penalty,
-                presence_penalty,
-                penalty_window,
-                logit_bias,
-                banned_tokens,
-                seed: seed.unwrap_or_else(fresh_seed),
-            },
-            self.engine.model().isa,
-        )?;
+        let sample = SampleOptions {
+            temperature: temperature.or(suggested.temperature).unwrap_or(neutral.temperature),
+            top_k: top_k.or(suggested.top_k.map(|k| k as usize)).unwrap_or(neutral.top_k),
+            top_p: top_p.or(suggested.top_p).unwrap_or(neutral.top_p),
+            min_p: min_p.or(suggested.min_p).unwrap_or(neutral.min_p),
+            typical_p,
+            repetition_penalty: repetition_penalty
+                .or(suggested.repetition_penalty)
+                .unwrap_or(neutral.repetition_penalty),
+            frequency_penalty,
+            presence_penalty,
+            penalty_window,
+            logit_bias,
+            banned_tokens,
+            seed: seed.unwrap_or_else(fresh_seed),
+        };
+        let sampler = Sampler::new(sample, self.engine.model().isa)?;
         let capacity = self.decoder.capacity();
         let limits = Limits { capacity, max_tokens, overflow, keep_tokens };
         let (window, tokens) = Window::new(&self.engine, limits, prompt, &self.dropped)?;

@@ -184,10 +184,10 @@ impl Pool for Threads {
     }
 
     /// On a thread of its own, so that the others stay awake for `run`.
-    fn spare(&self, job: Box<dyn FnOnce() + Send>) {
+    fn spawn(&self, job: Box<dyn FnOnce() + Send>) {
         if !self.workers.is_empty() {
             // A thread that the system refuses drops the job.
-            let _ = thread::Builder::new().name("ternlight-spare".into()).spawn(job);
+            let _ = thread::Builder::new().name("ternlight-spawned".into()).spawn(job);
         }
     }
 }

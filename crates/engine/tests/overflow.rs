@@ -28,7 +28,7 @@ fn tern() -> Engine {
         "tokenizer.json",
         "model.safetensors",
     ];
-    load("tests/models/tern", &files, EngineOptions::default())
+    load("crates/tern/tern", &files, EngineOptions::default())
 }
 
 /// A model without a tokenizer and with a context of `context` tokens.

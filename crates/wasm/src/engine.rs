@@ -129,7 +129,9 @@ impl Engine {
         &self,
         #[wasm_bindgen(unchecked_param_type = "string")] text: &JsValue,
     ) -> Result<Vec<f32>, JsValue> {
-        from_js::<String>("text", text).and_then(|text| self.0.embed(&text)).map_err(to_js_error)
+        from_js::<String>("text", text)
+            .and_then(|text| self.0.embed(&text, engine::Pooling::Last))
+            .map_err(to_js_error)
     }
 
     /// A sequence with an empty cache.

@@ -42,9 +42,9 @@ pub struct WorkerPool {
     word: AtomicU64,
     task: UnsafeCell<Option<Task>>,
     done: AtomicUsize,
-    /// What [`Pool::spare`] was given and nobody has begun; the flag says whether to look.
-    spare: Mutex<Option<Job>>,
-    has_spare: AtomicBool,
+    /// What [`Pool::spawn`] was given and nobody has begun; the flag says whether to look.
+    spawned: Mutex<Option<Job>>,
+    has_spawned: AtomicBool,
     sleepers: AtomicU32,
     broken: AtomicBool,
     door: Mutex<()>,
@@ -74,8 +74,8 @@ impl WorkerPool {
             word: AtomicU64::new(0),
             task: UnsafeCell::new(None),
             done: AtomicUsize::new(0),
-            spare: Mutex::new(None),
-            has_spare: AtomicBool::new(false),
+            spawned: Mutex::new(None),
+            has_spawned: AtomicBool::new(false),
             sleepers: AtomicU32::new(0),
             broken: AtomicBool::new(false),
             door: Mutex::new(()),
@@ -88,7 +88,7 @@ impl WorkerPool {
     pub fn work(&self) {
         let mut idle = 0;
         while !self.broken.load(Relaxed) {
-            if self.step() || self.do_spare() {
+            if self.step() || self.do_spawned() {
                 idle = 0;
             } else if idle < SPINS {
                 idle += 1;
@@ -124,14 +124,14 @@ impl WorkerPool {
         true
     }
 
-    /// Does the spare job if there is one. Meanwhile this thread owns no task.
-    fn do_spare(&self) -> bool {
-        if !self.has_spare.load(Relaxed) {
+    /// Does the spawned job if there is one. Meanwhile this thread owns no task.
+    fn do_spawned(&self) -> bool {
+        if !self.has_spawned.load(Relaxed) {
             return false;
         }
-        let job = self.spare.lock().ok().and_then(|mut spare| {
-            self.has_spare.store(false, SeqCst);
-            spare.take()
+        let job = self.spawned.lock().ok().and_then(|mut spawned| {
+            self.has_spawned.store(false, SeqCst);
+            spawned.take()
         });
         job.map(|job| job()).is_some()
     }
@@ -140,7 +140,7 @@ impl WorkerPool {
         let Ok(mut door) = self.door.lock() else { return };
         // Counted before the last look at the word: whoever publishes after that look sees the count.
         self.sleepers.fetch_add(1, SeqCst);
-        while !open(self.word.load(SeqCst)) && !self.has_spare.load(SeqCst) && !self.broken.load(SeqCst) {
+        while !open(self.word.load(SeqCst)) && !self.has_spawned.load(SeqCst) && !self.broken.load(SeqCst) {
             match self.bell.wait(door) {
                 Ok(held) => door = held,
                 Err(_) => break,
@@ -191,13 +191,13 @@ impl Pool for WorkerPool {
     }
 
     /// One at a time: a job that nobody has begun makes way for a new one.
-    fn spare(&self, job: Job) {
+    fn spawn(&self, job: Job) {
         if self.width > 1
-            && let Ok(mut spare) = self.spare.lock()
+            && let Ok(mut spawned) = self.spawned.lock()
         {
-            *spare = Some(job);
-            self.has_spare.store(true, SeqCst);
-            drop(spare);
+            *spawned = Some(job);
+            self.has_spawned.store(true, SeqCst);
+            drop(spawned);
             self.wake();
         }
     }
@@ -254,13 +254,13 @@ mod tests {
     }
 
     #[test]
-    fn a_spare_job_runs_beside_the_others() {
+    fn a_spawned_job_runs_beside_the_others() {
         let (pool, threads) = pool(3);
         for pause in [0, 30] {
             thread::sleep(Duration::from_millis(pause)); // asleep or not
             let (done, when_done) = std::sync::mpsc::channel();
             let (go, wait) = std::sync::mpsc::channel::<()>();
-            pool.spare(Box::new(move || {
+            pool.spawn(Box::new(move || {
                 wait.recv().unwrap();
                 done.send(thread::current().id()).unwrap();
             }));

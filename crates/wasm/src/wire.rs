@@ -5,7 +5,7 @@
 //! whose kind is told by its keys, and the variables of a chat template.
 //!
 //! Invariant: a value that is not what its declaration says is an error with a code that names it, whatever
-//! it is; and nothing that was deserialised took more stack or memory than [`bounded`] allows.
+//! it is; and nothing that was deserialised took more stack or memory than `bounded` allows.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,7 @@
 /** How fast this machine runs the loaded model, in this browser, now. */
 
 import { signal } from "@preact/signals";
+import type { Engine } from "ternlight";
 import { NoModel } from "../model/About";
 import { engine, type Failure, failureOf, model, whileUsed } from "../model/loading";
 import { busy } from "../state/answer";
@@ -16,22 +17,27 @@ const result = signal<Result | null>(null);
 const running = signal<AbortController | null>(null);
 const trouble = signal<Failure | null>(null);
 
+/** What is measured, and where. */
+function subjectOf({ info, flavour }: Engine): Result {
+  return {
+    model: model.value.name,
+    flavour,
+    kernels: info.kernels,
+    threads: info.threads,
+    cores: navigator.hardwareConcurrency,
+    isolated: window.crossOriginIsolated,
+    bytesPerToken: info.bytesPerToken,
+    readings: [],
+  };
+}
+
 async function run(): Promise<void> {
   const subject = engine.value;
   if (!subject || running.value || busy.value) return;
   const abort = new AbortController();
   running.value = abort;
   trouble.value = null;
-  const { info, flavour } = subject;
-  result.value = {
-    model: model.value.name,
-    flavour,
-    kernels: info.kernels,
-    threads: info.threads,
-    isolated: window.crossOriginIsolated,
-    bytesPerToken: info.bytesPerToken,
-    readings: [],
-  };
+  result.value = subjectOf(subject);
   let letGo = () => {};
   void whileUsed(subject, new Promise<void>((resolve) => (letGo = resolve)));
   try {
@@ -88,10 +94,39 @@ function Table({ bench }: { bench: Result }) {
   );
 }
 
+/** The machine and the model, before and after they were measured. */
+function Setting({ bench }: { bench: Result }) {
+  const first = bench.readings[0];
+  const facts: [string, string][] = [
+    ["Model", bench.model],
+    ["Per token", bytes(bench.bytesPerToken)],
+    ["Cores of this machine", String(bench.cores)],
+    ["Threads", `${bench.threads}${bench.isolated ? "" : " (the page is not isolated)"}`],
+    ["Engine", bench.flavour],
+    ["Kernels", bench.kernels.join(", ")],
+  ];
+  if (first)
+    facts.unshift(
+      ["Prompt", `${speed(first.prefillTokensPerSecond)} tok/s`],
+      ["Answer", `${speed(first.decodeTokensPerSecond)} tok/s`],
+      ["Weights read", `${gigabytes(first.decodeTokensPerSecond * bench.bytesPerToken)} GB/s`],
+    );
+  return (
+    <dl class="facts figures">
+      {facts.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
 export function Bench() {
   const { info } = model.value;
   const bench = result.value;
-  const first = bench?.readings[0];
+  const shown = bench ?? (engine.value && subjectOf(engine.value));
   const now = running.value;
   return (
     <div class="scroll" id="content" tabIndex={-1}>
@@ -129,49 +164,9 @@ export function Bench() {
           </div>
         )}
         {trouble.value && <ErrorNotice code={trouble.value.code} message={trouble.value.message} />}
+        {shown && <Setting bench={shown} />}
         {bench && (
           <>
-            <dl class="facts figures">
-              {first && (
-                <>
-                  <div>
-                    <dt>Prompt</dt>
-                    <dd>{speed(first.prefillTokensPerSecond)} tok/s</dd>
-                  </div>
-                  <div>
-                    <dt>Answer</dt>
-                    <dd>{speed(first.decodeTokensPerSecond)} tok/s</dd>
-                  </div>
-                  <div>
-                    <dt>Weights read</dt>
-                    <dd>{gigabytes(first.decodeTokensPerSecond * bench.bytesPerToken)} GB/s</dd>
-                  </div>
-                </>
-              )}
-              <div>
-                <dt>Model</dt>
-                <dd>{bench.model}</dd>
-              </div>
-              <div>
-                <dt>Per token</dt>
-                <dd>{bytes(bench.bytesPerToken)}</dd>
-              </div>
-              <div>
-                <dt>Engine</dt>
-                <dd>{bench.flavour}</dd>
-              </div>
-              <div>
-                <dt>Kernels</dt>
-                <dd>{bench.kernels.join(", ")}</dd>
-              </div>
-              <div>
-                <dt>Threads</dt>
-                <dd>
-                  {bench.threads}
-                  {bench.isolated ? "" : " (the page is not isolated)"}
-                </dd>
-              </div>
-            </dl>
             {bench.readings.length > 1 && (
               <>
                 <h3>As the context grows</h3>

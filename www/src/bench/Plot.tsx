@@ -27,8 +27,8 @@ export function Plot({ readings, dark }: { readings: Reading[]; dark: string }) 
       stroke: text,
       grid: { stroke: colour("--line"), width: 1 },
       ticks: { show: false },
-      font: "12px 'Hanken Grotesk Variable', sans-serif",
-      labelFont: "12px 'Hanken Grotesk Variable', sans-serif",
+      font: "13px 'Hanken Grotesk Variable', sans-serif",
+      labelFont: "13px 'Hanken Grotesk Variable', sans-serif",
     };
     const line = colour("--minus");
     const made = new uPlot(

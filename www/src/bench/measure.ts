@@ -19,6 +19,8 @@ export interface Bench {
   flavour: string;
   kernels: string[];
   threads: number;
+  /** What the browser says this machine has. */
+  cores: number;
   isolated: boolean;
   /** Bytes of weights that one generated token reads. */
   bytesPerToken: number;

@@ -2,13 +2,15 @@
 
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
+import { OFFERS } from "../model/catalogue";
 import { memory, model } from "../model/loading";
 import { touch } from "../offline/install";
 import { ask, busy, live, stop } from "../state/answer";
 import { path } from "../state/chats";
 import { bytes, speed } from "../text/format";
 import { Glyph } from "../ui/icons";
-import { go } from "../ui/route";
+import { go, keysOpen } from "../ui/route";
+import { editLast } from "./editing";
 
 /** What is being written, kept across views. */
 export const draft = signal("");
@@ -32,8 +34,14 @@ function Meters() {
   const last = path.value.at(-1)?.message;
   const figures = now || last?.role !== "assistant" ? undefined : last.figures;
   const seen = figures ? figures.promptTokens + figures.tokens : 0;
+  const ability = OFFERS.find(({ source }) => source === model.value.source)?.ability;
   return (
     <p class="meters figures">
+      {!now && seen === 0 && ability && (
+        <span>
+          {model.value.name}: {ability}
+        </span>
+      )}
       {now && now.speed > 0 && <span>{speed(now.speed)} tok/s</span>}
       {now && now.count > 0 && <span>{now.count} tokens</span>}
       {seen > 0 && context && (
@@ -42,7 +50,7 @@ function Meters() {
         </span>
       )}
       {used !== null && <span>{bytes(used)} in memory</span>}
-      {!now && used === null && <span>Nothing you write leaves this tab.</span>}
+      {!now && used === null && !ability && <span>Nothing you write leaves this tab.</span>}
     </p>
   );
 }
@@ -93,7 +101,8 @@ export function Composer() {
             if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
               event.preventDefault();
               send();
-            }
+            } else if (event.key === "ArrowUp" && !event.currentTarget.value && !busy.value && editLast())
+              event.preventDefault();
           }}
         />
         {busy.value ? (
@@ -115,7 +124,10 @@ export function Composer() {
       <div class="under">
         <Meters />
         <p class="keys">
-          <kbd>Enter</kbd> sends, <kbd>Shift Enter</kbd> breaks the line, <kbd>Ctrl K</kbd> finds
+          <kbd>Enter</kbd> sends, <kbd>Shift Enter</kbd> breaks the line,{" "}
+          <button type="button" onClick={() => (keysOpen.value = true)}>
+            <kbd>?</kbd> lists keys
+          </button>
         </p>
       </div>
     </div>

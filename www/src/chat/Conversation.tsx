@@ -27,7 +27,10 @@ function useFollow(key: string | undefined) {
   };
   const writing = writingReply.value;
   // A conversation opens at its end, and whoever asks wants to see the answer.
-  useEffect(toEnd, [key, writing !== null]);
+  useEffect(toEnd, [key]);
+  useEffect(() => {
+    if (writing !== null) toEnd();
+  }, [writing]);
   useEffect(() => {
     const element = box.current;
     if (!element) return;

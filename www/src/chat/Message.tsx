@@ -1,7 +1,7 @@
 /** One turn: a question that can be edited, or an answer with its tools. */
 
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { askAgain, busy, live, regenerate } from "../state/answer";
+import { askAgain, busy, continueReply, live, regenerate } from "../state/answer";
 import { showVersion } from "../state/chats";
 import type { ChatMessage, Question, Reply, ReplyFigures } from "../state/messages";
 import { watchReply } from "../state/sync";
@@ -11,6 +11,7 @@ import { CopyButton } from "../ui/CopyButton";
 import { ErrorNotice } from "../ui/ErrorNotice";
 import { Glyph } from "../ui/icons";
 import { startWriting } from "./Composer";
+import { editing } from "./editing";
 import { TokenView } from "./TokenView";
 
 interface Versioned {
@@ -51,14 +52,13 @@ function Versions({ versions, at }: Versioned) {
 
 export function Asked({ question, versions, at }: { question: Question } & Versioned) {
   const { text } = question;
-  const [editing, setEditing] = useState(false);
   const opener = useRef<HTMLButtonElement>(null);
   const close = () => {
-    setEditing(false);
+    editing.value = null;
     // Where the question was asked again this cannot take the focus, which is in the message box by then.
     queueMicrotask(() => opener.current?.focus());
   };
-  if (editing) return <EditQuestion question={question} onClose={close} />;
+  if (editing.value === question.id) return <EditQuestion question={question} onClose={close} />;
   return (
     <li class="turn asked">
       <span class="unseen">You asked:</span>
@@ -75,7 +75,7 @@ export function Asked({ question, versions, at }: { question: Question } & Versi
           title="Edit and ask again"
           aria-label="Edit and ask again"
           disabled={busy.value}
-          onClick={() => setEditing(true)}
+          onClick={() => (editing.value = question.id)}
         >
           <Glyph name="pen" />
         </button>
@@ -135,20 +135,16 @@ function EditQuestion({ question, onClose }: { question: Question; onClose: () =
   );
 }
 
-/** Under a reply that nobody ended: another tab is writing it, or its page was closed. */
-function Unfinished({ id }: { id: string }) {
+/** Whether another tab is writing this reply; null until that is known. */
+function useWrittenElsewhere({ id, unfinished = false }: Reply): boolean | null {
   const [written, setWritten] = useState<boolean | null>(null);
   useEffect(() => {
     const left = new AbortController();
-    void watchReply(id, setWritten, left.signal);
+    setWritten(null);
+    if (unfinished) void watchReply(id, setWritten, left.signal);
     return () => left.abort();
-  }, [id]);
-  if (written === null) return null;
-  return (
-    <p class="aside">
-      {written ? "Being written in another tab" : "Cut off: the page was closed while this was written"}
-    </p>
-  );
+  }, [id, unfinished]);
+  return written;
 }
 
 interface AnsweredProps extends Versioned {
@@ -159,6 +155,7 @@ interface AnsweredProps extends Versioned {
 
 export function Answered({ reply, versions, at, last }: AnsweredProps) {
   const [odds, setOdds] = useState(false);
+  const elsewhere = useWrittenElsewhere(reply);
   const hasOdds = reply.tokens.length > 0;
   return (
     <li class="turn answered">
@@ -171,10 +168,19 @@ export function Answered({ reply, versions, at, last }: AnsweredProps) {
           onRetry={last ? () => regenerate(reply) : undefined}
         />
       )}
-      {reply.unfinished && <Unfinished id={reply.id} />}
+      {elsewhere !== null && (
+        <p class="aside">
+          {elsewhere ? "Being written in another tab" : "Cut off: the page was closed while this was written"}
+        </p>
+      )}
       <div class="tools">
         <Versions versions={versions} at={at} />
         {reply.text && <CopyButton text={reply.text} label="Copy answer" />}
+        {last && isPartial(reply, elsewhere) && (
+          <button type="button" class="button small" disabled={busy.value} onClick={() => goOn(reply)}>
+            Continue
+          </button>
+        )}
         {last && (
           <button
             type="button"
@@ -203,6 +209,18 @@ export function Answered({ reply, versions, at, last }: AnsweredProps) {
       </div>
     </li>
   );
+}
+
+/** Whether an answer ended before its end, so that there is something to go on with. */
+function isPartial({ text, trouble, figures }: Reply, elsewhere: boolean | null): boolean {
+  if (!text || elsewhere) return false;
+  return elsewhere === false || trouble !== undefined || (figures?.finish ?? "stop") in ENDINGS;
+}
+
+/** The button goes away: the focus goes on to where one writes. */
+function goOn(reply: Reply): void {
+  continueReply(reply);
+  startWriting();
 }
 
 const ENDINGS: Record<string, string> = {
@@ -234,17 +252,19 @@ export function Answering() {
           : "Reading"
         : "";
   return (
-    <li class="turn answered" aria-busy="true">
+    <li class={phase === "writing" ? "turn answered writing" : "turn answered"} aria-busy="true">
       <span class="unseen">Answer in progress:</span>
       {reply.text && <Markdown text={reply.text} />}
-      <p class="cursor aside figures">
-        <span class="trits" aria-hidden="true">
-          <i />
-          <i />
-          <i />
-        </span>{" "}
-        {said}
-      </p>
+      {said && (
+        <p class="cursor aside figures">
+          <span class="trits" aria-hidden="true">
+            <i />
+            <i />
+            <i />
+          </span>{" "}
+          {said}
+        </p>
+      )}
     </li>
   );
 }

@@ -44,18 +44,12 @@ export function TokenView({ tokens }: { tokens: ReplyToken[] }) {
   return (
     <>
       <div class="key" aria-hidden="true">
-        <span>
-          <b data-sure="4" />
-          sure
-        </span>
-        <span>
-          <b data-sure="2" />
-          less so
-        </span>
-        <span>
-          <b data-sure="0" />
-          under 10 %
-        </span>
+        {[...STEPS.keys(), STEPS.length].reverse().map((step) => (
+          <span key={step}>
+            <b data-sure={step} />
+            {step > 0 ? `over ${((STEPS[step - 1] ?? 0) * 100).toFixed(0)} %` : "less"}
+          </span>
+        ))}
         <span>Point at, tap or arrow through the tokens.</span>
       </div>
       <div

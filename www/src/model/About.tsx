@@ -84,10 +84,10 @@ function Whole({ trits }: { trits: Trits }) {
   );
 }
 
-const ROW = 17;
-const BAR = 12;
-const LEFT = 78;
-const RIGHT = 64;
+const ROW = 20;
+const BAR = 13;
+const LEFT = 88;
+const RIGHT = 72;
 
 /** Every part of the model as one bar: as long as its bytes, divided as its weights are. */
 function Stack({
@@ -117,7 +117,7 @@ function Stack({
           return (
             <g key={one.name} onClick={() => onChoose(one)} style={{ cursor: "pointer" }}>
               <rect x={0} y={index * ROW} width={width} height={ROW} fill="transparent" />
-              <text class={one === chosen ? "strong" : undefined} x={0} y={y + 10}>
+              <text class={one === chosen ? "strong" : undefined} x={0} y={y + 11}>
                 {one.name}
               </text>
               {ternary > 0 && <TritBar trits={one.trits} x={LEFT} y={y} width={ternary} height={BAR} />}
@@ -130,7 +130,7 @@ function Stack({
                   height={BAR}
                 />
               )}
-              <text class={one === chosen ? "strong" : undefined} x={LEFT + long + 7} y={y + 10}>
+              <text class={one === chosen ? "strong" : undefined} x={LEFT + long + 7} y={y + 11}>
                 {bytes(one.bytes)}
               </text>
             </g>
@@ -147,7 +147,7 @@ function Matrices({ part }: { part: Part }) {
   const matrices = part.tensors.filter(({ rows, cols }) => rows > 1 && cols > 1);
   if (matrices.length === 0) return <div ref={place} />;
   const gap = 18;
-  const label = 34;
+  const label = 38;
   const widest = Math.max(...matrices.map(({ cols }) => cols));
   const tallest = Math.max(...matrices.map(({ rows }) => rows));
   const wished = Math.min(130 / Math.min(widest, tallest), 190 / tallest, 300 / widest);
@@ -161,7 +161,7 @@ function Matrices({ part }: { part: Part }) {
   let x = 0;
   for (const tensor of matrices) {
     const { w, h } = size(tensor);
-    const box = Math.max(w, 74);
+    const box = Math.max(w, 88);
     if (x > 0 && x + box > width) {
       lines.push([]);
       x = 0;
@@ -197,10 +197,10 @@ function Matrices({ part }: { part: Part }) {
                 height={h}
               />
             )}
-            <text class="strong" x={left} y={base + 15}>
+            <text class="strong" x={left} y={base + 16}>
               {shortName(tensor.name)}
             </text>
-            <text x={left} y={base + 29}>
+            <text x={left} y={base + 33}>
               {tensor.rows} × {tensor.cols}
             </text>
           </g>

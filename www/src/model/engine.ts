@@ -1,6 +1,6 @@
 /** Asking the model that is in use. */
 
-import { EngineError, type Message } from "ternlight";
+import { type Engine, EngineError, type Message, type ReplyOptions } from "ternlight";
 import type { ReplyFigures, ReplyToken } from "../state/messages";
 import type { Settings } from "../state/settings";
 import { discard, engine, failureOf, weigh, whileUsed } from "./loading";
@@ -8,7 +8,21 @@ import { discard, engine, failureOf, weigh, whileUsed } from "./loading";
 export interface Listener {
   /** `dropped` is how many of the messages the model no longer sees. */
   onReading: (done: number, total: number, dropped: number) => void;
-  onPiece: (text: string, tokens: ReplyToken[]) => void;
+  onPiece: (text: string, tokens: ReplyToken[], ids: number[]) => void;
+}
+
+/** What to answer, and the beginning of the answer where there is one. */
+export interface Asked {
+  messages: readonly Message[];
+  /** Without ids, those of the text are as good. */
+  begun: { text: string; ids: readonly number[] } | null;
+}
+
+/** Token ids of a conversation and the answer so far: the engine has most of them in its cache. */
+async function tokensOf(running: Engine, messages: readonly Message[], begun: NonNullable<Asked["begun"]>) {
+  const asked = await running.chatTokens(messages);
+  const answered = begun.ids.length > 0 ? begun.ids : await running.tokenize(begun.text);
+  return [...asked, ...answered];
 }
 
 /**
@@ -16,7 +30,7 @@ export interface Listener {
  * meanwhile: this reply is still finished by the one that began it.
  */
 export async function answer(
-  messages: readonly Message[],
+  { messages, begun }: Asked,
   how: Settings,
   signal: AbortSignal,
   listener: Listener,
@@ -24,7 +38,8 @@ export async function answer(
   const running = engine.value;
   if (!running) throw new EngineError("closed", "no model is loaded");
   const system = how.system.trim();
-  const reply = running.chat(system ? [{ role: "system", content: system }, ...messages] : messages, {
+  const given = system ? [{ role: "system", content: system }, ...messages] : messages;
+  const options: ReplyOptions = {
     maxTokens: how.maxTokens,
     temperature: how.temperature,
     topK: how.topK,
@@ -37,7 +52,10 @@ export async function answer(
     overflow: "slide",
     signal,
     onPrefill: ({ done, total, droppedMessages }) => listener.onReading(done, total, droppedMessages),
-  });
+  };
+  const reply = begun
+    ? running.generate(await tokensOf(running, given, begun), options)
+    : running.chat(given, options);
   void whileUsed(running, reply.summary).catch(() => {});
   const weighing = setInterval(() => void weigh(), 2000);
   try {
@@ -47,7 +65,8 @@ export async function answer(
         logprob: token.logprob,
         top: token.top.map((other) => ({ text: other.text, logprob: other.logprob })),
       }));
-      listener.onPiece(text, spoken);
+      const ids = tokens.map(({ id }) => id);
+      listener.onPiece(text, spoken, ids);
     }
     const { promptTokens, cachedTokens, tokens, finishReason, droppedMessages, timings } =
       await reply.summary;

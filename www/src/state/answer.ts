@@ -10,7 +10,7 @@ import { answer } from "../model/engine";
 import { ensureReady, type Failure, failureOf, LoadFailed, model } from "../model/loading";
 import { announce, Reader } from "../ui/announce";
 import { addMessage, chat, dropMessage, path, saveMessage, startChat, threadOf } from "./chats";
-import { asMessages, newId, type Question, type Reply } from "./messages";
+import { asMessages, newId, type Question, type Reply, type ReplyToken } from "./messages";
 import { settings } from "./settings";
 import { holdReply } from "./sync";
 
@@ -59,12 +59,106 @@ class Speedometer {
 /** How often a growing reply is stored, in milliseconds: a tab may be closed at any moment. */
 const SAVE_INTERVAL = 2000;
 
-/** Writes one more answer to a question; earlier ones stay. */
-async function write(question: Question): Promise<void> {
+/** A reply while it is written: drawn once a frame, stored now and then, ended exactly once. */
+class Writing {
+  now: Live;
+  readonly #speedometer = new Speedometer();
+  readonly #reader: Reader;
+  readonly #saving: ReturnType<typeof setInterval>;
+  #frame = 0;
+  #letGo = () => {};
+
+  constructor(reply: Reply) {
+    this.now = { reply, phase: "waiting", read: { done: 0, total: 0 }, dropped: 0, speed: 0, count: 0 };
+    this.#reader = new Reader(reply.text.length);
+    batch(() => {
+      live.value = this.now;
+      addMessage(reply);
+    });
+    const ended = new Promise<void>((resolve) => (this.#letGo = resolve));
+    holdReply(reply.id, ended);
+    this.#saving = setInterval(this.#save, SAVE_INTERVAL);
+    window.addEventListener("pagehide", this.#save);
+  }
+
+  readonly #save = () => {
+    if (this.now.reply.text) void saveMessage(this.now.reply);
+  };
+
+  show(change: Partial<Live>): void {
+    this.now = { ...this.now, ...change };
+    this.#frame ||= requestAnimationFrame(() => {
+      this.#frame = 0;
+      if (live.value) live.value = this.now;
+    });
+  }
+
+  grow(piece: string, fresh: ReplyToken[], ids: number[]): void {
+    const { reply, count } = this.now;
+    const text = reply.text + piece;
+    const tokens = settings.value.probabilities ? [...reply.tokens, ...fresh] : reply.tokens;
+    this.show({
+      phase: "writing",
+      count: count + fresh.length,
+      reply: { ...reply, text, tokens, ids: [...(reply.ids ?? []), ...ids] },
+      speed: this.#speedometer.tick(fresh.length),
+    });
+    this.#reader.push(text);
+  }
+
+  end(failure: Failure | null): void {
+    cancelAnimationFrame(this.#frame);
+    clearInterval(this.#saving);
+    window.removeEventListener("pagehide", this.#save);
+    const { unfinished: _, ...whole } = this.now.reply;
+    this.#reader.finish(whole.text);
+    const trouble = failure && failure.code !== "cancelled" ? failure : null;
+    batch(() => {
+      live.value = null;
+      abort = null;
+      // Stopped before the first word: no version of an answer to keep.
+      if (!whole.text && !trouble) dropMessage(whole);
+      else void saveMessage(trouble ? { ...whole, trouble } : whole).finally(this.#letGo);
+    });
+    if (!whole.text) this.#letGo();
+    if (trouble) announce(trouble.message);
+  }
+}
+
+/** Writes a reply, or goes on with the one that is there. */
+async function write(reply: Reply): Promise<void> {
   if (live.value) return;
   abort = new AbortController();
-  const { signal: cancelled } = abort;
-  const reply: Reply = {
+  const { signal } = abort;
+  const writing = new Writing(reply);
+  let failure: Failure | null = null;
+  try {
+    await ensureReady(signal);
+    const { name } = model.value;
+    // Tokens of another model's reply mean nothing to this one; the text does.
+    const begun = reply.text
+      ? { text: reply.text, ids: reply.model === name ? (reply.ids ?? []) : [] }
+      : null;
+    writing.show({ phase: "reading", reply: { ...reply, model: name, ids: begun?.ids ?? [] } });
+    const messages = asMessages(threadOf(reply.chat, reply.parent));
+    const figures = await answer({ messages, begun }, settings.value, signal, {
+      onReading: (done, total, dropped) => {
+        // The context may slide in mid-reply; what is written by then stays in sight.
+        const phase = writing.now.count > 0 ? "writing" : "reading";
+        writing.show({ phase, read: { done, total }, dropped });
+      },
+      onPiece: (piece, fresh, ids) => writing.grow(piece, fresh, ids),
+    });
+    writing.show({ reply: { ...writing.now.reply, figures } });
+  } catch (error) {
+    // A load that failed is shown where it happened, and the question waits to be answered.
+    if (!(error instanceof LoadFailed)) failure = failureOf(error);
+  }
+  writing.end(failure);
+}
+
+function newReply(question: Question): Reply {
+  return {
     id: newId(),
     chat: question.chat,
     parent: question.id,
@@ -75,71 +169,6 @@ async function write(question: Question): Promise<void> {
     model: model.value.name,
     unfinished: true,
   };
-  const speedometer = new Speedometer();
-  const reader = new Reader();
-  let now: Live = { reply, phase: "waiting", read: { done: 0, total: 0 }, dropped: 0, speed: 0, count: 0 };
-  let frame = 0;
-  const show = (change: Partial<Live>) => {
-    now = { ...now, ...change };
-    frame ||= requestAnimationFrame(() => {
-      frame = 0;
-      if (live.value) live.value = now;
-    });
-  };
-  batch(() => {
-    live.value = now;
-    addMessage(reply);
-  });
-  let letGo = () => {};
-  holdReply(reply.id, new Promise<void>((resolve) => (letGo = resolve)));
-  const save = () => {
-    if (now.reply.text) void saveMessage(now.reply);
-  };
-  const saving = setInterval(save, SAVE_INTERVAL);
-  window.addEventListener("pagehide", save);
-  let failure: Failure | null = null;
-  try {
-    await ensureReady(cancelled);
-    now = { ...now, phase: "reading", reply: { ...now.reply, model: model.value.name } };
-    live.value = now;
-    const messages = asMessages(threadOf(reply.chat, question.id));
-    const figures = await answer(messages, settings.value, cancelled, {
-      onReading: (done, total, dropped) => {
-        // The context may slide in mid-reply; what is written by then stays in sight.
-        show({ phase: now.reply.text ? "writing" : "reading", read: { done, total }, dropped });
-      },
-      onPiece: (piece, fresh) => {
-        const text = now.reply.text + piece;
-        const tokens = settings.value.probabilities ? [...now.reply.tokens, ...fresh] : now.reply.tokens;
-        show({
-          phase: "writing",
-          count: now.count + fresh.length,
-          reply: { ...now.reply, text, tokens },
-          speed: speedometer.tick(fresh.length),
-        });
-        reader.push(text);
-      },
-    });
-    now = { ...now, reply: { ...now.reply, figures } };
-  } catch (error) {
-    // A load that failed is shown where it happened, and the question waits to be answered.
-    if (!(error instanceof LoadFailed)) failure = failureOf(error);
-  }
-  cancelAnimationFrame(frame);
-  clearInterval(saving);
-  window.removeEventListener("pagehide", save);
-  reader.finish(now.reply.text);
-  const { unfinished: _, ...whole } = now.reply;
-  const trouble = failure && failure.code !== "cancelled" ? failure : null;
-  batch(() => {
-    live.value = null;
-    abort = null;
-    // Stopped before the first word: no version of an answer to keep.
-    if (!whole.text && !trouble) dropMessage(reply);
-    else void saveMessage(trouble ? { ...whole, trouble } : whole).finally(letGo);
-  });
-  if (!whole.text) letGo();
-  if (trouble) announce(trouble.message);
 }
 
 function askAfter(id: string, parent: string | null, text: string): void {
@@ -153,7 +182,7 @@ function askAfter(id: string, parent: string | null, text: string): void {
   };
   addMessage(question);
   void saveMessage(question);
-  void write(question);
+  void write(newReply(question));
 }
 
 /** Asks in the open chat, or in a new one. */
@@ -176,11 +205,18 @@ export function regenerate(reply: Reply): void {
   if (question?.role !== "user") return;
   // A version that failed before its first word is no version to come back to.
   if (!reply.text) dropMessage(reply);
-  void write(question);
+  void write(newReply(question));
+}
+
+/** Goes on with an answer that ended before its end. */
+export function continueReply(reply: Reply): void {
+  if (live.value) return;
+  const { figures: _, trouble: __, ...begun } = reply;
+  void write({ ...begun, unfinished: true });
 }
 
 /** Gives the last question an answer when stopping or a reload left it without one. */
 export function resume(): void {
   const last = path.value.at(-1)?.message;
-  if (last?.role === "user") void write(last);
+  if (last?.role === "user") void write(newReply(last));
 }

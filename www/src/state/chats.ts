@@ -159,7 +159,9 @@ export function renameChat(id: string, title: string): void {
 export function addMessage(message: ChatMessage): void {
   if (unfinished(message)) own.add(message.id);
   setMessages(message.chat, (messages) => messages.set(message.id, message));
-  pick(message.chat, message.parent, message.id);
+  pick(message);
+  const title = freshTitle(message.chat);
+  if (title) void changeChat(message.chat, title);
 }
 
 /** Stores a message. One without a word (a reply that failed at once) is worth showing, and not worth keeping. */
@@ -183,25 +185,25 @@ export function dropMessage({ chat: id, id: message, parent }: ChatMessage): voi
   picked.value = new Map(picked.value).set(id, shown);
 }
 
-function pick(id: string, parent: string | null, message: string): void {
+function pick({ chat: id, parent, id: message }: ChatMessage): void {
   const shown = { ...picked.value.get(id), [parent ?? ROOT]: message };
   picked.value = new Map(picked.value).set(id, shown);
-  followTitle(id);
 }
 
 /** An unnamed conversation is called by the first question that is on the screen. */
-function followTitle(id: string): void {
+function freshTitle(id: string): { title: string } | null {
   const one = recordOf(id);
-  if (!one || one.named) return;
+  if (!one || one.named) return null;
   const first = pathIn(one)[0]?.message;
-  if (first?.role === "user" && titleOf(first.text) !== one.title)
-    void changeChat(id, { title: titleOf(first.text) });
+  const title = first?.role === "user" ? titleOf(first.text) : one.title;
+  return title === one.title ? null : { title };
 }
 
 /** Shows another version of a message, here now and everywhere from the next visit on. */
-export function showVersion({ chat: id, parent, id: message }: ChatMessage): void {
-  pick(id, parent, message);
-  void changeChat(id, { shown: { [parent ?? ROOT]: message } });
+export function showVersion(message: ChatMessage): void {
+  pick(message);
+  const shown = { [message.parent ?? ROOT]: message.id };
+  void changeChat(message.chat, { shown, ...freshTitle(message.chat) });
 }
 
 /** Takes a conversation away and returns how to bring it back. */

@@ -44,6 +44,8 @@ export interface Reply extends Node {
   role: "assistant";
   text: string;
   tokens: ReplyToken[];
+  /** The model's token ids, to go on from exactly here; absent in replies of earlier versions of the page. */
+  ids?: number[];
   model: string;
   /** True until its writer ended it; a page that was closed leaves it true. */
   unfinished?: boolean;

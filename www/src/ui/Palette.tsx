@@ -5,7 +5,7 @@ import { busy, stop } from "../state/answer";
 import { chats, openChat } from "../state/chats";
 import { theme } from "../state/settings";
 import { Dialog } from "./Dialog";
-import { go, modelsOpen, paletteOpen, settingsOpen } from "./route";
+import { go, keysOpen, modelsOpen, paletteOpen, settingsOpen } from "./route";
 import { newChat } from "./Sidebar";
 
 interface Entry {
@@ -13,6 +13,9 @@ interface Entry {
   note: string;
   run: () => void;
 }
+
+/** More than this nobody reads; another letter narrows it down. */
+const MOST = 50;
 
 function entries(): Entry[] {
   const doing: Entry[] = [
@@ -28,6 +31,7 @@ function entries(): Entry[] {
     },
     { name: "About this model", note: "", run: () => go("about") },
     { name: "Bench", note: "", run: () => go("bench") },
+    { name: "Keys", note: "?", run: () => (keysOpen.value = true) },
     { name: "Light colours", note: "", run: () => (theme.value = "light") },
     { name: "Dark colours", note: "", run: () => (theme.value = "dark") },
     { name: "Automatic colours", note: "", run: () => (theme.value = "auto") },
@@ -48,7 +52,9 @@ export function Palette() {
   const [query, setQuery] = useState("");
   const [at, setAt] = useState(0);
   const words = query.toLowerCase().split(/\s+/).filter(Boolean);
-  const found = entries().filter(({ name }) => words.every((word) => name.toLowerCase().includes(word)));
+  const found = entries()
+    .filter(({ name }) => words.every((word) => name.toLowerCase().includes(word)))
+    .slice(0, MOST);
   const chosen = Math.min(at, found.length - 1);
   const run = (entry: Entry | undefined) => {
     paletteOpen.value = false;

@@ -1,7 +1,8 @@
 /** The conversations kept in this browser, and the way to everything else. */
 
 import { signal } from "@preact/signals";
-import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import type { RefObject } from "preact";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { startWriting } from "../chat/Composer";
 import { writingChat } from "../state/answer";
 import { chat, chats, openChat, removeChat, renameChat } from "../state/chats";
@@ -142,8 +143,30 @@ function ViewButton({ to, glyph, children }: { to: Route; glyph: GlyphName; chil
   );
 }
 
+/** How many conversations are drawn at first, and more each time the end of the list comes near. */
+const BATCH = 60;
+
+/** Grows by `BATCH` whenever the returned element comes into view. */
+function useGrowing(all: number): [RefObject<HTMLDivElement | null>, number] {
+  const end = useRef<HTMLDivElement>(null);
+  const [count, setCount] = useState(BATCH);
+  const more = all > count;
+  useEffect(() => {
+    const element = end.current;
+    if (!more || !element) return;
+    const watch = new IntersectionObserver(
+      ([entry]) => entry?.isIntersecting && setCount((before) => before + BATCH),
+      { rootMargin: "400px" },
+    );
+    watch.observe(element);
+    return () => watch.disconnect();
+  }, [count, more]);
+  return [end, count];
+}
+
 export function Sidebar() {
   const open = chat.value;
+  const [end, count] = useGrowing(chats.value.length);
   return (
     <nav class="side" aria-label="Conversations and views" id="side">
       <div class="brand">
@@ -154,7 +177,7 @@ export function Sidebar() {
         <Glyph name="plus" /> New chat
       </button>
       <div class="chats">
-        {groups(chats.value).map((group) => (
+        {groups(chats.value.slice(0, count)).map((group) => (
           <section key={group.name} aria-label={group.name}>
             <h2>{group.name}</h2>
             <ul>
@@ -186,6 +209,7 @@ export function Sidebar() {
             </ul>
           </section>
         ))}
+        {chats.value.length > count && <div ref={end} class="more-chats" />}
         {blocked.value && (
           <p class="hint">
             Conversations are being moved to a new form. Close the other tabs of this page to see them.

@@ -27,7 +27,12 @@ export function Announcer() {
 
 /** Turns a growing text into announcements, one per finished sentence. */
 export class Reader {
-  #said = 0;
+  #said: number;
+
+  /** The first `said` characters are not told again. */
+  constructor(said = 0) {
+    this.#said = said;
+  }
 
   push(text: string): void {
     const fresh = text.slice(this.#said);

@@ -1,21 +1,18 @@
-/** Which view is on the stage, kept in the address so that Back works; and which side panel is open over it. */
+/** Which view is on the stage, and which side panel is open over it. */
 
 import { signal } from "@preact/signals";
 
 const ROUTES = ["chat", "about", "bench"] as const;
 export type Route = (typeof ROUTES)[number];
 
-function fromAddress(): Route {
+export function fromAddress(): Route {
   const name = location.hash.replace(/^#\/?/, "");
   return ROUTES.find((one) => one === name) ?? "chat";
 }
 
 export const route = signal<Route>(fromAddress());
-window.addEventListener("hashchange", () => (route.value = fromAddress()));
 
 export function go(to: Route): void {
-  if (route.value === to) return;
-  location.hash = to === "chat" ? "#/" : `#/${to}`;
   route.value = to;
 }
 
@@ -24,3 +21,4 @@ export const drawer = signal<"chats" | null>(null);
 export const settingsOpen = signal(false);
 export const modelsOpen = signal(false);
 export const paletteOpen = signal(false);
+export const keysOpen = signal(false);

@@ -8,8 +8,8 @@ use crate::{
     Result,
     console::{self, Console, STRONG},
     fetch::{self, Request},
+    model_ref::{Cache, ModelRef},
     options::CacheOptions,
-    place::{Cache, Reference},
 };
 
 /// Fetch a model into the cache; an interrupted fetch continues where it stopped.
@@ -22,7 +22,7 @@ use crate::{
 pub struct Fetch {
     /// URL, hf:owner/repo/file, or hf:owner/repo for a whole folder; @revision may follow the repo
     #[arg(value_name = "REF")]
-    reference: Reference,
+    reference: ModelRef,
 
     /// Expected SHA-256 of the file
     #[arg(long, value_name = "HEX", value_parser = sha256)]

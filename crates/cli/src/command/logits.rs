@@ -43,7 +43,7 @@ pub struct Logits {
     out: PathBuf,
 
     /// How the cache stores keys and values
-    #[arg(long, value_enum, default_value = "f32")]
+    #[arg(long, value_enum, default_value = "f32", help_heading = "Computation")]
     kv: Kv,
 
     #[command(flatten)]
@@ -80,7 +80,7 @@ impl Logits {
         let bar = console.count_bar("computing", n as u64);
         let mut bytes = Vec::new();
         let mut argmax = Vec::new();
-        // In blocks, so that a long sequence needs no room for all of its logits.
+        // In blocks, so that the logits of a long sequence are never all in memory.
         for block in self.tokens.chunks(decoder.block().max(1)) {
             interrupt::check()?;
             let logits = decoder.forward(block, Want::All)?;
@@ -103,7 +103,7 @@ impl Logits {
     }
 }
 
-/// The first largest.
+/// The index of the largest value, the first one on a tie.
 fn best(row: &[f32]) -> usize {
     let better = |best: usize, i: usize| if row[i] > row[best] { i } else { best };
     (0..row.len()).fold(0, better)

@@ -7,6 +7,7 @@ mod convert;
 mod embed;
 mod fetch;
 mod inspect;
+mod list;
 mod logits;
 mod perplexity;
 mod run;
@@ -23,6 +24,7 @@ use crate::{Result, console::Console};
 pub enum Command {
     Run(run::Run),
     Chat(chat::Chat),
+    List(list::List),
     Fetch(fetch::Fetch),
     Inspect(inspect::Inspect),
     Tokenize(tokenize::Tokenize),
@@ -41,6 +43,7 @@ impl Command {
     pub fn json(&self) -> bool {
         match self {
             Self::Run(c) => c.json,
+            Self::List(c) => c.json,
             Self::Fetch(c) => c.json,
             Self::Inspect(c) => c.json,
             Self::Tokenize(c) => c.json,
@@ -59,6 +62,7 @@ impl Command {
         match self {
             Self::Run(c) => c.execute(console),
             Self::Chat(c) => c.execute(console),
+            Self::List(c) => c.execute(console),
             Self::Fetch(c) => c.execute(console),
             Self::Inspect(c) => c.execute(console),
             Self::Tokenize(c) => c.execute(console),

@@ -16,21 +16,21 @@ use ternlight_core::{
 
 use crate::{
     Result,
+    answer::{self, ContextOptions, Opened},
     console::{self, ACCENT, Console, STRONG},
     failure::{Failure, USAGE},
-    generate::{self, ContextOptions, Opened},
     interrupt,
+    model_ref::ModelRef,
     options::{ComputeOptions, Kv, NamedModel},
-    place::Reference,
 };
 
 /// Measure how well a model predicts a text, per token and per byte.
 #[derive(Args)]
 #[command(allow_missing_positional = true)]
 pub struct Perplexity {
-    /// The model, if two arguments are given [default: see --model]
+    /// The model; if only one argument is given, that is FILE [default: see --model]
     #[arg(value_name = "MODEL", id = "model_argument", conflicts_with = "model")]
-    argument: Option<Reference>,
+    argument: Option<ModelRef>,
 
     /// UTF-8 text
     #[arg(value_name = "FILE")]
@@ -47,7 +47,7 @@ pub struct Perplexity {
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
     stride: Option<u32>,
 
-    /// Take special tokens in the text as what they spell
+    /// Parse special tokens in the text (they are plain text otherwise)
     #[arg(long)]
     special: bool,
 
@@ -56,7 +56,7 @@ pub struct Perplexity {
     max_tokens: Option<usize>,
 
     /// How the cache stores keys and values
-    #[arg(long, value_enum, default_value = "f32")]
+    #[arg(long, value_enum, default_value = "f32", help_heading = "Computation")]
     kv: Kv,
 
     #[command(flatten)]
@@ -75,11 +75,11 @@ impl Perplexity {
             .map_err(|_| Failure::kind(ErrorKind::BadData, format!("{}: not UTF-8", self.file.display())))?;
         let setup = ContextOptions { context: self.context, kv: self.kv };
         let compute = self.compute.clone().exact();
-        let Opened { engine, .. } = generate::open(&path, &compute, &setup, console)?;
+        let Opened { engine, .. } = answer::open(&path, &compute, &setup, console)?;
         let model = engine.model();
         let tokenizer = engine.tokenizer()?;
         let mut tokens = tokenizer.encode_input(&text, self.special)?;
-        // Tokens put before the text (BOS) are context, not text.
+        // Tokens added in front (BOS) are context and not part of the text.
         let added = tokens.len() - tokenizer.encode(&text, self.special)?.len();
         let mut bytes = text.len();
         if let Some(most) = self.max_tokens.filter(|most| *most < tokens.len()) {
@@ -104,7 +104,7 @@ impl Perplexity {
             let end = (begin + window).min(tokens.len());
             decoder.rewind(0);
             let mut at = begin;
-            // The last token of the window predicts nothing that is in it.
+            // The last token predicts one that lies outside the window.
             for block in tokens[begin..end - 1].chunks(decoder.block().max(1)) {
                 interrupt::check()?;
                 let from = at;
@@ -124,7 +124,7 @@ impl Perplexity {
                 bar.set_position(at as u64);
             }
             done = end.max(done);
-            // Without overlap, the first token of a window has nothing before it; it is not scored.
+            // Without overlap the first token of a window has no context and is not scored.
             if stride == window {
                 done += 1;
             }
@@ -137,7 +137,7 @@ impl Perplexity {
             return Err(Failure::kind(ErrorKind::BadData, "the model's logits are not finite"));
         }
         let per_token = nats / scored as f64;
-        // Tokens that were not scored (one per window) are charged at the average, so that vocabularies compare.
+        // Unscored tokens (one per window) count at the average, so that models with other vocabularies compare.
         let per_byte = per_token * (tokens.len() - added) as f64 / bytes as f64;
         let report = json!({
             "tokens": tokens.len(),

@@ -8,9 +8,9 @@ use ternlight_engine::{ChatOptions, Engine, GenerateOptions, Message, Prompt};
 
 use crate::{
     Result,
+    answer::{self, ContextOptions, Opened, SampleArgs},
     console::Console,
     failure::{Failure, USAGE},
-    generate::{self, ContextOptions, Opened, SampleArgs},
     machine,
     options::{ComputeOptions, ModelOptions},
     terminal,
@@ -38,11 +38,11 @@ pub struct Run {
     #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
     file: Option<PathBuf>,
 
-    /// Continue the text; special tokens in it count as such
+    /// Continue the text instead of answering it; special tokens in it are parsed
     #[arg(long, conflicts_with = "chat")]
     raw: bool,
 
-    /// Answer it as a message, with the model's chat template
+    /// Answer the text as a message, with the model's chat template
     #[arg(long)]
     chat: bool,
 
@@ -54,7 +54,7 @@ pub struct Run {
     #[arg(long, value_name = "N", default_value_t = 0)]
     logprobs: usize,
 
-    /// Go on after the model's own stop tokens
+    /// Continue past the model's stop tokens
     #[arg(long)]
     ignore_stop: bool,
 
@@ -76,7 +76,7 @@ impl Run {
     pub fn execute(self, console: &Console) -> Result<()> {
         let text = self.text()?;
         let Opened { engine, load_ms, .. } =
-            generate::open(&self.model.locate(console)?, &self.compute, &self.context, console)?;
+            answer::open(&self.model.locate(console)?, &self.compute, &self.context, console)?;
         let options = GenerateOptions {
             top_logprobs: self.logprobs,
             ignore_stop_tokens: self.ignore_stop,
@@ -90,7 +90,7 @@ impl Run {
                 terminal::stream(text);
             }
         };
-        let answer = generate::answer(&mut session, &prompt, &options, console, &mut show)?;
+        let answer = answer::answer(&mut session, &prompt, &options, console, &mut show)?;
         let summary = &answer.summary;
         let t = &summary.timings;
         let ids: Vec<u32> = answer.tokens.iter().map(|token| token.id).collect();
@@ -118,10 +118,10 @@ impl Run {
             if !answer.text.ends_with('\n') {
                 crate::say!("");
             }
-            let words = format!("[loaded in {:.2} s] {}", load_ms / 1e3, generate::remark(summary));
+            let words = format!("[loaded in {:.2} s] {}", load_ms / 1e3, answer::remark(summary));
             console.remark(words);
         });
-        // After the report: what was generated is worth having.
+        // Only after the report: a partial answer is still useful.
         if summary.finish_reason.name() == "cancelled" { Err(Failure::interrupted()) } else { Ok(()) }
     }
 

@@ -1,7 +1,7 @@
-//! `ternlight serve-demo`: the demo page on this machine, with the headers that threads in a tab need.
+//! `ternlight serve-demo`: serves the demo page locally, with the headers that threads in a tab require.
 //!
-//! Invariant: nothing outside of `--dir` and the named model is readable, and unless `--host` says
-//! otherwise only this machine can connect.
+//! Invariant: only `--dir` and the named model can be read, and only this machine can connect unless
+//! `--host` says otherwise.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -22,8 +22,8 @@ use crate::{
     Result,
     console::{Console, STRONG},
     failure::{Failure, IO, NETWORK, USAGE},
+    model_ref::ModelRef,
     options::CacheOptions,
-    place::Reference,
 };
 
 /// Serve the demo page (and, if wanted, a model) on this machine.
@@ -35,11 +35,11 @@ pub struct ServeDemo {
 
     /// Model file to offer to the page, under /model/
     #[arg(value_name = "MODEL", id = "model_argument", conflicts_with = "model")]
-    argument: Option<Reference>,
+    argument: Option<ModelRef>,
 
     /// The model file by name: the same, as an option
     #[arg(long, short, value_name = "MODEL")]
-    model: Option<Reference>,
+    model: Option<ModelRef>,
 
     #[command(flatten)]
     cache: CacheOptions,
@@ -158,11 +158,11 @@ fn names_this_machine(host: Option<&HeaderValue>, uri: &Uri) -> bool {
         || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// `If-Range`, which the file service does not know: a range of another version becomes the whole file.
+/// Handles `If-Range`, which the file service ignores: a range of an older version gets the whole file.
 async fn if_range(mut request: Request, next: Next) -> Response {
     let Some(wanted) = request.headers_mut().remove(header::IF_RANGE) else { return next.run(request).await };
     let Some(range) = request.headers().get(header::RANGE).cloned() else { return next.run(request).await };
-    // `HEAD` without the range tells the current validators.
+    // A `HEAD` request without the range returns the current validators.
     let mut probe = Request::new(axum::body::Body::empty());
     *probe.method_mut() = axum::http::Method::HEAD;
     *probe.uri_mut() = request.uri().clone();

@@ -1,6 +1,6 @@
 //! `ternlight tokenize`: text to token ids and back.
 //!
-//! Invariant: reads the tokenizer only, never the weights.
+//! Invariant: only the tokenizer is read, never the weights.
 
 use std::{io::Read, path::Path};
 
@@ -14,8 +14,9 @@ use crate::{
     console::{Console, DIM},
     failure::{Failure, USAGE},
     model_file,
+    model_ref::ModelRef,
     options::NamedModel,
-    place::Reference,
+    terminal,
 };
 
 /// Turn text into token ids, or ids into text.
@@ -24,7 +25,7 @@ use crate::{
     override_usage = "ternlight tokenize [OPTIONS] [MODEL] TEXT\n       ternlight tokenize [OPTIONS] [MODEL] --decode ID,ID,…"
 )]
 pub struct Tokenize {
-    /// The model; may be left out, a single argument is the text [default: see --model]
+    /// The model; if only one argument is given, that is TEXT [default: see --model]
     #[arg(value_name = "MODEL", required_unless_present = "decode", allow_hyphen_values = true)]
     first: Option<String>,
 
@@ -39,11 +40,11 @@ pub struct Tokenize {
     #[arg(long, value_name = "ID,ID,…", value_delimiter = ',')]
     decode: Vec<u32>,
 
-    /// Take special tokens in the text as what they spell
+    /// Parse special tokens in the text (they are plain text otherwise)
     #[arg(long)]
     special: bool,
 
-    /// Add the tokens that the model wants before a text
+    /// Prepend the tokens that the model expects (BOS)
     #[arg(long)]
     bos: bool,
 
@@ -71,7 +72,7 @@ pub fn tokenizer(path: &Path) -> Result<Tokenizer> {
 
 impl Tokenize {
     /// The model and the text among the arguments: the text comes last, and `--decode` stands for it.
-    fn arguments(&self) -> Result<(Option<Reference>, Option<String>)> {
+    fn arguments(&self) -> Result<(Option<ModelRef>, Option<String>)> {
         let usage = |text: String| Failure::new(USAGE, text);
         let (model, text) = match (&self.first, &self.second, self.decode.is_empty()) {
             (None, None, _) => (None, None),
@@ -93,6 +94,7 @@ impl Tokenize {
             let text = format!("token {bad} is outside the vocabulary of {}", tokenizer.len());
             return Err(Failure::kind(ErrorKind::BadOption, text));
         }
+        let decodes = text.is_none();
         let ids = match text {
             None => self.decode,
             Some(text) => {
@@ -113,6 +115,10 @@ impl Tokenize {
         let text = tokenizer.decode(&ids);
         let report = json!({ "tokens": ids, "pieces": pieces, "text": text });
         console.result(&report, || {
+            if decodes {
+                terminal::stream(&text);
+                return crate::say!("");
+            }
             let list: Vec<String> = ids.iter().map(u32::to_string).collect();
             crate::say!("{}", list.join(","));
             for (id, piece) in ids.iter().zip(&pieces) {

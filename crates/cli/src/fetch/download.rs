@@ -77,7 +77,7 @@ impl Download<'_> {
         loop {
             let attempt = self.attempt(&agent, &mut partial, &mut kept, &bar)?;
             if matches!(attempt, Attempt::Whole) {
-                let sum = crate::place::hex(&sha2::Digest::finalize(partial.digest.clone()));
+                let sum = crate::model_ref::hex(&sha2::Digest::finalize(partial.digest.clone()));
                 match &self.request.sha256 {
                     Some(expected) if *expected != sum => {
                         if second_chance && kept > 0 {

@@ -1,4 +1,4 @@
-//! From a [`Reference`] to files in the cache (or where `--out` says).
+//! From a [`ModelRef`] to files in the cache (or where `--out` says).
 //!
 //! Invariant: what lies under its final name is complete and, where a checksum was known, verified; a good
 //! copy is replaced only by another good copy.
@@ -16,9 +16,10 @@ use crate::{
     console::Console,
     failure::{Failure, IO, NOT_FOUND, USAGE},
     model_file,
-    place::{Cache, Reference},
+    model_ref::{Cache, ModelRef},
 };
 use download::Download;
+pub use partial::recorded_url;
 
 /// How to fetch.
 #[derive(Clone, Debug)]
@@ -73,15 +74,15 @@ impl Fetched {
 ///
 /// # Errors
 /// `network`, `no-space`, `io`, `busy`, `checksum`, `cancelled`.
-pub fn get(reference: &Reference, cache: &Cache, request: &Request, console: &Console) -> Result<Fetched> {
+pub fn get(reference: &ModelRef, cache: &Cache, request: &Request, console: &Console) -> Result<Fetched> {
     let place = request.out.clone().unwrap_or_else(|| cache.place(reference));
     match reference {
-        Reference::Path(path) => {
+        ModelRef::Path(path) => {
             Err(Failure::new(USAGE, format!("{} is a path: nothing to fetch", path.display()))
                 .hint("for Hugging Face say hf:owner/repo/file."))
         }
-        Reference::Url(url) => file(url, &place, request, console),
-        Reference::Hf { repo, revision, file: name } if !name.is_empty() => {
+        ModelRef::Url(url) => file(url, &place, request, console),
+        ModelRef::Hf { repo, revision, file: name } if !name.is_empty() => {
             let url = |name: &str| hf_url(&request.hf_endpoint, repo, revision, name);
             let parts = model_file::parts(Path::new(name));
             if parts.len() == 1 || request.sha256.is_some() || request.out.is_some() {
@@ -92,12 +93,12 @@ pub fn get(reference: &Reference, cache: &Cache, request: &Request, console: &Co
             for part in parts {
                 let file = part.to_string_lossy().into_owned();
                 let url = url(&file);
-                let part = Reference::Hf { repo: repo.clone(), revision: revision.clone(), file };
+                let part = ModelRef::Hf { repo: repo.clone(), revision: revision.clone(), file };
                 all.add(&hf_file(&url, &cache.place(&part), request, console)?);
             }
             Ok(all)
         }
-        Reference::Hf { repo, revision, .. } => {
+        ModelRef::Hf { repo, revision, .. } => {
             if request.sha256.is_some() {
                 return Err(Failure::new(
                     USAGE,
@@ -111,7 +112,16 @@ pub fn get(reference: &Reference, cache: &Cache, request: &Request, console: &Co
 }
 
 fn hf_url(endpoint: &str, repo: &str, revision: &str, file: &str) -> String {
+    let file: String = file.chars().map(escaped).collect();
     format!("{endpoint}/{repo}/resolve/{revision}/{file}")
+}
+
+/// A character of a path in a URL. Names of shards come from a file, and may hold any: `?` would begin a query.
+fn escaped(c: char) -> String {
+    if c.is_ascii_alphanumeric() || "-_.~/".contains(c) {
+        return c.into();
+    }
+    c.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
 /// One file with its checksum, if the server tells it.
@@ -207,5 +217,16 @@ fn shards(index: &Path) -> Result<Vec<String>> {
         Err(Failure::new(IO, "the index names no files").within(index.display()))
     } else {
         Ok(names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hf_url;
+
+    #[test]
+    fn names_are_escaped_in_urls() {
+        let url = hf_url("https://h", "a/b", "main", "sub/mödel 1?x=%41#2.gguf");
+        assert_eq!(url, "https://h/a/b/resolve/main/sub/m%C3%B6del%201%3Fx%3D%2541%232.gguf");
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{Read, Seek, SeekFrom},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -17,7 +17,7 @@ use crate::{
     console::Console,
     failure::{BUSY, Failure},
     interrupt,
-    place::hex,
+    model_ref::hex,
 };
 
 /// Which version of which file the bytes belong to.
@@ -61,16 +61,7 @@ impl Partial {
     pub fn open(place: &Path, url: &str, console: &Console) -> Result<Self> {
         let path = beside(place, ".part");
         let io = |e| Failure::io(&path, &e);
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Failure::new(BUSY, format!("another process is fetching {}", place.display())));
-            }
-            // Some network file systems have no locks; two fetches at once are then the user's risk.
-            Err(TryLockError::Error(_)) => {}
-        }
+        let mut file = lock(&path, place)?;
         let version: Version = fs::read(beside(place, ".part.json"))
             .ok()
             .and_then(|json| serde_json::from_slice(&json).ok())
@@ -96,7 +87,7 @@ impl Partial {
         self.version = version;
         let json = serde_json::to_vec(&self.version).expect("a version is plain data");
         let state = beside(&self.path, ".json");
-        fs::write(&state, json).map_err(|e| Failure::io(&state, &e))
+        write(&state, &json).map_err(|e| Failure::io(&state, &e))
     }
 
     /// Makes the finished download visible under its name.
@@ -110,7 +101,7 @@ impl Partial {
                 "url": self.version.url, "etag": self.version.etag, "bytes": self.len, "sha256": sha256
             });
             let path = record_path(place);
-            fs::write(&path, json.to_string()).map_err(|e| Failure::io(&path, &e))?;
+            write(&path, json.to_string().as_bytes()).map_err(|e| Failure::io(&path, &e))?;
         }
         Ok(sha256)
     }
@@ -122,9 +113,68 @@ impl Partial {
     }
 }
 
+/// A file that is ours: what lies there as a link to another file is not.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(nix::libc::O_NOFOLLOW);
+    }
+    options
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    options().truncate(true).open(path)?.write_all(bytes)
+}
+
+/// Opens the bytes and locks them. Nothing is believed of them before: between the two, the process that had
+/// them may have finished, and what was opened is now the file that it made.
+fn lock(path: &Path, place: &Path) -> Result<File> {
+    for _ in 0..8 {
+        let file = options().read(true).truncate(false).open(path).map_err(|e| Failure::io(path, &e))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Failure::new(BUSY, format!("another process is fetching {}", place.display())));
+            }
+            // Some network file systems have no locks; two fetches at once are then the user's risk.
+            Err(TryLockError::Error(_)) => {}
+        }
+        if is_at(&file, path) {
+            return Ok(file);
+        }
+    }
+    Err(Failure::new(BUSY, format!("{} does not stay where it is", path.display())))
+}
+
+/// Whether `path` still names `file`.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
+        _ => false,
+    }
+}
+
+/// Elsewhere a file that is open cannot be renamed.
+#[cfg(not(unix))]
+fn is_at(_: &File, _: &Path) -> bool {
+    true
+}
+
 fn record_path(place: &Path) -> PathBuf {
     let name = place.file_name().unwrap_or_default().to_string_lossy();
     place.with_file_name(format!(".{name}.fetched"))
+}
+
+/// The URL that was noted when `place`, a fetched file or an unfinished `.part`, was fetched.
+pub fn recorded_url(place: &Path) -> Option<String> {
+    let note = [record_path(place), beside(place, ".json")].iter().find_map(|path| fs::read(path).ok())?;
+    let value: serde_json::Value = serde_json::from_slice(&note).ok()?;
+    value["url"].as_str().map(str::to_owned)
 }
 
 /// The checksum that was noted when `place` was fetched.
@@ -160,4 +210,32 @@ fn hash_into(file: &mut File, path: &Path, len: u64, digest: &mut Sha256, consol
     }
     bar.finish_and_clear();
     Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// The process that had the bytes finishes between our opening them and our locking them.
+    #[test]
+    fn a_file_that_was_renamed_is_not_ours() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (part, place) = (folder.path().join("m.part"), folder.path().join("m"));
+        let opened = lock(&part, &place).unwrap();
+        assert!(is_at(&opened, &part));
+        fs::rename(&part, &place).unwrap();
+        assert!(!is_at(&opened, &part));
+        assert_eq!(lock(&part, &place).unwrap().metadata().unwrap().len(), 0, "a new one");
+    }
+
+    #[test]
+    fn links_are_not_followed() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (part, secret) = (folder.path().join("m.part"), folder.path().join("secret"));
+        fs::write(&secret, "keep").unwrap();
+        std::os::unix::fs::symlink(&secret, &part).unwrap();
+        assert!(lock(&part, &folder.path().join("m")).is_err());
+        assert!(write(&part, b"x").is_err());
+        assert_eq!(fs::read(&secret).unwrap(), b"keep");
+    }
 }

@@ -18,6 +18,12 @@ use crate::{Result, bail};
 /// Longest JSON text that is accepted, in bytes.
 pub const MAX_CONFIG: usize = 1 << 20;
 
+/// Bytes of keys and values that are accepted, with what a map needs for each: flattening repeats the key of a
+/// list for each of its items, so that a megabyte of text could become a gigabyte of keys.
+const MAX_FLAT: usize = 16 << 20;
+/// What a map needs for each entry beside its key.
+const ENTRY: usize = 128;
+
 /// Flattens a JSON object (`config.json`, `generation_config.json`, …).
 ///
 /// Arrays of integers or booleans become [`Value::Ints`], arrays of numbers [`Value::Floats`], arrays of
@@ -32,9 +38,9 @@ pub fn config(json: &str) -> Result<Meta> {
     if !json.trim_start().starts_with('{') {
         bail!(BadHeader, "config: not a JSON object");
     }
-    let mut meta = Meta::default();
+    let (mut meta, mut left) = (Meta::default(), MAX_FLAT);
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    let node = Node { meta: &mut meta, key: String::new() };
+    let node = Node { meta: &mut meta, left: &mut left, key: String::new() };
     match node.deserialize(&mut deserializer).and_then(|_| deserializer.end()) {
         Ok(()) => Ok(meta),
         Err(error) => bail!(BadHeader, "config: {}", super::brief(error)),
@@ -52,6 +58,8 @@ enum Found {
 /// Reads the value at `key` into `meta`.
 struct Node<'a> {
     meta: &'a mut Meta,
+    /// Bytes that may still be added.
+    left: &'a mut usize,
     key: String,
 }
 
@@ -61,10 +69,14 @@ impl Node<'_> {
         if key.len() as u64 > MAX_NAME {
             return Err(E::custom(format!("key of {} bytes, accepted are {MAX_NAME}", key.len())));
         }
-        Ok(Node { meta: self.meta, key })
+        Ok(Node { meta: self.meta, left: self.left, key })
     }
 
     fn insert<E: serde::de::Error>(&mut self, key: String, value: Value) -> core::result::Result<(), E> {
+        match self.left.checked_sub(key.len() + ENTRY) {
+            Some(left) => *self.left = left,
+            None => return Err(E::custom(format!("flattened it has more than {MAX_FLAT} bytes of keys"))),
+        }
         self.meta.insert(key, value).map_err(|e| E::custom(e.detail))
     }
 }

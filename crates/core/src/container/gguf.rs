@@ -20,6 +20,10 @@ pub const MAX_ARRAY: u64 = 1 << 22;
 /// Largest accepted `general.alignment`.
 pub const MAX_ALIGNMENT: u64 = 1 << 20;
 
+/// Bytes that metadata may take in memory, beside one for each byte of the header: some types are wider here than
+/// in a file (a list of bytes eight times).
+const MAX_WIDENED: u64 = 32 << 20;
+
 /// The shortest key/value: key length, one byte of key, type, one byte of value.
 const KEY_MIN: u64 = 8 + 1 + 4 + 1;
 /// The shortest tensor entry: name length, one byte of name, dimension count, one dimension, type, offset.
@@ -48,7 +52,8 @@ type Parse<T> = core::result::Result<T, Stop>;
 
 /// See [`super::probe`].
 pub(super) fn probe(prefix: &[u8]) -> Result<Probe> {
-    match parse(&mut Reader { bytes: prefix, at: 0 }) {
+    let left = prefix.len() as u64 + MAX_WIDENED;
+    match parse(&mut Reader { bytes: prefix, at: 0, left }) {
         Ok(index) => Ok(Probe::Ready(index)),
         Err(Stop::Bad(error)) => Err(error),
         Err(Stop::Need(least)) if least > MAX_HEADER => {
@@ -64,6 +69,8 @@ pub(super) fn probe(prefix: &[u8]) -> Result<Probe> {
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Bytes of memory that metadata may still take.
+    left: u64,
 }
 
 impl<'a> Reader<'a> {
@@ -71,6 +78,20 @@ impl<'a> Reader<'a> {
     fn want(&self, n: u64) -> Parse<()> {
         let end = (self.at as u64).saturating_add(n);
         if end > self.bytes.len() as u64 { Err(Stop::Need(end)) } else { Ok(()) }
+    }
+
+    /// Room for `count` values, if the header is long enough to justify it.
+    fn room<T>(&mut self, key: &str, count: u64) -> Parse<Vec<T>> {
+        let Some(left) = self.left.checked_sub(count.saturating_mul(size_of::<T>() as u64)) else {
+            let detail = alloc::format!(
+                "metadata key {key:?}: the metadata would take too much memory for its length"
+            );
+            return Err(Error::new(ErrorKind::TooLarge, detail).into());
+        };
+        self.left = left;
+        let mut out = Vec::new();
+        out.try_reserve_exact(count as usize)?;
+        Ok(out)
     }
 
     fn take(&mut self, n: u64) -> Parse<&'a [u8]> {
@@ -247,8 +268,7 @@ fn array(r: &mut Reader<'_>, key: &str) -> Parse<Value> {
     if id == TEXT {
         // Each text has at least its length: this bounds what is reserved by what is there.
         r.want(count * 8)?;
-        let mut out = Vec::new();
-        out.try_reserve_exact(count as usize)?;
+        let mut out = r.room::<String>(key, count)?;
         for _ in 0..count {
             out.push(r.text(key)?);
         }
@@ -264,13 +284,11 @@ fn array(r: &mut Reader<'_>, key: &str) -> Parse<Value> {
     let scalar = Scalar::from_id(id).ok_or_else(|| unknown_type(key, id))?;
     let elements = r.take(count * scalar.bytes() as u64)?.chunks_exact(scalar.bytes());
     if scalar.is_float() {
-        let mut out = Vec::new();
-        out.try_reserve_exact(count as usize)?;
+        let mut out = r.room::<f32>(key, count)?;
         out.extend(elements.map(|bytes| scalar.float(bytes) as f32));
         Ok(Value::Floats(out))
     } else {
-        let mut out = Vec::new();
-        out.try_reserve_exact(count as usize)?;
+        let mut out = r.room::<i64>(key, count)?;
         for bytes in elements {
             out.push(scalar.int(bytes, key)?);
         }

@@ -8,7 +8,7 @@ use core::fmt;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
 };
 
 use super::{Container, Index, MAX_HEADER, MAX_NAME, Meta, Probe, TensorInfo, Value, check_layout};
@@ -18,6 +18,8 @@ use crate::{Result, bail, format::Encoding};
 pub const MAX_TENSORS: usize = 1 << 17;
 /// Most dimensions of one tensor that are accepted.
 pub const MAX_DIMS: usize = 8;
+/// Most pairs of free-form metadata that are accepted.
+const MAX_PAIRS: usize = 1 << 14;
 /// The header's key for free-form metadata.
 const METADATA: &str = "__metadata__";
 
@@ -50,14 +52,72 @@ struct Header(Vec<(String, Entry)>);
 
 enum Entry {
     Tensor(Stored),
-    Metadata(BTreeMap<String, String>),
+    Metadata(Pairs),
 }
 
 #[derive(Deserialize)]
 struct Stored {
     dtype: String,
-    shape: Vec<u64>,
+    shape: Shape,
     data_offsets: (u64, u64),
+}
+
+/// Extents, counted while they are read: a header may list millions.
+struct Shape(Vec<u64>);
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> core::result::Result<Self, D::Error> {
+        struct Extents;
+        impl<'de> Visitor<'de> for Extents {
+            type Value = Shape;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of extents")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> core::result::Result<Shape, A::Error> {
+                let mut out = Vec::new();
+                while let Some(extent) = seq.next_element()? {
+                    if out.len() == MAX_DIMS {
+                        return Err(A::Error::custom(format_args!("more than {MAX_DIMS} dimensions")));
+                    }
+                    out.push(extent);
+                }
+                Ok(Shape(out))
+            }
+        }
+        deserializer.deserialize_seq(Extents)
+    }
+}
+
+/// Free-form metadata, counted while it is read.
+struct Pairs(BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> core::result::Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Pairs;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of texts")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> core::result::Result<Pairs, A::Error> {
+                let mut out = BTreeMap::new();
+                while let Some((key, value)) = map.next_entry()? {
+                    if out.len() == MAX_PAIRS {
+                        return Err(A::Error::custom(format_args!(
+                            "more than {MAX_PAIRS} pairs of metadata"
+                        )));
+                    }
+                    out.insert(key, value);
+                }
+                Ok(Pairs(out))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
 }
 
 impl<'de> Deserialize<'de> for Header {
@@ -77,6 +137,10 @@ impl<'de> Deserialize<'de> for Header {
                         METADATA => Entry::Metadata(map.next_value()?),
                         _ => Entry::Tensor(map.next_value()?),
                     };
+                    // One more is the metadata.
+                    if out.len() > MAX_TENSORS {
+                        return Err(A::Error::custom(format_args!("more than {MAX_TENSORS} tensors")));
+                    }
                     out.push((name, entry));
                 }
                 Ok(Header(out))
@@ -102,16 +166,13 @@ fn dtype(name: &str) -> Option<(Encoding, u64)> {
 }
 
 fn index(entries: Vec<(String, Entry)>, data_start: u64) -> Result<Index> {
-    if entries.len() > MAX_TENSORS {
-        bail!(TooLarge, "safetensors header with {} entries, accepted are {MAX_TENSORS}", entries.len());
-    }
     let mut meta = None;
     let mut tensors = Vec::new();
     for (name, entry) in entries {
         let stored = match entry {
             Entry::Tensor(stored) => stored,
             Entry::Metadata(pairs) => {
-                let pairs = pairs.into_iter().map(|(key, value)| (key, Value::Str(value)));
+                let pairs = pairs.0.into_iter().map(|(key, value)| (key, Value::Str(value)));
                 if meta.replace(Meta(pairs.collect())).is_some() {
                     bail!(BadHeader, "{METADATA} appears twice");
                 }
@@ -140,13 +201,10 @@ fn index(entries: Vec<(String, Entry)>, data_start: u64) -> Result<Index> {
 }
 
 fn tensor(name: String, stored: Stored, data_start: u64) -> Result<TensorInfo> {
-    let Stored { dtype: type_name, shape, data_offsets: (begin, end) } = stored;
+    let Stored { dtype: type_name, shape: Shape(shape), data_offsets: (begin, end) } = stored;
     let Some((encoding, bits)) = dtype(&type_name) else {
         bail!(UnsupportedFormat, "tensor {name:?} has the unsupported type {:?}", super::brief(type_name))
     };
-    if shape.len() > MAX_DIMS {
-        bail!(BadHeader, "tensor {name:?} has {} dimensions, accepted are {MAX_DIMS}", shape.len());
-    }
     if shape.contains(&0) {
         bail!(BadHeader, "tensor {name:?} has an extent of 0");
     }

@@ -2,7 +2,7 @@
 //!
 //! A [`Kernel`] is a value: a name, the [`Layout`] it reads, and a function. To add one, write that
 //! function in the file of its ISA level and add it to that file's list; the tests here, the self-test,
-//! `select` and the benchmarks find it in [`ALL`].
+//! `select` and the benchmarks find it in `ALL`.
 //!
 //! Invariant: every kernel gives the same bits as [`scalar`], which is the specification, for any
 //! split of the rows and any number of tokens. `run` is called from one place, [`Kernel::mul`], which has

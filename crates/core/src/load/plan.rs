@@ -8,7 +8,7 @@
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
-    string::{String, ToString},
+    string::String,
     vec::Vec,
 };
 
@@ -256,7 +256,7 @@ impl core::fmt::Display for Becomes {
             Self::Vector => f.write_str("f32 vector"),
             Self::Matrix { form, latent: true, .. } => write!(f, "{} (ternarised)", form.name()),
             Self::Matrix { form, otherwise: Some(other), .. } => {
-                write!(f, "{} (or {})", form.name().to_string(), other.name())
+                write!(f, "{} (or {})", form.name(), other.name())
             }
             Self::Matrix { form, .. } => f.write_str(form.name()),
         }

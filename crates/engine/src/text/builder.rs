@@ -20,7 +20,7 @@ use super::{
 };
 
 /// Ids are indices of tables, so they are bounded. The largest vocabularies have 0.3 million.
-const MAX_ID: u32 = 1 << 22;
+pub(super) const MAX_ID: u32 = 1 << 20;
 /// The library stores lengths of tokens in 16 bits.
 const MAX_TOKEN_BYTES: usize = 1 << 14;
 /// Added tokens may be many (one per image patch), but each is looked at in every text.

@@ -29,6 +29,9 @@ const BYTE: i64 = 6;
 /// spaces have some 90 bytes; the search for ways to split a piece takes time with the square of its length.
 const MAX_PIECE: usize = 256;
 
+/// Bytes of memory for all ways to split all pieces; the largest vocabularies (262144 pieces) need 35 MB.
+const MAX_SPLITS: usize = 48 << 20;
+
 /// Tokens whose names leave no doubt that they steer, whatever a file says.
 const STEERING: &[&str] = &[
     "<|im_start|>",
@@ -174,6 +177,7 @@ fn sentence_piece(
     // SentencePiece joins the neighbours whose joint piece has the highest score. As BPE: every way to
     // split a piece in two pieces is a merge, ranked by the score of the whole.
     let mut merges: Vec<(f32, u32, usize)> = Vec::new();
+    let mut left = MAX_SPLITS;
     for (id, token) in tokens.iter().enumerate() {
         if kind(id) != NORMAL {
             continue;
@@ -187,6 +191,9 @@ fn sentence_piece(
         for (at, _) in token.char_indices().skip(1) {
             let known = |part: &str| builder.vocab.get(part).is_some_and(|&i| kind(i as usize) == NORMAL);
             if known(&token[..at]) && known(&token[at..]) {
+                left = left
+                    .checked_sub(size_of::<(String, String)>() + token.len())
+                    .ok_or_else(|| bad("the pieces can be split in too many ways".into()))?;
                 merges.push((scores[id], id as u32, at));
             }
         }

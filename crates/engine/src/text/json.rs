@@ -6,7 +6,7 @@
 use std::{collections::HashMap, fmt};
 
 use serde::{Deserialize, de};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use ternlight_core::{Error, ErrorKind, Result};
 use tokenizers::pipeline::PipelinePreTokenizer as Library;
 use tokenizers::{
@@ -29,25 +29,47 @@ use tokenizers::{
 
 use super::{
     Tokenizer,
-    builder::{TokenizerBuilder, bad, short},
+    builder::{MAX_ID, TokenizerBuilder, bad, short},
+    config::Config,
     library,
     special::Added,
     split::{Cut, GPT2, Splitter, punctuation},
 };
 
+/// Bytes of the description of a component. Real ones have a few thousand; as a tree they take fifty times as
+/// much memory as in the file.
+const MAX_COMPONENT: usize = 256 << 10;
+/// Merges; the largest vocabularies have 0.6 million.
+const MAX_MERGES: usize = 1 << 20;
+
 #[derive(Deserialize)]
-struct File {
+struct File<'a> {
     #[serde(default)]
     added_tokens: Option<Vec<AddedToken>>,
-    #[serde(default)]
-    normalizer: Value,
-    #[serde(default)]
-    pre_tokenizer: Value,
-    #[serde(default)]
-    post_processor: Value,
-    #[serde(default)]
-    decoder: Value,
+    #[serde(borrow, default)]
+    normalizer: Component<'a>,
+    #[serde(borrow, default)]
+    pre_tokenizer: Component<'a>,
+    #[serde(borrow, default)]
+    post_processor: Component<'a>,
+    #[serde(borrow, default)]
+    decoder: Component<'a>,
     model: BpeModel,
+}
+
+/// A component before it is known to be of a decent size.
+#[derive(Default, Deserialize)]
+#[serde(transparent)]
+struct Component<'a>(#[serde(borrow)] Option<&'a RawValue>);
+
+impl Component<'_> {
+    fn value(&self, name: &str) -> Result<Value> {
+        let Some(raw) = self.0 else { return Ok(Value::Null) };
+        if raw.get().len() > MAX_COMPONENT {
+            return Err(bad(format!("tokenizer.json: the {name} is longer than {MAX_COMPONENT} bytes")));
+        }
+        serde_json::from_str(raw.get()).map_err(|e| bad(format!("tokenizer.json: {name}: {e}")))
+    }
 }
 
 #[derive(Deserialize)]
@@ -73,7 +95,7 @@ struct BpeModel {
     #[serde(default)]
     vocab: Vocab,
     #[serde(default)]
-    merges: Vec<Merge>,
+    merges: Merges,
     #[serde(default)]
     unk_token: Option<String>,
     #[serde(default)]
@@ -106,6 +128,9 @@ impl<'de> Deserialize<'de> for Vocab {
             fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Vocab, A::Error> {
                 let mut vocab = HashMap::new();
                 while let Some((token, id)) = map.next_entry::<String, u32>()? {
+                    if vocab.len() == MAX_ID as usize {
+                        return Err(de::Error::custom(format_args!("more than {MAX_ID} tokens")));
+                    }
                     vocab.insert(token, id);
                 }
                 Ok(Vocab(Some(vocab)))
@@ -120,22 +145,65 @@ impl<'de> Deserialize<'de> for Vocab {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Merge {
-    Pair(String, String),
-    Joined(String),
+/// Pairs, each a list of two tokens or one text with a space between.
+#[derive(Default)]
+struct Merges(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Merges {
+    fn deserialize<D: de::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Merges;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of merges")
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Merges, A::Error> {
+                let mut merges = Vec::new();
+                while let Some(Merge(left, right)) = seq.next_element()? {
+                    if merges.len() == MAX_MERGES {
+                        return Err(de::Error::custom(format_args!("more than {MAX_MERGES} merges")));
+                    }
+                    merges.push((left, right));
+                }
+                Ok(Merges(merges))
+            }
+        }
+        from.deserialize_seq(Visitor)
+    }
 }
 
-impl Merge {
-    fn split(self) -> Result<(String, String)> {
-        match self {
-            Self::Pair(a, b) => Ok((a, b)),
-            Self::Joined(text) => match text.split_once(' ') {
-                Some((a, b)) if !b.contains(' ') => Ok((a.to_owned(), b.to_owned())),
-                _ => Err(bad(format!("the merge {} is not two tokens with a space between", short(&text)))),
-            },
+struct Merge(String, String);
+
+impl<'de> Deserialize<'de> for Merge {
+    fn deserialize<D: de::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Merge;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a merge of two tokens")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Merge, E> {
+                match text.split_once(' ') {
+                    Some((a, b)) if !b.contains(' ') => Ok(Merge(a.to_owned(), b.to_owned())),
+                    _ => Err(E::custom(format_args!(
+                        "the merge {} is not two tokens with a space between",
+                        short(text)
+                    ))),
+                }
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Merge, A::Error> {
+                match (seq.next_element()?, seq.next_element()?, seq.next_element::<de::IgnoredAny>()?) {
+                    (Some(left), Some(right), None) => Ok(Merge(left, right)),
+                    _ => Err(de::Error::custom("a merge is not of two tokens")),
+                }
+            }
         }
+        from.deserialize_any(Visitor)
     }
 }
 
@@ -145,10 +213,7 @@ impl Merge {
 /// `tokenizer`, naming what is wrong or not supported.
 pub(crate) fn from_json(tokenizer: &str, config: Option<&str>) -> Result<Tokenizer> {
     let file: File = serde_json::from_str(tokenizer).map_err(|e| bad(format!("tokenizer.json: {e}")))?;
-    let config: Value = match config {
-        Some(text) => serde_json::from_str(text).map_err(|e| bad(format!("tokenizer_config.json: {e}")))?,
-        None => Value::Null,
-    };
+    let config = config.map_or_else(|| Ok(Config::default()), Config::read)?;
     let mut model = file.model;
     if let Some(kind) = model.kind.as_deref().filter(|k| *k != "BPE") {
         return Err(unsupported("the model", kind));
@@ -160,7 +225,7 @@ pub(crate) fn from_json(tokenizer: &str, config: Option<&str>) -> Result<Tokeniz
 
     let mut builder = TokenizerBuilder {
         vocab,
-        merges: model.merges.into_iter().map(Merge::split).collect::<Result<_>>()?,
+        merges: model.merges.0,
         byte_fallback: model.byte_fallback == Some(true),
         ignore_merges: model.ignore_merges == Some(true),
         fuse_unk: model.fuse_unk == Some(true),
@@ -180,12 +245,16 @@ pub(crate) fn from_json(tokenizer: &str, config: Option<&str>) -> Result<Tokeniz
             ..Added::default()
         });
     }
-    each(&file.normalizer, "normalizers", &mut |n| normalizer(n, &mut builder))?;
+    each(&file.normalizer.value("normalizer")?, "normalizers", &mut |n| normalizer(n, &mut builder))?;
     let mut splits = Vec::new();
-    each(&file.pre_tokenizer, "pretokenizers", &mut |p| pre_tokenizer(p, &mut builder, &mut splits))?;
+    each(&file.pre_tokenizer.value("pre_tokenizer")?, "pretokenizers", &mut |p| {
+        pre_tokenizer(p, &mut builder, &mut splits)
+    })?;
     builder.splitter = finish_splits(splits)?;
-    each(&file.decoder, "decoders", &mut |d| decoder(d, &mut builder))?;
-    each(&file.post_processor, "processors", &mut |p| post_processor(p, &mut builder))?;
+    each(&file.decoder.value("decoder")?, "decoders", &mut |d| decoder(d, &mut builder))?;
+    each(&file.post_processor.value("post_processor")?, "processors", &mut |p| {
+        post_processor(p, &mut builder)
+    })?;
     roles(&config, &mut builder)?;
     builder.build()
 }
@@ -367,22 +436,22 @@ fn post_processor(p: &Value, builder: &mut TokenizerBuilder) -> Result<()> {
 }
 
 /// BOS, EOS and whether they are added, from `tokenizer_config.json`.
-fn roles(config: &Value, builder: &mut TokenizerBuilder) -> Result<()> {
-    let find = |builder: &TokenizerBuilder, key: &str| -> Option<u32> {
-        let content = token_content(config.get(key)?)?;
+fn roles(config: &Config, builder: &mut TokenizerBuilder) -> Result<()> {
+    let find = |builder: &TokenizerBuilder, content: Option<&str>| -> Option<u32> {
+        let content = content?;
         let added = builder.added.iter().find(|t| t.content == content).map(|t| t.id);
         added.or_else(|| builder.vocab.get(content).copied())
     };
-    builder.bos = find(builder, "bos_token").or(builder.prefix.first().copied());
-    builder.eos = find(builder, "eos_token");
+    builder.bos = find(builder, config.bos.as_deref()).or(builder.prefix.first().copied());
+    builder.eos = find(builder, config.eos.as_deref());
     // Where the file itself says nothing, the config does (LLaMA-2's slow tokenizers add BOS unless told
     // otherwise, and spell it out).
-    if let (Some(bos), Some(true)) = (builder.bos, config.get("add_bos_token").and_then(Value::as_bool))
+    if let (Some(bos), Some(true)) = (builder.bos, config.add_bos)
         && builder.prefix.is_empty()
     {
         builder.prefix.push(bos);
     }
-    if let (Some(eos), Some(true)) = (builder.eos, config.get("add_eos_token").and_then(Value::as_bool))
+    if let (Some(eos), Some(true)) = (builder.eos, config.add_eos)
         && builder.suffix.is_empty()
     {
         builder.suffix.push(eos);
@@ -391,11 +460,6 @@ fn roles(config: &Value, builder: &mut TokenizerBuilder) -> Result<()> {
         .stops
         .extend(super::gguf::turn_ends(builder.added.iter().map(|t| (t.id, t.content.as_str(), t.control))));
     Ok(())
-}
-
-/// A token in `tokenizer_config.json`: its text, or an object with `content`.
-pub(crate) fn token_content(token: &Value) -> Option<&str> {
-    token.as_str().or_else(|| token.get("content")?.as_str())
 }
 
 fn kind(component: &Value) -> &str {

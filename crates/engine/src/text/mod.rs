@@ -7,9 +7,9 @@
 //! So the browser build has no regex engine: the pre-tokenisers of the GPT-2, LLaMA-3, Qwen, o200k,
 //! Tekken, DeepSeek-V3 and Falcon families run natively, any other needs the `regex` feature and is
 //! refused by name without it. A release candidate asks for care: its version is pinned, its reader of
-//! `tokenizer.json` is not used (it wants a newer dialect of it; [`json`] reads the published one),
-//! what it assumes about a vocabulary is checked before it sees one ([`builder`]), and added tokens and
-//! decoding are done here ([`special`], [`decode`]), because both need what the library does not offer.
+//! `tokenizer.json` is not used (it wants a newer dialect of it; `json` reads the published one),
+//! what it assumes about a vocabulary is checked before it sees one (`builder`), and added tokens and
+//! decoding are done here (`special`, `decode`), because both need what the library does not offer.
 //!
 //! Only BPE: byte-level (GPT-2 and after) and SentencePiece's with byte fallback, whose merges are
 //! derived from the scores where a GGUF has only those. Unigram and WordPiece are refused by name.
@@ -18,6 +18,7 @@
 //! is the inverse of encoding for valid UTF-8 (up to what a normaliser of the model changes).
 
 mod builder;
+mod config;
 mod decode;
 mod gguf;
 mod json;
@@ -34,8 +35,8 @@ use tokenizers::{
 };
 
 use builder::Pieces;
+pub(crate) use config::Config;
 pub use decode::Decoder;
-pub(crate) use json::token_content;
 use special::{Matcher, Segment};
 use template::Origin;
 

@@ -53,11 +53,11 @@ const COMMANDS: &[(&str, Command)] = &[
 /// What a line means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// For the model.
+    /// A message for the model.
     Message(String),
-    /// With its argument.
+    /// A command with its argument.
     Command(Command, String),
-    /// Begins with a slash, but is no command.
+    /// An unknown command.
     Unknown(String),
     /// An empty line, or Ctrl-C on one.
     Nothing,
@@ -86,7 +86,7 @@ impl Entry {
     }
 }
 
-/// Completes commands and keeps a line open that ends with a backslash.
+/// Completes commands and continues a line that ends with a backslash.
 #[derive(Completer, Helper, Highlighter, Hinter, Validator)]
 struct Assistant {
     #[rustyline(Completer)]
@@ -149,7 +149,7 @@ impl Highlighter for Commands {
     }
 }
 
-/// Reads entries; keeps the history in a file of the user's.
+/// Reads entries and stores the history in a file.
 pub struct Lines {
     editor: Option<Editor<Assistant, FileHistory>>,
     history: Option<PathBuf>,
@@ -191,7 +191,7 @@ impl Lines {
                 self.interrupted = false;
                 if !line.trim().is_empty() {
                     let _ = editor.add_history_entry(&line);
-                    self.keep();
+                    self.save();
                 }
                 Ok(Entry::read(&line))
             }
@@ -207,9 +207,9 @@ impl Lines {
         }
     }
 
-    /// Saved after each line: a chat may end by a closed window. A history that cannot be written is no
-    /// reason to stop talking.
-    fn keep(&mut self) {
+    /// Saves the history after each line, since closing the window ends the program. Failing to write it is
+    /// no reason to end the chat.
+    fn save(&mut self) {
         if let (Some(editor), Some(path)) = (&mut self.editor, &self.history) {
             if let Some(folder) = path.parent() {
                 let _ = std::fs::create_dir_all(folder);

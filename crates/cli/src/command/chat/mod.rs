@@ -13,9 +13,9 @@ use ternlight_engine::{ChatOptions, GenerateOptions, Message, Overflow, Prompt, 
 
 use crate::{
     Result,
+    answer::{self, Answer, ContextOptions, Opened, SampleArgs},
     console::{ACCENT, Console, DIM, STRONG},
     failure::{Failure, IO},
-    generate::{self, Answer, ContextOptions, Opened, SampleArgs},
     interrupt,
     options::{ComputeOptions, ModelOptions},
     terminal,
@@ -48,7 +48,7 @@ pub struct Chat {
 impl Chat {
     pub fn execute(self, console: &Console) -> Result<()> {
         let Opened { engine, load_ms, title } =
-            generate::open(&self.model.locate(console)?, &self.compute, &self.context, console)?;
+            answer::open(&self.model.locate(console)?, &self.compute, &self.context, console)?;
         if engine.chat_template().is_none() {
             let failure = Failure::kind(ErrorKind::Template, "the model has no chat template");
             return Err(failure.hint("ternlight run --raw continues a text instead."));
@@ -149,7 +149,7 @@ impl Talk<'_> {
         match self.generate() {
             Ok(answer) => {
                 crate::say!("");
-                self.console.remark(generate::remark(&answer.summary));
+                self.console.remark(answer::remark(&answer.summary));
                 let mut text = answer.text;
                 // A stopped answer counts as far as it went; one that never began is not part of the talk.
                 if text.trim().is_empty() && answer.summary.finish_reason.name() == "cancelled" {
@@ -172,7 +172,7 @@ impl Talk<'_> {
     fn generate(&mut self) -> Result<Answer> {
         terminal::prompt(ACCENT, "‹");
         let prompt = Prompt::Chat(self.messages.clone(), ChatOptions::default());
-        generate::answer(&mut self.session, &prompt, &self.options, self.console, &mut terminal::stream)
+        answer::answer(&mut self.session, &prompt, &self.options, self.console, &mut terminal::stream)
     }
 
     /// Writes the conversation as JSON (the messages) for `.json`, else as Markdown.

@@ -37,6 +37,7 @@ pub(super) fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     if keys.usize(gguf("attention.value_length"))?.is_some_and(|length| length != head_dim) {
         bail!(UnsupportedArch, "attention.value_length differs from the keys' length {head_dim}");
     }
+    keys.expect(gguf("attention.causal"), &[Value::Bool(true)])?;
     let vocab = vocabulary(keys, names)?;
     check_dimensions(&[
         ("layers", layers, 1, 1024),
@@ -192,6 +193,11 @@ fn checkpoint(keys: &Keys<'_>) -> Result<Checkpoint> {
     match text("quantization_config.quant_method")? {
         None => Ok(plain),
         Some("bitnet") => {
+            if keys.flag(hf("quantization_config.use_rms_norm"))? == Some(true) {
+                bail!(UnsupportedArch, "'quantization_config.use_rms_norm': norms within linear layers");
+            }
+            // It belongs to that norm.
+            keys.float(hf("quantization_config.rms_norm_eps"))?;
             let class = text("quantization_config.linear_class")?.unwrap_or("bitlinear");
             let mode = text("quantization_config.quantization_mode")?.unwrap_or("offline");
             match (class, mode) {

@@ -210,9 +210,7 @@ fn is_harmless(container: Container, arch: &str, name: &str) -> bool {
             // What describes the file, its tokenizer, its parts, or who quantised it and with which data.
             const PREFIXES: [&str; 6] =
                 ["general.", "tokenizer.", "split.", "quantize.", "imatrix.", "mradermacher."];
-            // `causal` = false is no causal model, and is refused.
-            const OWN: [&str; 4] =
-                ["rope.scaling.finetuned", "tensor_data_layout", "pooling_type", "attention.causal"];
+            const OWN: [&str; 3] = ["rope.scaling.finetuned", "tensor_data_layout", "pooling_type"];
             PREFIXES.iter().any(|prefix| name.starts_with(prefix))
                 || name
                     .strip_prefix(arch)

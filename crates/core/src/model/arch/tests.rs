@@ -85,3 +85,124 @@ fn a_key_that_nobody_reads_is_refused_by_name_unless_it_is_neutral() {
     let allowed = ["mystery".into()];
     assert!(spec(Container::Safetensors, &meta, &KnownTensors::new(), &allowed).is_ok());
 }
+
+/// Keys and values as published; only the sizes are made small.
+#[test]
+fn published_configurations_are_understood() {
+    let dimensions = r#""hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "intermediate_size": 96, "vocab_size": 100"#;
+    for (name, keys) in [
+        (
+            "SmolLM2",
+            r#""architectures": ["LlamaForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+            "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu", "initializer_range": 0.041666666666666664,
+            "is_llama_config": true, "max_position_embeddings": 8192, "mlp_bias": false, "model_type": "llama",
+            "pad_token_id": 2, "pretraining_tp": 1, "rms_norm_eps": 1e-05, "rope_interleaved": false,
+            "rope_scaling": null, "rope_theta": 100000, "tie_word_embeddings": true, "torch_dtype": "bfloat16",
+            "transformers.js_config": {"kv_cache_dtype": {"q4f16": "float16", "fp16": "float16"}},
+            "transformers_version": "4.42.3", "use_cache": true"#,
+        ),
+        (
+            "Qwen2.5",
+            r#""architectures": ["Qwen2ForCausalLM"], "attention_dropout": 0.0, "bos_token_id": 151643,
+            "eos_token_id": 151645, "hidden_act": "silu", "initializer_range": 0.02,
+            "max_position_embeddings": 32768, "max_window_layers": 21, "model_type": "qwen2", "rms_norm_eps": 1e-06,
+            "rope_theta": 1000000.0, "sliding_window": 32768, "tie_word_embeddings": true,
+            "torch_dtype": "bfloat16", "transformers_version": "4.43.1", "use_cache": true,
+            "use_sliding_window": false"#,
+        ),
+        (
+            "Qwen3",
+            r#""architectures": ["Qwen3ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+            "bos_token_id": 151643, "eos_token_id": 151645, "head_dim": 128, "hidden_act": "silu",
+            "initializer_range": 0.02, "max_position_embeddings": 40960, "max_window_layers": 28,
+            "model_type": "qwen3", "rms_norm_eps": 1e-06, "rope_scaling": null, "rope_theta": 1000000,
+            "sliding_window": null, "tie_word_embeddings": true, "torch_dtype": "bfloat16",
+            "transformers_version": "4.51.0", "use_cache": true, "use_sliding_window": false"#,
+        ),
+        (
+            "BitNet b1.58 2B4T",
+            r#""architectures": ["BitNetForCausalLM"], "auto_map": {"AutoConfig": "configuration_bitnet.BitNetConfig",
+            "AutoModelForCausalLM": "modeling_bitnet.BitNetForCausalLM"}, "bos_token_id": 128000,
+            "eos_token_id": 128001, "hidden_act": "relu2", "initializer_range": 0.02,
+            "max_position_embeddings": 4096, "model_type": "bitnet", "rms_norm_eps": 1e-05, "rope_theta": 500000.0,
+            "tie_word_embeddings": true, "torch_dtype": "bfloat16", "use_cache": true, "quantization_config":
+            {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "offline"}"#,
+        ),
+        (
+            "1bitLLM",
+            r#""_name_or_path": "x", "architectures": ["BitnetForCausalLM"], "attention_bias": false,
+            "attention_dropout": 0.0, "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu",
+            "initializer_range": 0.02, "input_bits": 8, "max_position_embeddings": 2048, "model_type": "llama",
+            "pad_token_id": 32000, "pretraining_tp": 1, "rms_norm_eps": 1e-05, "rope_scaling": null,
+            "rope_theta": 10000.0, "tie_word_embeddings": true, "torch_dtype": "float16",
+            "transformers_version": "4.39.0.dev0", "use_cache": true, "weight_bits": 1"#,
+        ),
+        (
+            "Falcon-E",
+            r#""architectures": ["LlamaForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+            "bos_token_id": 11, "eos_token_id": 11, "head_dim": 128, "hidden_act": "silu",
+            "initializer_range": 0.02, "max_position_embeddings": 32768, "mlp_bias": false, "model_type": "llama",
+            "pretraining_tp": 1, "quantization_config": {"linear_class": "autobitlinear",
+            "modules_to_not_convert": ["lm_head"], "quant_method": "bitnet", "quantization_mode": "offline",
+            "rms_norm_eps": 1e-06, "use_rms_norm": false}, "rms_norm_eps": 1e-05, "rope_scaling": null,
+            "rope_theta": 1000042, "tie_word_embeddings": false, "torch_dtype": "bfloat16",
+            "transformers_version": "4.51.3", "use_cache": true"#,
+        ),
+    ] {
+        let meta = crate::container::config(&alloc::format!("{{{dimensions}, {keys}}}")).unwrap();
+        let result = spec(Container::Safetensors, &meta, &KnownTensors::new(), &[]);
+        assert!(result.is_ok(), "{name}: {}", result.unwrap_err());
+    }
+}
+
+/// The metadata of published GGUF files; tokenizer and `general` keys as they occur.
+#[test]
+fn published_gguf_metadata_is_understood() {
+    let int = Value::Int;
+    let text = |s: &str| Value::Str(s.into());
+    let base = |arch: &str| -> alloc::vec::Vec<(String, Value)> {
+        let own = [
+            ("vocab_size", int(100)),
+            ("context_length", int(4096)),
+            ("embedding_length", int(64)),
+            ("block_count", int(2)),
+            ("feed_forward_length", int(96)),
+            ("rope.dimension_count", int(16)),
+            ("attention.head_count", int(4)),
+            ("attention.head_count_kv", int(2)),
+            ("attention.layer_norm_rms_epsilon", Value::Float(1e-5)),
+            ("rope.freq_base", Value::Float(500_000.0)),
+        ];
+        let general = [
+            ("general.architecture", text(arch)),
+            ("general.name", text("bitnet2b")),
+            ("general.file_type", int(40)),
+            ("general.quantization_version", int(2)),
+            ("general.base_model.count", int(1)),
+            ("general.tags", Value::Strs(["text-generation".into()].into())),
+            ("tokenizer.ggml.model", text("gpt2")),
+            ("tokenizer.ggml.add_bos_token", Value::Bool(true)),
+            ("quantize.imatrix.file", text("imatrix.dat")),
+            ("quantize.imatrix.entries_count", int(210)),
+            ("mradermacher.quantize_version", int(2)),
+        ];
+        let own = own.map(|(key, value)| (alloc::format!("{arch}.{key}"), value));
+        own.into_iter().chain(general.map(|(key, value)| (key.into(), value))).collect()
+    };
+    for (arch, more) in [
+        ("bitnet-b1.58", &[][..]),
+        ("bitnet-25", &[]),
+        ("bitnet", &[("rope.scaling.type", text("linear")), ("rope.scaling.factor", Value::Float(1.0))]),
+        ("llama", &[("attention.key_length", int(16)), ("attention.value_length", int(16))]),
+        ("llama", &[("rope.scaling.finetuned", Value::Bool(true)), ("expert_count", int(0))]),
+        ("qwen2", &[]),
+        ("qwen3", &[("attention.key_length", int(16)), ("pooling_type", int(3))]),
+        ("gemma3", &[("attention.sliding_window", int(512)), ("attention.key_length", int(16))]),
+    ] {
+        let mut meta: Meta = base(arch).into_iter().collect();
+        meta.0.extend(more.iter().map(|(key, value)| (alloc::format!("{arch}.{key}"), value.clone())));
+        let result = spec(Container::Gguf, &meta, &KnownTensors::new(), &[]);
+        assert!(result.is_ok(), "{arch}: {}", result.unwrap_err());
+    }
+}

@@ -207,7 +207,7 @@ const PLAIN_ROLES: &str = "{% for m in messages %}{% if m.role == 'assistant' %}
 fn added_tokens_of_every_tokenizer_are_text_in_messages() {
     let read = |name: &str| std::fs::read_to_string(folder().join(name)).unwrap();
     let json = String::from_utf8(unpacked("llama3/tokenizer.json.br")).unwrap();
-    let tern = folder().join("../../../models/tern/tokenizer.json");
+    let tern = folder().join("../../../../crates/tern/tern/tokenizer.json");
     let cases = [
         (
             "llama3",

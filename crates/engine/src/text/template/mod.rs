@@ -2,22 +2,22 @@
 //!
 //! The same environment as there (`trim_blocks`, `lstrip_blocks`, loop controls, `raise_exception`,
 //! `strftime_now`, a `tojson` that does not escape for HTML, the methods of Python's strings and
-//! dictionaries). `minijinja` parses; what it parsed is run here ([`interpreter`]), for two reasons:
+//! dictionaries). `minijinja` parses; what it parsed is run here (`interpreter`), for two reasons:
 //!
 //! * *What a message says must not steer the model.* Rendering joins messages and template into one text, and
 //!   that text must be tokenised as one (merges cross the borders), so the spelling of a control token inside a
 //!   message has to be told from one the template wrote, whatever the template does to it. So every character
-//!   carries its origin ([`text`]) through every filter, operator and method, and the rendering says which
-//!   stretches the template did not write ([`Rendered::said`]): no control token may touch them.
+//!   carries its origin (`text`) through every filter, operator and method, and the rendering says which
+//!   stretches the template did not write (`Rendered::said`): no control token may touch them.
 //! * *A template is a program from a model file.* Every step and every byte is charged to a budget
-//!   ([`budget`]), before it is spent.
+//!   (`budget`), before it is spent.
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`interpreter`], [`expression`] | statements, expressions |
-//! | [`operators`], [`functions`], [`filters`], [`lists`], [`methods`], [`checks`] | what they call |
-//! | [`value`], [`text`], [`arguments`], [`budget`] | what they compute with |
-//! | [`print`](mod@print), [`json`], [`format`](mod@format), [`date`] | ways to print |
+//! | `interpreter`, `expression` | statements, expressions |
+//! | `operators`, `functions`, `filters`, `lists`, `methods`, `checks` | what they call |
+//! | `value`, `text`, `arguments`, `budget` | what they compute with |
+//! | `print`, `json`, `format`, `date` | ways to print |
 
 mod arguments;
 mod budget;
@@ -274,8 +274,9 @@ fn without_generation_tags(source: &str) -> std::borrow::Cow<'_, str> {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(open) = rest.find("{%") {
-        let Some(len) = rest[open..].find("%}") else { break };
-        let inner = &rest[open + 2..open + len];
+        // `{%}` is no whole tag.
+        let Some(len) = rest[open + 2..].find("%}") else { break };
+        let inner = &rest[open + 2..open + 2 + len];
         let word = inner.trim_matches(['-', '+']).trim();
         let plain = match word {
             "generation" => Some("if true"),
@@ -288,7 +289,7 @@ fn without_generation_tags(source: &str) -> std::borrow::Cow<'_, str> {
             None => out.push_str(inner),
         }
         out.push_str("%}");
-        rest = &rest[open + len + 2..];
+        rest = &rest[open + len + 4..];
     }
     out.push_str(rest);
     out.into()

@@ -54,6 +54,21 @@ fn broken_templates_say_where() {
     assert!(error.detail.contains("line 2"), "{error}");
 }
 
+/// The beginning and the end of a tag may share a character; it once cost a panic.
+#[test]
+fn half_a_tag_beside_a_generation_tag() {
+    for source in [
+        "{%}{% generation %}",
+        "{% generation %}{%",
+        "{%}generation",
+        "{%-%}{% generation -%} x{% endgeneration %}",
+    ] {
+        let _ = template(source).render(&[], &ChatOptions::default(), None);
+    }
+    let source = "a\n  {%- generation %}\nb{% endgeneration %}c";
+    assert_eq!(template(source).render(&[], &ChatOptions::default(), None).unwrap().text, "abc");
+}
+
 #[test]
 fn dates() {
     let strftime = |format: &str, now| {

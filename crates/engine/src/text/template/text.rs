@@ -190,15 +190,27 @@ impl Builder {
             return Err(failure(format!("it makes more than {MAX_TEXT} bytes of text")));
         }
         self.budget.bytes(text.len() + PUSH)?;
-        self.held.grow(text.len())?;
+        self.make_room(text.len())?;
         self.text.push_str(text);
         let end = self.text.len();
         match self.runs.last_mut() {
             Some(run) if run.origin == origin => run.end = end,
             _ => {
-                self.held.grow(size_of::<Run>())?;
+                // Twice: a vector grows by doubling.
+                self.held.grow(2 * size_of::<Run>())?;
                 self.runs.push(Run { end, origin });
             }
+        }
+        Ok(())
+    }
+
+    /// Grows by doubling, but not beyond what a text may have, and charges what is allocated.
+    fn make_room(&mut self, more: usize) -> Result<(), Failure> {
+        let (len, capacity) = (self.text.len(), self.text.capacity());
+        if len + more > capacity {
+            let wanted = (2 * capacity).clamp(len + more, MAX_TEXT);
+            self.held.grow(wanted - capacity)?;
+            self.text.reserve_exact(wanted - len);
         }
         Ok(())
     }

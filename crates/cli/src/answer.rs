@@ -20,72 +20,71 @@ use crate::{
 #[derive(Args, Clone, Debug)]
 pub struct ContextOptions {
     /// Tokens of context [default: the model's own, at most 4096]
-    #[arg(long, short, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(help_heading = "Computation", long, short, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
     pub context: Option<u32>,
 
     /// How the cache stores keys and values
-    #[arg(long, value_enum, default_value = "f16")]
+    #[arg(help_heading = "Computation", long, value_enum, default_value = "f16")]
     pub kv: Kv,
 }
 
-/// How tokens are chosen. What is not given follows the model's authors, else is greedy.
+/// How tokens are chosen. The default is what the model's authors suggest, else greedy.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Sampling")]
 pub struct SampleArgs {
     /// End the answer after this many tokens
-    #[arg(long, short = 'n', value_name = "N")]
+    #[arg(help_heading = "Sampling", long, short = 'n', value_name = "N")]
     pub max_tokens: Option<usize>,
 
     /// 0 takes the likeliest token; higher is more varied
-    #[arg(long, value_name = "T")]
+    #[arg(help_heading = "Sampling", long, value_name = "T", allow_negative_numbers = true)]
     pub temperature: Option<f32>,
 
     /// Only the K likeliest tokens; 0: all
-    #[arg(long, value_name = "K")]
+    #[arg(help_heading = "Sampling", long, value_name = "K")]
     pub top_k: Option<usize>,
 
     /// Only the likeliest tokens that reach P together; 1: all
-    #[arg(long, value_name = "P")]
+    #[arg(help_heading = "Sampling", long, value_name = "P", allow_negative_numbers = true)]
     pub top_p: Option<f32>,
 
     /// Only tokens with this share of the likeliest one's probability; 0: all
-    #[arg(long, value_name = "P")]
+    #[arg(help_heading = "Sampling", long, value_name = "P", allow_negative_numbers = true)]
     pub min_p: Option<f32>,
 
     /// Only the most typical tokens that reach P together; 1: all
-    #[arg(long, value_name = "P")]
+    #[arg(help_heading = "Sampling", long, value_name = "P", allow_negative_numbers = true)]
     pub typical_p: Option<f32>,
 
     /// Make tokens that occurred less likely; 1: off
-    #[arg(long, value_name = "X")]
+    #[arg(help_heading = "Sampling", long, value_name = "X", allow_negative_numbers = true)]
     pub repetition_penalty: Option<f32>,
 
     /// Subtract X from the logit for each time a token occurred
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(help_heading = "Sampling", long, value_name = "X", allow_negative_numbers = true)]
     pub frequency_penalty: Option<f32>,
 
     /// Subtract X from the logit if a token occurred
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(help_heading = "Sampling", long, value_name = "X", allow_negative_numbers = true)]
     pub presence_penalty: Option<f32>,
 
     /// How many of the last tokens the penalties look at; 0: all
-    #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Sampling", long, value_name = "N")]
     pub penalty_window: Option<usize>,
 
     /// Add B to the logit of token ID; may be repeated
-    #[arg(long, value_name = "ID=B", value_parser = bias)]
+    #[arg(help_heading = "Sampling", long, value_name = "ID=B", value_parser = bias)]
     pub logit_bias: Vec<(u32, f32)>,
 
     /// Never choose this token; may be repeated
-    #[arg(long, value_name = "ID")]
+    #[arg(help_heading = "Sampling", long, value_name = "ID")]
     pub ban: Vec<u32>,
 
     /// Same seed, same text, on every machine [default: a new one each time]
-    #[arg(long)]
+    #[arg(help_heading = "Sampling", long)]
     pub seed: Option<u64>,
 
     /// End the answer before this text; may be repeated
-    #[arg(long, value_name = "TEXT")]
+    #[arg(help_heading = "Sampling", long, value_name = "TEXT")]
     pub stop: Vec<String>,
 }
 
@@ -153,7 +152,7 @@ pub fn open(
     let engine = open_path(path, &options, console)?;
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
     let mut title = engine.info().name;
-    // A folder's weights are all called the same; the folder's name says more.
+    // Weights in a folder always have the same name, so the folder's name is used.
     if title.ends_with(".safetensors")
         && let Some(name) = path.file_name()
     {
@@ -167,7 +166,7 @@ fn open_path(path: &Path, options: &EngineOptions, console: &Console) -> Result<
     let mut progress = |done, total| {
         bar.get_or_insert_with(|| console.bytes_bar("loading", Some(total))).set_position(done);
         if interrupt::asked() {
-            // The engine has no way to stop in the middle of a load, and nothing has been begun yet.
+            // A load cannot be interrupted, and there is no output to finish yet.
             std::process::exit(130);
         }
     };
@@ -188,7 +187,7 @@ pub struct Answer {
     pub summary: Summary,
 }
 
-/// Generates one answer; each certain text goes to `show` at once. Ctrl-C ends it as `cancelled`.
+/// Generates one answer and passes each piece of text to `show` as it is decided. Ctrl-C ends it as `cancelled`.
 ///
 /// # Errors
 /// Those of the session.

@@ -1,6 +1,6 @@
-//! Where models are: references (`path`, `https://…`, `hf:owner/repo/file`) and the cache folder.
+//! References to models (`path`, `https://…`, `hf:owner/repo/file`) and where the cache stores them.
 //!
-//! Invariant: a reference always maps to the same place in the cache, and two references never share one.
+//! Invariant: a reference always maps to the same path in the cache, and no two references share one.
 
 use std::{
     fmt,
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 /// Names a model or a file of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reference {
+pub enum ModelRef {
     /// A GGUF file or an HF folder on this machine.
     Path(PathBuf),
     /// A file on the web.
@@ -32,7 +32,7 @@ pub enum Reference {
     },
 }
 
-impl FromStr for Reference {
+impl FromStr for ModelRef {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -48,7 +48,7 @@ impl FromStr for Reference {
     }
 }
 
-fn hf(text: &str) -> Option<Reference> {
+fn hf(text: &str) -> Option<ModelRef> {
     let mut parts = text.splitn(3, '/');
     let (owner, repo, file) = (parts.next()?, parts.next()?, parts.next().unwrap_or(""));
     let (repo, revision) = repo.split_once('@').unwrap_or((repo, "main"));
@@ -58,14 +58,14 @@ fn hf(text: &str) -> Option<Reference> {
     };
     let good = plain(owner) && plain(repo) && plain(revision);
     let good = good && (file.is_empty() || file.split('/').all(plain));
-    good.then(|| Reference::Hf {
+    good.then(|| ModelRef::Hf {
         repo: format!("{owner}/{repo}"),
         revision: revision.to_owned(),
         file: file.to_owned(),
     })
 }
 
-impl fmt::Display for Reference {
+impl fmt::Display for ModelRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Path(path) => path.display().fmt(f),
@@ -102,16 +102,21 @@ impl Cache {
         }
     }
 
-    /// Where `reference` is or would be. Paths stay what they are.
-    pub fn place(&self, reference: &Reference) -> PathBuf {
+    /// The folder itself; it may not exist yet.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The path of `reference` in the cache, whether or not it was fetched. Paths map to themselves.
+    pub fn place(&self, reference: &ModelRef) -> PathBuf {
         match reference {
-            Reference::Path(path) => path.clone(),
-            Reference::Url(url) => {
-                // The digest keeps queries and equal names apart, the name keeps the file recognisable.
+            ModelRef::Path(path) => path.clone(),
+            ModelRef::Url(url) => {
+                // The digest separates URLs with the same file name; the name keeps the file recognisable.
                 let digest = hex(&Sha256::digest(url.as_bytes()));
                 self.root.join("url").join(&digest[..16]).join(file_name(url))
             }
-            Reference::Hf { repo, revision, file } => {
+            ModelRef::Hf { repo, revision, file } => {
                 let folder = self.root.join("hf").join(repo).join(revision);
                 if file.is_empty() { folder } else { folder.join(file) }
             }
@@ -138,7 +143,7 @@ pub fn hex(bytes: &[u8]) -> String {
 ///
 /// # Errors
 /// `usage` for a `TERNLIGHT_MODEL` that is no reference, `io` when the cache cannot be written.
-pub fn default_model(cache: &Cache) -> Result<Reference> {
+pub fn default_model(cache: &Cache) -> Result<ModelRef> {
     if let Some(text) = std::env::var_os("TERNLIGHT_MODEL").filter(|text| !text.is_empty()) {
         let parsed = text.to_string_lossy().parse();
         return parsed.map_err(|error: String| Failure::new(USAGE, error).within("TERNLIGHT_MODEL"));
@@ -151,23 +156,23 @@ pub fn default_model(cache: &Cache) -> Result<Reference> {
     std::fs::create_dir_all(&folder).map_err(io(&folder))?;
     for (name, bytes) in ternlight_tern::FILES {
         let path = folder.join(name);
-        // Compared whole: an older program's copy may have the same length.
+        // Compared byte by byte: the copy of an older version may have the same length.
         if std::fs::read(&path).is_ok_and(|there| there == bytes) {
             continue;
         }
-        // Another process may be doing the same: each writes its own file, and the last rename wins.
+        // Another process may do the same at once: each writes a file of its own, and the last rename wins.
         let part = folder.join(format!("{name}.{}", std::process::id()));
         std::fs::write(&part, bytes).map_err(io(&part))?;
         std::fs::rename(&part, &path).map_err(io(&path))?;
     }
-    Ok(Reference::Path(folder))
+    Ok(ModelRef::Path(folder))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Reference {
+    fn parse(text: &str) -> ModelRef {
         text.parse().unwrap()
     }
 
@@ -178,7 +183,7 @@ mod tests {
         {
             assert_eq!(parse(text).to_string(), text);
         }
-        assert!(matches!(parse("hf:a/b/c"), Reference::Hf { revision, .. } if revision == "main"));
+        assert!(matches!(parse("hf:a/b/c"), ModelRef::Hf { revision, .. } if revision == "main"));
     }
 
     #[test]
@@ -187,9 +192,9 @@ mod tests {
             ["hf:a", "hf:../b/c", "hf:a/b/../../c", "hf:a/b/", "hf:a/b@../c", "ftp://x/y", "", "hf:a/b//c"]
         {
             if text == "hf:a/b/" {
-                assert!(matches!(parse(text), Reference::Hf { file, .. } if file.is_empty()));
+                assert!(matches!(parse(text), ModelRef::Hf { file, .. } if file.is_empty()));
             } else {
-                assert!(text.parse::<Reference>().is_err(), "{text}");
+                assert!(text.parse::<ModelRef>().is_err(), "{text}");
             }
         }
     }
