@@ -21,6 +21,7 @@ use alloc::vec::Vec;
 use crate::{
     Result, bail,
     math::{f32_to_f16, finite_f16_to_f32},
+    simd::{HALVES, Halves},
 };
 
 /// Positions per page.
@@ -89,7 +90,7 @@ impl KvType {
 }
 
 /// A stored value that is read as a float: f32 or f16 bits.
-pub trait Stored: Copy {
+pub trait Stored {
     /// Bytes of one.
     const BYTES: usize;
 
@@ -100,9 +101,8 @@ pub trait Stored: Copy {
 /// [`KvType::F32`].
 #[derive(Clone, Copy)]
 pub struct F32;
-/// [`KvType::F16`].
-#[derive(Clone, Copy)]
-pub struct F16;
+/// [`KvType::F16`], converted by `H`.
+pub struct F16<H>(core::marker::PhantomData<H>);
 
 impl Stored for F32 {
     const BYTES: usize = 4;
@@ -114,13 +114,17 @@ impl Stored for F32 {
     }
 }
 
-impl Stored for F16 {
+impl<H: Halves> Stored for F16<H> {
     const BYTES: usize = 2;
 
     #[inline(always)]
     fn load<const N: usize>(bytes: &[u8]) -> [f32; N] {
-        let chunks = &bytes.as_chunks::<2>().0[..N];
         // Only finite values are stored.
+        if N == HALVES {
+            let all = H::load(bytes);
+            return core::array::from_fn(|i| all[i]);
+        }
+        let chunks = &bytes.as_chunks::<2>().0[..N];
         core::array::from_fn(|i| finite_f16_to_f32(u16::from_le_bytes(chunks[i])))
     }
 }
@@ -327,6 +331,7 @@ fn zeros<T: Clone + Default>(len: usize) -> Result<Vec<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::PortableHalves as Portable;
 
     #[test]
     fn a_row_lies_where_the_layout_says() {
@@ -342,7 +347,7 @@ mod tests {
             let at = 299 - PAGE;
             let one = |bytes: &[u8], i: usize| match kv {
                 KvType::F32 => F32::load::<1>(&bytes[i * 4..])[0],
-                KvType::F16 => F16::load::<1>(&bytes[i * 2..])[0],
+                KvType::F16 => F16::<Portable>::load::<1>(&bytes[i * 2..])[0],
                 KvType::I8 => f32::from(bytes[i] as i8),
             };
             for (d, want) in row.iter().enumerate() {

@@ -14,7 +14,7 @@ use crate::{
     format::{Form, FormRow},
     matrix::Matrix,
     pool::{Pool, Serial},
-    simd::{Isa, Pairs, WithPairs, pair, with_pairs},
+    simd::{HALVES, Halves, Isa, Pairs, WithHalves, WithPairs, pair, with_halves, with_pairs},
 };
 
 const FORMS: [Form; 9] =
@@ -403,6 +403,34 @@ fn every_instruction_set_adds_the_same() {
         for (sum, codes) in sums.iter().zip(codes.chunks(2)) {
             let product = |i: usize| i32::from(codes[i] as i8) * i32::from(x[i]);
             assert_eq!(*sum, 2 * (product(0) + product(1)));
+        }
+    }
+}
+
+/// Converts every finite half float.
+struct AllHalves<'a>(&'a [u8], &'a mut Vec<f32>);
+
+impl WithHalves for AllHalves<'_> {
+    #[inline(always)]
+    fn run<H: Halves>(self) {
+        self.0.chunks(2 * HALVES).for_each(|bytes| self.1.extend(H::load(bytes)));
+    }
+}
+
+#[test]
+fn every_instruction_set_converts_the_same() {
+    let finite: Vec<u16> = (0..=u16::MAX).filter(|half| half & 0x7c00 != 0x7c00).collect();
+    let bytes: Vec<u8> = finite.iter().flat_map(|half| half.to_le_bytes()).collect();
+    for isa in isas() {
+        let mut floats = Vec::new();
+        with_halves(isa, AllHalves(&bytes, &mut floats));
+        assert_eq!(floats.len(), finite.len());
+        for (&half, float) in finite.iter().zip(floats) {
+            assert_eq!(
+                float.to_bits(),
+                half::f16::from_bits(half).to_f32().to_bits(),
+                "{half:#x} on {isa:?}"
+            );
         }
     }
 }

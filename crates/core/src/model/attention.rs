@@ -20,7 +20,7 @@ use crate::{
     cache::{F16, F32, HeadPage, KvCache, KvType, PAGE, Stored, TILE},
     math,
     pool::{self, Pool},
-    simd::{Isa, Pairs, WithPairs, pair, vectorised, with_pairs},
+    simd::{Halves, Isa, Pairs, WithHalves, WithPairs, pair, vectorised, with_halves, with_pairs},
 };
 
 /// Queries that share one pass over a head's page: as many as keep their sums in registers.
@@ -217,36 +217,31 @@ fn page_partials<'a>(
                     || attend::<F32, 1>([query], head, scale, partial),
                 );
             }),
-            KvType::F16 => halves(isa, &some[..n], head, scale, partials),
+            KvType::F16 => with_halves(isa, AttendHalves { queries: &some[..n], head, scale, partials }),
             KvType::I8 => with_pairs(isa, AttendCodes { queries: &some[..n], head, scale, partials }),
         }
     }
 }
 
 /// [`attend`] on f16.
-fn halves(isa: Isa, queries: &[Query<'_>], head: HeadPage<'_>, scale: HeadScale, partials: &mut [f32]) {
-    match queries {
-        [a] => vectorised(
-            isa,
-            #[inline(always)]
-            || attend::<F16, 1>([a], head, scale, partials),
-        ),
-        [a, b] => vectorised(
-            isa,
-            #[inline(always)]
-            || attend::<F16, 2>([a, b], head, scale, partials),
-        ),
-        [a, b, c] => vectorised(
-            isa,
-            #[inline(always)]
-            || attend::<F16, 3>([a, b, c], head, scale, partials),
-        ),
-        [a, b, c, d] => vectorised(
-            isa,
-            #[inline(always)]
-            || attend::<F16, 4>([a, b, c, d], head, scale, partials),
-        ),
-        _ => unreachable!("at most {QUERIES} queries at a time"),
+struct AttendHalves<'a> {
+    queries: &'a [Query<'a>],
+    head: HeadPage<'a>,
+    scale: HeadScale,
+    partials: &'a mut [f32],
+}
+
+impl WithHalves for AttendHalves<'_> {
+    #[inline(always)]
+    fn run<H: Halves>(self) {
+        let Self { queries, head, scale, partials } = self;
+        match queries {
+            [a] => attend::<F16<H>, 1>([a], head, scale, partials),
+            [a, b] => attend::<F16<H>, 2>([a, b], head, scale, partials),
+            [a, b, c] => attend::<F16<H>, 3>([a, b, c], head, scale, partials),
+            [a, b, c, d] => attend::<F16<H>, 4>([a, b, c, d], head, scale, partials),
+            _ => unreachable!("at most {QUERIES} queries at a time"),
+        }
     }
 }
 
@@ -415,11 +410,17 @@ fn to_codes(x: &[f32], q: usize, codes: &mut [[i32; QUERIES]]) -> f32 {
     const LIMIT: f32 = 8191.0;
     let top = amax(x);
     let inverse = if top == 0.0 { 0.0 } else { LIMIT / top };
-    let mut own = [0; MAX_HEAD_DIM];
-    for (code, &x) in own.iter_mut().zip(x) {
-        *code = round(clamp(x * inverse, LIMIT)) as i16;
+    // By chunks that are turned into codes as vectors, the last one filled up with zeros.
+    const CHUNK: usize = 32;
+    let (whole, rest) = x.as_chunks::<CHUNK>();
+    let mut last = [0.0; CHUNK];
+    last[..rest.len()].copy_from_slice(rest);
+    let mut chunks = codes.chunks_mut(CHUNK / 2);
+    for (x, codes) in whole.iter().chain([&last]).zip(chunks.by_ref()) {
+        let own = x.map(|x| round(clamp(x * inverse, LIMIT)) as i16);
+        codes.iter_mut().zip(own.as_chunks::<2>().0).for_each(|(codes, &two)| codes[q] = pair(two));
     }
-    codes.iter_mut().zip(own.as_chunks::<2>().0).for_each(|(codes, &two)| codes[q] = pair(two));
+    chunks.flatten().for_each(|codes| codes[q] = 0);
     top / LIMIT
 }
 

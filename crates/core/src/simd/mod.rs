@@ -2,10 +2,14 @@
 //! cache lines, code compiled for wide vectors, and products of pairs. Nothing here knows what is computed.
 
 mod buffer;
+mod halves;
 mod isa;
 mod pairs;
 
 pub use buffer::{Buffer, Plain};
+#[cfg(test)]
+pub(crate) use halves::Portable as PortableHalves;
+pub use halves::{HALVES, Halves, WithHalves, with_halves};
 pub use isa::{Isa, Level};
 pub(crate) use isa::{SCALAR, Vectors};
 pub use pairs::{Pairs, WithPairs, pair, with_pairs};
