@@ -4,6 +4,7 @@ import "./style/fonts.css";
 import "./style/base.css";
 import "./style/layout.css";
 import "./style/chat.css";
+import "./style/composer.css";
 import "./style/prose.css";
 import "./style/tokens.css";
 import "./style/views.css";

@@ -87,7 +87,10 @@ test("a host that does not answer is named as such within three seconds", async 
 
 test("without a network that is said within three seconds", async ({ open, context }) => {
   const page = await open({ unreachable: true });
+  // The page's own files are there before the network goes.
+  await page.waitForLoadState("networkidle");
   await context.setOffline(true);
+  await page.waitForFunction(() => !navigator.onLine);
   const start = Date.now();
   await page.getByRole("button", { name: STORY }).click();
   await expect(page.getByRole("alert")).toContainText("This machine is offline.");
@@ -175,6 +178,14 @@ test("the focus never falls off the page", async ({ open }) => {
   await expect(edit).toBeFocused();
   await edit.click();
   await page.keyboard.press("Enter");
+  await focused("Message");
+
+  await page.getByRole("button", { name: "Answer again" }).click();
+  await focused("Message");
+  await expect(page.getByRole("button", { name: "Stop" })).toHaveCount(0);
+  await change(page, { load: "forever" });
+  await loadAddress(page, "https://example.org/slow.gguf");
+  await page.getByRole("button", { name: "Cancel loading" }).click();
   await focused("Message");
 
   await page.getByRole("button", { name: /^More for/ }).click();

@@ -7,7 +7,7 @@ import { busy, dropped, live, resume, writingReply } from "../state/answer";
 import { chat, path } from "../state/chats";
 import { type ChatMessage, firstSeen, type Step } from "../state/messages";
 import { Glyph } from "../ui/icons";
-import { Composer } from "./Composer";
+import { Composer, startWriting } from "./Composer";
 import { EmptyChat } from "./EmptyChat";
 import { Answered, Answering, Asked } from "./Message";
 
@@ -80,6 +80,11 @@ export function Conversation() {
   const steps = path.value;
   const seenFrom = horizon(steps.map(({ message }) => message));
   const { box, away, toEnd } = useFollow(one?.id);
+  // The button that asked for it goes away: the focus goes on to where one writes.
+  const answerNow = () => {
+    if (unanswered) resume();
+    startWriting();
+  };
   const unanswered = steps.at(-1)?.message.role === "user" && !busy.value;
   return (
     <>
@@ -98,7 +103,7 @@ export function Conversation() {
             })}
             {unanswered && model.value.state !== "failed" && (
               <li class="turn answered">
-                <button type="button" class="button" onClick={resume}>
+                <button type="button" class="button" onClick={answerNow}>
                   Answer this
                 </button>
               </li>
@@ -123,11 +128,15 @@ export function Conversation() {
         <LoadStrip
           onRetry={() => {
             retryLoad();
-            if (unanswered) resume();
+            answerNow();
           }}
           onBack={() => {
             withdraw();
-            if (unanswered) resume();
+            answerNow();
+          }}
+          onCancel={() => {
+            withdraw();
+            startWriting();
           }}
         />
       </div>

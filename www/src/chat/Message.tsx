@@ -165,7 +165,7 @@ export function Answered({ reply, versions, at, last }: AnsweredProps) {
         <ErrorNotice
           code={reply.trouble.code}
           message={reply.trouble.message}
-          onRetry={last ? () => regenerate(reply) : undefined}
+          onRetry={last ? () => again(reply) : undefined}
         />
       )}
       {elsewhere !== null && (
@@ -173,41 +173,62 @@ export function Answered({ reply, versions, at, last }: AnsweredProps) {
           {elsewhere ? "Being written in another tab" : "Cut off: the page was closed while this was written"}
         </p>
       )}
-      <div class="tools">
-        <Versions versions={versions} at={at} />
-        {reply.text && <CopyButton text={reply.text} label="Copy answer" />}
-        {last && isPartial(reply, elsewhere) && (
-          <button type="button" class="button small" disabled={busy.value} onClick={() => goOn(reply)}>
-            Continue
-          </button>
-        )}
-        {last && (
-          <button
-            type="button"
-            class="icon small"
-            title="Answer again"
-            aria-label="Answer again"
-            disabled={busy.value}
-            onClick={() => regenerate(reply)}
-          >
-            <Glyph name="again" />
-          </button>
-        )}
-        {hasOdds && (
-          <button
-            type="button"
-            class="icon small"
-            title="What the model was thinking"
-            aria-label="Show token probabilities"
-            aria-pressed={odds}
-            onClick={() => setOdds(!odds)}
-          >
-            <Glyph name="odds" />
-          </button>
-        )}
-        {reply.figures && <Figures figures={reply.figures} />}
-      </div>
+      <AnswerTools
+        reply={reply}
+        versions={versions}
+        at={at}
+        last={last}
+        partial={isPartial(reply, elsewhere)}
+        odds={odds}
+        onOdds={() => setOdds(!odds)}
+      />
     </li>
+  );
+}
+
+interface AnswerToolsProps extends AnsweredProps {
+  partial: boolean;
+  /** Whether the probabilities are shown. */
+  odds: boolean;
+  onOdds: () => void;
+}
+
+function AnswerTools({ reply, versions, at, last, partial, odds, onOdds }: AnswerToolsProps) {
+  return (
+    <div class="tools">
+      <Versions versions={versions} at={at} />
+      {reply.text && <CopyButton text={reply.text} label="Copy answer" />}
+      {last && partial && (
+        <button type="button" class="button small" disabled={busy.value} onClick={() => goOn(reply)}>
+          Continue
+        </button>
+      )}
+      {last && (
+        <button
+          type="button"
+          class="icon small"
+          title="Answer again"
+          aria-label="Answer again"
+          disabled={busy.value}
+          onClick={() => again(reply)}
+        >
+          <Glyph name="again" />
+        </button>
+      )}
+      {reply.tokens.length > 0 && (
+        <button
+          type="button"
+          class="icon small"
+          title="What the model was thinking"
+          aria-label="Show token probabilities"
+          aria-pressed={odds}
+          onClick={onOdds}
+        >
+          <Glyph name="odds" />
+        </button>
+      )}
+      {reply.figures && <Figures figures={reply.figures} />}
+    </div>
   );
 }
 
@@ -217,7 +238,13 @@ function isPartial({ text, trouble, figures }: Reply, elsewhere: boolean | null)
   return elsewhere === false || trouble !== undefined || (figures?.finish ?? "stop") in ENDINGS;
 }
 
-/** The button goes away: the focus goes on to where one writes. */
+// These buttons go away when they are pressed: the focus goes on to where one writes.
+
+function again(reply: Reply): void {
+  regenerate(reply);
+  startWriting();
+}
+
 function goOn(reply: Reply): void {
   continueReply(reply);
   startWriting();

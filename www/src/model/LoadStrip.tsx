@@ -21,9 +21,11 @@ interface LoadStripProps {
   onRetry?: () => void;
   /** What going back to the model from before means here, when it is more than that. */
   onBack?: () => void;
+  /** What giving up means here. */
+  onCancel?: () => void;
 }
 
-export function LoadStrip({ onRetry = retryLoad, onBack = withdraw }: LoadStripProps) {
+export function LoadStrip({ onRetry = retryLoad, onBack = withdraw, onCancel = withdraw }: LoadStripProps) {
   const { state, name, size, progress, trouble } = incoming.value ?? model.value;
   if (state === "failed" && trouble) {
     const before = former();
@@ -59,7 +61,7 @@ export function LoadStrip({ onRetry = retryLoad, onBack = withdraw }: LoadStripP
           class="icon small"
           aria-label="Cancel loading"
           title="Cancel"
-          onClick={withdraw}
+          onClick={onCancel}
         >
           <Glyph name="close" />
         </button>

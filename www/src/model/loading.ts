@@ -269,7 +269,8 @@ async function isHosted(source: string): Promise<boolean> {
   if (!navigator.onLine) return true;
   try {
     const answer = await fetch(addressOf(source), { method: "HEAD" });
-    return answer.ok && !(answer.headers.get("Content-Type") ?? "").startsWith("text/html");
+    const page = (answer.headers.get("Content-Type") ?? "").startsWith("text/html");
+    return answer.status !== 404 && answer.status !== 410 && !page;
   } catch {
     return true;
   }
