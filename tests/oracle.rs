@@ -4,7 +4,7 @@
 
 use safetensors::SafeTensors;
 use ternlight_core::{
-    act::{Input, Rows},
+    activations::{ActFormat, Activations},
     format::{Form, FormRow},
     kernel,
     matrix::Matrix,
@@ -103,9 +103,9 @@ fn unit_vectors_of_the_ternary_layer() {
     let bits = |x: f32| x.to_bits();
     let (tokens, rows, cols) = (7, 64, 128);
 
-    let mut x = Rows::new(Isa::SCALAR);
+    let mut x = Activations::new(Isa::SCALAR);
     x.set(tokens, cols).copy_from_slice(&floats(&file, "act.x"));
-    x.prepare(Input::Token8).expect("memory for seven rows");
+    x.prepare(ActFormat::Token8).expect("memory for seven rows");
     let (scales, q) = (floats(&file, "act.scale"), codes("act.q"));
     let dequantised = floats(&file, "act.dequant");
     for t in 0..tokens {

@@ -16,7 +16,7 @@ use crate::{
     Result,
     console::Console,
     failure::{Failure, IO},
-    fetch, machine,
+    fetch, hardware,
     model_ref::{Cache, ModelRef, default_model},
 };
 
@@ -92,7 +92,7 @@ impl NamedModel {
 }
 
 impl CacheOptions {
-    /// What `reference` names, as a file or folder on this machine; fetches it if that is needed.
+    /// What `reference` names, as a file or folder on this hardware; fetches it if that is needed.
     ///
     /// # Errors
     /// `io` where there is no such file, and those of fetching it.
@@ -175,7 +175,7 @@ impl ComputeOptions {
 
     /// The threads.
     pub fn pool(&self) -> Arc<dyn Pool> {
-        let pool = Threads::new(machine::threads(self.threads));
+        let pool = Threads::new(hardware::threads(self.threads));
         pool.force(Forced {
             kernel: self.kernel != "auto",
             order: self.order,

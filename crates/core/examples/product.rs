@@ -3,7 +3,7 @@
 //! `tests/instructions.mjs` runs it; what a kernel does depends on no value. Without arguments it lists the
 //! kernels that this CPU can run.
 
-use ternlight_core::{Result, act::Rows, kernel::available, matrix::Matrix, pool::Serial};
+use ternlight_core::{Result, activations::Activations, kernel::available, matrix::Matrix, pool::Serial};
 
 const ROWS: usize = 256;
 const COLS: usize = 2560;
@@ -17,7 +17,7 @@ fn main() -> Result<()> {
     let kernel = available().find(|kernel| kernel.name == name).expect("a kernel that this CPU can run");
     let (tokens, times): (usize, usize) = (tokens.parse().expect("tokens"), times.parse().expect("times"));
     let matrix = Matrix::new(kernel, ROWS, COLS)?;
-    let mut x = Rows::new(kernel.isa());
+    let mut x = Activations::new(kernel.isa());
     x.set(tokens, COLS).fill(1.0);
     x.prepare(matrix.input())?;
     let mut y = vec![0.0; ROWS * tokens];

@@ -10,7 +10,7 @@
 //! | [`simd`] | aligned memory, and portable code compiled for wide vectors |
 //! | [`kernel`] | packs rows into panels and multiplies them; all `unsafe` is there, in [`simd`], [`pool`] and [`tile`] |
 //! | [`matrix`] | packed weights that remember their kernel |
-//! | [`act`] | activations → integer codes |
+//! | [`activations`] | activations → integer codes |
 //! | [`math`] | the f32 parts, in one fixed shape (16 lanes, fixed fold, no FMA) |
 //! | [`model`] | metadata → [`model::Spec`], and the one forward pass over it |
 //! | [`cache`] | keys and values of past tokens |
@@ -28,7 +28,7 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
-pub mod act;
+pub mod activations;
 pub mod cache;
 pub mod container;
 pub mod error;

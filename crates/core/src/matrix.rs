@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use crate::{
     Result,
-    act::{Input, Rows},
+    activations::{ActFormat, Activations},
     bail,
     format::{Form, FormRow},
     kernel::{Kernel, MAX_COLS, Panels, ReadOrder},
@@ -185,7 +185,7 @@ impl Matrix {
     ///
     /// # Panics
     /// If `x` has another width or is not prepared for [`Matrix::input`], or `y` another length.
-    pub fn mul(&self, x: &Rows, y: &mut [f32], pool: &dyn Pool) {
+    pub fn mul(&self, x: &Activations, y: &mut [f32], pool: &dyn Pool) {
         assert_eq!(x.cols(), self.cols);
         assert_eq!(y.len(), x.n() * self.rows);
         if x.n() == 0 {
@@ -226,7 +226,7 @@ impl Matrix {
     ///
     /// # Panics
     /// As there, or if `p` has another number of rows than `y`.
-    pub fn mul_panel(&self, p: usize, x: &Rows, y: &mut [f32]) {
+    pub fn mul_panel(&self, p: usize, x: &Activations, y: &mut [f32]) {
         assert!(x.cols() == self.cols && x.n() == 1);
         let first = p * self.kernel.layout.panel;
         let width = y.len();
@@ -253,7 +253,7 @@ impl Matrix {
     }
 
     /// What activations must be prepared for.
-    pub fn input(&self) -> Input {
+    pub fn input(&self) -> ActFormat {
         self.kernel.input()
     }
 

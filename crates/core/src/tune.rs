@@ -570,7 +570,7 @@ mod tests {
     /// Whatever is tried, the result is the same.
     #[test]
     fn trials_change_no_bit() {
-        use crate::{act::Rows, format::FormRow, matrix::Matrix, simd::Isa};
+        use crate::{activations::Activations, format::FormRow, matrix::Matrix, simd::Isa};
         for kernel in kernel::available().filter(|kernel| kernel.isa() != Isa::SCALAR) {
             let (rows, cols) = (700, 320);
             let mut matrix = Matrix::new(kernel, rows, cols).unwrap();
@@ -585,7 +585,7 @@ mod tests {
                 matrix.set_row(r, &row);
             }
             for tokens in [1, 17] {
-                let mut x = Rows::new(kernel.isa());
+                let mut x = Activations::new(kernel.isa());
                 x.set(tokens, cols).iter_mut().for_each(|x| *x = noise.next() as f32 - 0.5);
                 x.prepare(matrix.input()).unwrap();
                 let product = |pool: &dyn Pool| {

@@ -24,7 +24,7 @@ use crate::{
     Result,
     console::{self, ACCENT, Console, DIM, STRONG},
     failure::Failure,
-    interrupt, machine,
+    hardware, interrupt,
     model_file::{self, Format},
     options::{ComputeOptions, Kv, ModelOptions},
 };
@@ -172,7 +172,7 @@ impl Bench {
         };
         let load_ms = start.elapsed().as_secs_f64() * 1e3;
         let model = Arc::new(model);
-        let threads = machine::threads(self.compute.threads);
+        let threads = hardware::threads(self.compute.threads);
         let context = (self.prompt + self.generate) as usize + 1;
         let options = DecoderOptions { context, kv: self.kv.into(), ..DecoderOptions::default() };
         let mut decoder = Decoder::new(model.clone(), options, pool.clone())?;
@@ -186,7 +186,7 @@ impl Bench {
             decode = decode.faster(d);
         }
         bar.finish_and_clear();
-        let peak_rss_bytes = machine::peak_rss();
+        let peak_rss_bytes = hardware::peak_rss();
         let row = decoder.cache_bytes() as u64 / context.max(1) as u64;
         let average = u64::from(self.prompt) + u64::from(self.generate) / 2;
         let bytes_per_token = model.bytes_per_token() as u64 + row * average;
@@ -195,7 +195,7 @@ impl Bench {
         names.dedup();
         let (parameters, packed_bytes) = (model.parameters(), model.packed_bytes() as u64);
         drop((decoder, model));
-        let bandwidth = machine::read_bandwidth(threads);
+        let bandwidth = hardware::read_bandwidth(threads);
         let report = Report {
             model: name,
             parameters,

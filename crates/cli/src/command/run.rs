@@ -11,7 +11,7 @@ use crate::{
     answer::{self, ContextOptions, Opened, SampleArgs},
     console::Console,
     failure::{Failure, USAGE},
-    machine,
+    hardware,
     options::{ComputeOptions, ModelOptions},
     terminal,
 };
@@ -105,7 +105,7 @@ impl Run {
                 "prefill_tok_s": t.prefill_tok_s,
                 "decode_tokens": t.decode_tokens,
                 "decode_tok_s": t.decode_tok_s,
-                "peak_rss_bytes": machine::peak_rss(),
+                "peak_rss_bytes": hardware::peak_rss(),
             }
         });
         if let Some(string) = &summary.stop_string {

@@ -26,7 +26,7 @@
 //! columns meet activations of 0 (for `I8`, they are 0).
 
 use crate::{
-    act::{amax, round},
+    activations::{amax, round},
     format::{Form, FormRow},
     math::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16},
     simd::{Isa, vectorised},
@@ -38,7 +38,7 @@ pub struct Layout {
     pub name: &'static str,
     /// The form it holds.
     pub form: Form,
-    /// Rows interleaved in a panel.
+    /// Activations interleaved in a panel.
     pub panel: usize,
     /// Columns are padded to a multiple of this (≤ 64).
     pub step: usize,

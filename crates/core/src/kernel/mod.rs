@@ -10,12 +10,12 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
-mod check;
-mod fields;
-mod lanes;
+mod interleave;
+mod lane_loops;
 pub mod layout;
 pub mod scalar;
-mod streams;
+mod selftest;
+mod ternary_loop;
 #[cfg(test)]
 mod tests;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -25,21 +25,21 @@ mod x86_64;
 
 use crate::{
     Result,
-    act::{Input, Rows},
+    activations::{ActFormat, Activations},
     bail,
     format::Form,
     simd::{Isa, Level, SCALAR},
     tile::Tile,
 };
-pub use check::{self_test, time_kernel};
+pub use interleave::{MAX_STREAMS, ReadOrder};
 pub use layout::{Layout, quantise_i8};
-pub use streams::{MAX_STREAMS, ReadOrder};
+pub use selftest::{self_test, time_kernel};
 
 /// The most columns that any kernel takes: 32-bit sums stay exact up to here.
 pub const MAX_COLS: usize = 1 << 16;
 
 /// What `run` must be: see [`Kernel::mul`] for what it may rely on.
-type Run = unsafe fn(&Panels<'_>, &Rows, &mut Tile<'_>);
+type Run = unsafe fn(&Panels<'_>, &Activations, &mut Tile<'_>);
 
 /// One way to multiply packed weights by quantised activations.
 pub struct Kernel {
@@ -66,7 +66,7 @@ pub struct Panels<'a> {
     pub scales: &'a [f32],
     /// Columns with padding.
     pub cols: usize,
-    /// Rows; the last panel may have fewer than it has lanes.
+    /// Activations; the last panel may have fewer than it has lanes.
     pub rows: usize,
     /// Bytes of one panel.
     pub panel_bytes: usize,
@@ -81,10 +81,10 @@ impl<'a> Panels<'a> {
         &self.data[i * self.panel_bytes..][..self.panel_bytes]
     }
 
-    /// As [`panel`](Self::panel), of several; nothing where there is [`NONE`](streams::NONE).
+    /// As [`panel`](Self::panel), of several; nothing where there is [`NONE`](interleave::NONE).
     #[inline(always)]
     fn several<const S: usize>(&self, panels: [usize; S]) -> [&'a [u8]; S] {
-        panels.map(|i| if i == streams::NONE { &[] } else { self.panel(i) })
+        panels.map(|i| if i == interleave::NONE { &[] } else { self.panel(i) })
     }
 }
 
@@ -196,8 +196,8 @@ impl Kernel {
     }
 
     /// What its activations must be prepared for.
-    pub fn input(&self) -> Input {
-        Input::of(self.layout.form)
+    pub fn input(&self) -> ActFormat {
+        ActFormat::of(self.layout.form)
     }
 
     /// Multiplies: `tile[t][r] = Σ panels[r][k] · rows[t][k]`.
@@ -205,7 +205,7 @@ impl Kernel {
     /// # Panics
     /// If `rows` is not prepared for its input or too narrow, or if the
     /// lengths of `panels`, `rows` and `tile` do not fit each other.
-    pub fn mul(&self, panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
+    pub fn mul(&self, panels: &Panels<'_>, rows: &Activations, tile: &mut Tile<'_>) {
         let layout = self.layout;
         assert!(rows.is_ready(self.input()), "activations are not prepared for {}", self.name);
         assert!(panels.cols.is_multiple_of(layout.step) && panels.cols <= rows.stride());

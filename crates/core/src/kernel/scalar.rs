@@ -7,7 +7,7 @@ use super::{
     Kernel, Panels,
     layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
 };
-use crate::{act::Rows, tile::Tile};
+use crate::{activations::Activations, tile::Tile};
 
 /// Every form, so that any model runs on any machine.
 pub static KERNELS: [Kernel; 9] = [
@@ -33,7 +33,7 @@ static BF16_FLOATS: Layout = layout::floats::<BF16, 1>("bf16/1");
 static F32_FLOATS: Layout = layout::floats::<F32, 1>("f32/1");
 
 /// `y = acc / s * scale`, where `acc = Σ code · q` and `s` is what the activations were multiplied by.
-fn ternary(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
+fn ternary(panels: &Panels<'_>, rows: &Activations, tile: &mut Tile<'_>) {
     let x = rows.token8();
     for (r, &scale) in panels.scales.iter().enumerate() {
         let panel = panels.panel(r / 8);
@@ -48,7 +48,7 @@ fn ternary(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
 
 /// Sub-blocks of `min(BLOCK, 32)` columns in ascending order, one f32 accumulator:
 /// `acc += (d · dx) · f32(Σ code · q)`, then, for forms with mins, `acc += (m · dx) · Σ q`.
-fn block<B: Block>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
+fn block<B: Block>(panels: &Panels<'_>, rows: &Activations, tile: &mut Tile<'_>) {
     let width = B::BLOCK.min(32);
     let x = rows.block32();
     for r in 0..panels.rows {
@@ -75,7 +75,7 @@ fn block<B: Block>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
 }
 
 /// `y = acc / s * scale`, where `acc = Σ w · q` is exact and rounded once, and `q = 128 (high − 64) + low`.
-fn i8(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
+fn i8(panels: &Panels<'_>, rows: &Activations, tile: &mut Tile<'_>) {
     let x = rows.token14();
     for (r, &scale) in panels.scales.iter().enumerate() {
         let panel = panels.panel(r);
@@ -91,7 +91,7 @@ fn i8(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
 }
 
 /// Four partial sums by column modulo 4, each ascending; `y = (s0 + s1) + (s2 + s3)`.
-fn float<T: Float>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
+fn float<T: Float>(panels: &Panels<'_>, rows: &Activations, tile: &mut Tile<'_>) {
     for r in 0..panels.rows {
         for t in 0..rows.n() {
             let mut s = [0.0_f32; 4];

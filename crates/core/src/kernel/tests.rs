@@ -5,12 +5,11 @@ use alloc::{vec, vec::Vec};
 use std::format;
 
 use super::{
-    Kernel, available, check,
-    check::{Random, code_range},
-    isa, isas, scalar, select, self_test,
+    Kernel, available, isa, isas, scalar, select, self_test, selftest,
+    selftest::{Random, code_range},
 };
 use crate::{
-    act::Rows,
+    activations::Activations,
     format::{Form, FormRow},
     matrix::Matrix,
     pool::{Pool, Serial},
@@ -54,7 +53,7 @@ fn weights(form: Form, rows: usize, cols: usize, codes: Codes) -> Vec<FormRow> {
     let mut random = Random(rows as u64 * 1000 + cols as u64);
     let (low, high) = code_range(form).unwrap_or((0, 0));
     let make = |_| {
-        let mut row = check::row(form, cols, &mut random, |random| match codes {
+        let mut row = selftest::row(form, cols, &mut random, |random| match codes {
             Codes::Lowest => low,
             Codes::Highest => high,
             Codes::Zero => 0,
@@ -73,9 +72,9 @@ fn weights(form: Form, rows: usize, cols: usize, codes: Codes) -> Vec<FormRow> {
     (0..rows).map(make).collect()
 }
 
-fn activations(n: usize, cols: usize, values: Values) -> Rows {
+fn activations(n: usize, cols: usize, values: Values) -> Activations {
     let mut random = Random(n as u64 * 77 + cols as u64);
-    let mut rows = Rows::new(Isa::SCALAR);
+    let mut rows = Activations::new(Isa::SCALAR);
     for (i, x) in rows.set(n, cols).iter_mut().enumerate() {
         *x = match values {
             Values::Lowest => -3.7,
@@ -88,7 +87,7 @@ fn activations(n: usize, cols: usize, values: Values) -> Rows {
     rows
 }
 
-fn product(kernel: &'static Kernel, weights: &[FormRow], x: &mut Rows, pool: &dyn Pool) -> Vec<f32> {
+fn product(kernel: &'static Kernel, weights: &[FormRow], x: &mut Activations, pool: &dyn Pool) -> Vec<f32> {
     let mut matrix = Matrix::new(kernel, weights.len(), x.cols()).unwrap();
     for (r, row) in weights.iter().enumerate() {
         matrix.set_row(r, row);
@@ -101,7 +100,7 @@ fn product(kernel: &'static Kernel, weights: &[FormRow], x: &mut Rows, pool: &dy
 
 /// The arithmetic as the module documentation of `scalar` states it, from unpacked rows and plain f32,
 /// with a quantiser of its own.
-fn naive(form: Form, weights: &[FormRow], x: &Rows) -> Vec<f32> {
+fn naive(form: Form, weights: &[FormRow], x: &Activations) -> Vec<f32> {
     let (n, cols) = (x.n(), x.cols());
     let mut y = Vec::new();
     for t in 0..n {

@@ -16,7 +16,7 @@ use core::ops::Range;
 use super::spec::Attention;
 use crate::{
     Result,
-    act::{amax, clamp, round},
+    activations::{amax, clamp, round},
     cache::{F16, F32, HeadPage, KvCache, KvType, PAGE, Stored, TILE},
     math,
     pool::{self, Pool},

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Result,
-    act::Rows,
+    activations::Activations,
     bail,
     cache::{HeadShape, KvCache, KvType},
     math,
@@ -60,7 +60,7 @@ pub struct Decoder {
     /// One for each of [`Spec::ropes`].
     tables: Vec<RopeTable>,
     attention: AttentionScratch,
-    rows: Rows,
+    rows: Activations,
     buffers: Buffers,
     out: Vec<f32>,
 }
@@ -127,7 +127,7 @@ impl Decoder {
             block: options.block.max(1),
             tables: spec.ropes.iter().map(|rope| RopeTable::new(rope, context)).collect(),
             attention: AttentionScratch::default(),
-            rows: Rows::new(model.isa),
+            rows: Activations::new(model.isa),
             buffers,
             out: Vec::new(),
             model,

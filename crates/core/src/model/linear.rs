@@ -4,11 +4,11 @@ use super::{
     LinearWeights,
     spec::{Linear, Norm, Rotation},
 };
-use crate::{Result, act::Rows, math, pool::Pool};
+use crate::{Result, activations::Activations, math, pool::Pool};
 
 /// The shared input of several linear layers; quantised once for those that take it as it is.
 pub(super) struct LinearInput<'a> {
-    rows: &'a mut Rows,
+    rows: &'a mut Activations,
     x: &'a [f32],
     pool: &'a dyn Pool,
     rotation: Option<&'a Rotation>,
@@ -29,7 +29,12 @@ enum Holds {
 
 impl<'a> LinearInput<'a> {
     /// The input `x` of `(n, cols)`, which layers may want rotated.
-    pub fn new(rows: &'a mut Rows, x: &'a [f32], rotation: Option<&'a Rotation>, pool: &'a dyn Pool) -> Self {
+    pub fn new(
+        rows: &'a mut Activations,
+        x: &'a [f32],
+        rotation: Option<&'a Rotation>,
+        pool: &'a dyn Pool,
+    ) -> Self {
         Self { rows, x, pool, rotation, holds: Holds::Other }
     }
 

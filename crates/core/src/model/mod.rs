@@ -9,14 +9,14 @@ mod attention;
 mod decoder;
 mod linear;
 pub mod rope;
-mod screen;
+mod screened_head;
 pub mod spec;
 pub mod tensor_names;
 
 use alloc::{string::String, vec::Vec};
 
 pub use decoder::{Decoder, DecoderOptions, Want};
-pub use screen::{EXACT, Screen};
+pub use screened_head::{EXACT, Screen};
 pub use spec::Spec;
 
 use crate::{

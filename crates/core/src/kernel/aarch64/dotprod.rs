@@ -13,12 +13,12 @@ use super::neon::{
     prefetch, splat, splat_7, splat_f, store_f, store_ints as store_i, to_float, zero_f,
 };
 use crate::{
-    act::{Block32, Rows, Token8, Token14},
+    activations::{Activations, Block32, Token8, Token14},
     kernel::{
         Kernel, Panels,
-        fields::field_kernel,
-        lanes::{block_kernel, byte_kernel},
+        lane_loops::{block_kernel, byte_kernel},
         layout::{self, Block, Layout, Q2, Q4, Q8, Q8x16},
+        ternary_loop::field_kernel,
     },
     simd::{Level, Vectors},
     tile::Tile,
@@ -29,7 +29,7 @@ static LEVEL: Level = Level { name: "dotprod", supported: dotprod, vectors: Vect
 const fn kernel(
     name: &'static str,
     layout: &'static Layout,
-    run: unsafe fn(&Panels<'_>, &Rows, &mut Tile<'_>),
+    run: unsafe fn(&Panels<'_>, &Activations, &mut Tile<'_>),
 ) -> Kernel {
     Kernel { name, level: &LEVEL, layout, run }
 }

@@ -19,12 +19,12 @@ use core::arch::wasm32::*;
 
 use super::simd128::{R, Wide, add_i, fold_lanes, load, load_u, opaque, prefetch, store_i, zero};
 use crate::{
-    act::{Rows, Token8, Token14},
+    activations::{Activations, Token8, Token14},
     kernel::{
         Kernel, Panels,
-        fields::field_kernel,
-        lanes::byte_kernel,
+        lane_loops::byte_kernel,
         layout::{self, Layout},
+        ternary_loop::field_kernel,
     },
     simd::{Level, Vectors},
     tile::Tile,
@@ -40,7 +40,7 @@ const fn kernel(
     name: &'static str,
     level: &'static Level,
     layout: &'static Layout,
-    run: unsafe fn(&Panels<'_>, &Rows, &mut Tile<'_>),
+    run: unsafe fn(&Panels<'_>, &Activations, &mut Tile<'_>),
 ) -> Kernel {
     Kernel { name, level, layout, run }
 }

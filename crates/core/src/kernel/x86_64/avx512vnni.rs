@@ -13,13 +13,13 @@ use super::{
     avxvnni::{bias, unmix},
 };
 use crate::{
-    act::{Block32, Rows, Token8, Token14},
+    activations::{Activations, Block32, Token8, Token14},
     format::Form,
     kernel::{
         Kernel, Panels,
-        fields::field_kernel,
-        lanes::{block_kernel, byte_kernel, float_kernel},
+        lane_loops::{block_kernel, byte_kernel, float_kernel},
         layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
+        ternary_loop::field_kernel,
     },
     simd::{Level, Vectors, has},
     tile::Tile,
@@ -44,7 +44,7 @@ static LEVEL: Level = Level {
 const fn kernel(
     name: &'static str,
     layout: &'static Layout,
-    run: unsafe fn(&Panels<'_>, &Rows, &mut Tile<'_>),
+    run: unsafe fn(&Panels<'_>, &Activations, &mut Tile<'_>),
 ) -> Kernel {
     Kernel { name, level: &LEVEL, layout, run }
 }

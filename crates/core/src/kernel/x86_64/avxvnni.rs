@@ -16,12 +16,12 @@ use super::avx2::{
     store_i, to_float, zero, zero as start, zero_f,
 };
 use crate::{
-    act::{Block32, Rows, Token8, Token14},
+    activations::{Activations, Block32, Token8, Token14},
     kernel::{
         Kernel, Panels,
-        fields::field_kernel,
-        lanes::{block_kernel, byte_kernel},
+        lane_loops::{block_kernel, byte_kernel},
         layout::{self, Block, Layout, Q2, Q4, Q8, Q8x16},
+        ternary_loop::field_kernel,
     },
     simd::{Level, Vectors, has},
     tile::Tile,
@@ -33,7 +33,7 @@ static LEVEL: Level =
 const fn kernel(
     name: &'static str,
     layout: &'static Layout,
-    run: unsafe fn(&Panels<'_>, &Rows, &mut Tile<'_>),
+    run: unsafe fn(&Panels<'_>, &Activations, &mut Tile<'_>),
 ) -> Kernel {
     Kernel { name, level: &LEVEL, layout, run }
 }

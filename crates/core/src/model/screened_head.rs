@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 use crate::{
     Result,
-    act::{Input, Rows},
+    activations::{ActFormat, Activations},
     format::{Form, FormRow},
     kernel::{self, quantise_i8},
     matrix::Matrix,
@@ -71,8 +71,8 @@ impl Screen {
     ///
     /// # Panics
     /// If `x` is not one row as wide as `head`, or `logits` has another length than it has rows.
-    pub fn mul(&self, head: &Matrix, x: &mut Rows, logits: &mut [f32], pool: &dyn Pool) -> Result<()> {
-        x.prepare(Input::of(Form::I8))?;
+    pub fn mul(&self, head: &Matrix, x: &mut Activations, logits: &mut [f32], pool: &dyn Pool) -> Result<()> {
+        x.prepare(ActFormat::of(Form::I8))?;
         self.codes.mul(x, logits, pool);
         let n = x.cols() as f64;
         let norm = f64::from(above(x.values().iter().map(|&v| f64::from(v) * f64::from(v)).sum()));
@@ -145,7 +145,7 @@ mod tests {
             let screen = Screen::new(&head, isa).unwrap();
             assert!(screen.bytes() < rows * (cols + 32));
             for scale in [1e-3, 1.0, 40.0] {
-                let mut x = Rows::new(isa);
+                let mut x = Activations::new(isa);
                 x.set(1, cols).iter_mut().zip(&common).for_each(|(x, c)| *x = scale * (c + random()));
                 x.prepare(head.input()).unwrap();
                 let (mut alone, mut screened) = (vec![0.0; rows], vec![0.0; rows]);

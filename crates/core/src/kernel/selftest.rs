@@ -5,7 +5,7 @@ use alloc::{vec, vec::Vec};
 use super::{Kernel, Panels, ReadOrder, scalar};
 use crate::{
     Result,
-    act::Rows,
+    activations::Activations,
     format::{Form, FormRow},
     simd::Buffer,
     tile::Tile,
@@ -90,7 +90,7 @@ impl Packed {
         Ok(Self { data, scales, kernel, cols })
     }
 
-    fn mul(&self, x: &Rows, order: ReadOrder, y: &mut [f32]) {
+    fn mul(&self, x: &Activations, order: ReadOrder, y: &mut [f32]) {
         let rows = y.len() / x.n();
         let panels = Panels {
             data: &self.data,
@@ -116,7 +116,7 @@ pub fn self_test(kernel: &'static Kernel) -> bool {
         let weights: Vec<FormRow> = (0..rows)
             .map(|r| row(form, cols, &mut random, |random| if r == 0 { low } else { random.code(low, high) }))
             .collect();
-        let mut x = Rows::new(kernel.isa());
+        let mut x = Activations::new(kernel.isa());
         let values = x.set(tokens, cols);
         values.fill_with(|| random.unit());
         values[..cols].fill(-1.0);
@@ -150,7 +150,7 @@ pub fn time_kernel(
     let weights: Vec<FormRow> = variants.iter().cycle().take(rows).cloned().collect();
     let packed = Packed::new(kernel, &weights, cols)?;
     drop(weights);
-    let mut x = Rows::new(kernel.isa());
+    let mut x = Activations::new(kernel.isa());
     x.set(tokens, cols).fill_with(|| random.unit());
     x.prepare(kernel.input())?;
     let mut y = vec![0.0; rows * tokens];

@@ -50,13 +50,13 @@ macro_rules! for_tiles {
 }
 pub(crate) use for_tiles;
 
-/// Expands to `fn block<B>(&Panels, &Rows, &mut Tile)`. The arguments: its visibility, what gives the planes
+/// Expands to `fn block<B>(&Panels, &Activations, &mut Tile)`. The arguments: its visibility, what gives the planes
 /// of a token's activations, attributes.
 macro_rules! block_kernel {
     ($vis:vis, [$($x:path),+] as $X:ty, $(#[$attr:meta])*) => {
         $(#[$attr])*
-        $vis fn block<B: Block>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
-            let t = $crate::kernel::lanes::for_tiles!(block_tile::<B>, TOKENS, panels, rows, tile);
+        $vis fn block<B: Block>(panels: &Panels<'_>, rows: &Activations, tile: &mut Tile<'_>) {
+            let t = $crate::kernel::lane_loops::for_tiles!(block_tile::<B>, TOKENS, panels, rows, tile);
             if t < rows.n() {
                 for p in 0..panels.rows.div_ceil(R) {
                     block_tile::<B, 1>(panels, [p], rows, t, tile);
@@ -69,7 +69,7 @@ macro_rules! block_kernel {
         fn block_tile<B: Block, const T: usize>(
             panels: &Panels<'_>,
             [p]: [usize; 1],
-            rows: &Rows,
+            rows: &Activations,
             t: usize,
             tile: &mut Tile<'_>,
         ) {
@@ -131,20 +131,20 @@ macro_rules! block_kernel {
                 }
             }
             for i in 0..T {
-                $crate::kernel::lanes::put(tile, t + i, p * R, &store_f(acc[i]));
+                $crate::kernel::lane_loops::put(tile, t + i, p * R, &store_f(acc[i]));
             }
         }
     };
 }
 pub(crate) use block_kernel;
 
-/// Expands to `fn i8(&Panels, &Rows, &mut Tile)`; the arguments as [`block_kernel`]'s.
+/// Expands to `fn i8(&Panels, &Activations, &mut Tile)`; the arguments as [`block_kernel`]'s.
 macro_rules! byte_kernel {
     ($vis:vis, [$($x:path),+] as $X:ty, $(#[$attr:meta])*) => {
         $(#[$attr])*
-        $vis fn i8(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
-            use $crate::kernel::streams::{MAX_STREAMS, for_streams};
-            let t = $crate::kernel::lanes::for_tiles!(i8_tile::<1>, BYTE_TOKENS, panels, rows, tile);
+        $vis fn i8(panels: &Panels<'_>, rows: &Activations, tile: &mut Tile<'_>) {
+            use $crate::kernel::interleave::{MAX_STREAMS, for_streams};
+            let t = $crate::kernel::lane_loops::for_tiles!(i8_tile::<1>, BYTE_TOKENS, panels, rows, tile);
             if t < rows.n() {
                 for_streams!(
                     panels,
@@ -160,7 +160,7 @@ macro_rules! byte_kernel {
         fn i8_tile<const S: usize, const T: usize>(
             panels: &Panels<'_>,
             p: [usize; S],
-            rows: &Rows,
+            rows: &Activations,
             t: usize,
             tile: &mut Tile<'_>,
         ) {
@@ -168,8 +168,8 @@ macro_rules! byte_kernel {
             let x: [[&[$X]; T]; PLANES] = [$($crate::kernel::gather(acts, t, $x)),+];
             let data = panels.several(p);
             let mut acc = [[[[0_i64; R]; T]; PLANES]; S];
-            let run = $crate::kernel::lanes::byte_run(PLANES);
-            let strip = if S == 1 { run } else { $crate::kernel::streams::STRIP / R };
+            let run = $crate::kernel::lane_loops::byte_run(PLANES);
+            let strip = if S == 1 { run } else { $crate::kernel::interleave::STRIP / R };
             for start in (0..panels.cols).step_by(run) {
                 let end = (start + run).min(panels.cols);
                 let mut sum = [[[[zero(); CHAINS]; T]; PLANES]; S];
@@ -213,7 +213,7 @@ macro_rules! byte_kernel {
                         }
                         *out = acc[1] as f32 / acts.scale(t + i) * scale;
                     }
-                    $crate::kernel::lanes::put(tile, t + i, p[s] * R, &out);
+                    $crate::kernel::lane_loops::put(tile, t + i, p[s] * R, &out);
                 }
             }
         }
@@ -266,13 +266,13 @@ pub(crate) const fn byte_run(planes: usize) -> usize {
     if planes == 2 { super::MAX_COLS } else { 2048 }
 }
 
-/// Expands to `fn float<T>(&Panels, &Rows, &mut Tile)`.
+/// Expands to `fn float<T>(&Panels, &Activations, &mut Tile)`.
 macro_rules! float_kernel {
     ($(#[$attr:meta])*) => {
         $(#[$attr])*
-        fn float<W: Float>(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
-            use $crate::kernel::streams::{MAX_STREAMS, for_streams};
-            let t = $crate::kernel::lanes::for_tiles!(float_tile::<W, 1>, FLOAT_TOKENS, panels, rows, tile);
+        fn float<W: Float>(panels: &Panels<'_>, rows: &Activations, tile: &mut Tile<'_>) {
+            use $crate::kernel::interleave::{MAX_STREAMS, for_streams};
+            let t = $crate::kernel::lane_loops::for_tiles!(float_tile::<W, 1>, FLOAT_TOKENS, panels, rows, tile);
             if t < rows.n() {
                 for_streams!(
                     panels,
@@ -288,14 +288,14 @@ macro_rules! float_kernel {
         fn float_tile<W: Float, const S: usize, const T: usize>(
             panels: &Panels<'_>,
             p: [usize; S],
-            rows: &Rows,
+            rows: &Activations,
             t: usize,
             tile: &mut Tile<'_>,
         ) {
-            let x: [&[f32]; T] = $crate::kernel::gather(rows, t, Rows::floats);
+            let x: [&[f32]; T] = $crate::kernel::gather(rows, t, Activations::floats);
             let data = panels.several(p);
             let bytes = W::BYTES * R;
-            let strip = if S == 1 { panels.cols.max(1) } else { $crate::kernel::streams::STRIP / bytes };
+            let strip = if S == 1 { panels.cols.max(1) } else { $crate::kernel::interleave::STRIP / bytes };
             let mut sum = [[[zero_f(); 4]; T]; S];
             for first in (0..panels.cols).step_by(strip) {
                 let cols = strip.min(panels.cols - first);
@@ -315,7 +315,7 @@ macro_rules! float_kernel {
                 for i in 0..T {
                     let [a, b, c, d] = sum[s][i];
                     let sum = store_f(add(add(a, b), add(c, d)));
-                    $crate::kernel::lanes::put(tile, t + i, p[s] * R, &sum);
+                    $crate::kernel::lane_loops::put(tile, t + i, p[s] * R, &sum);
                 }
             }
         }

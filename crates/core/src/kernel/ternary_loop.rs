@@ -22,12 +22,12 @@
 //! | `fold([I; 4]) -> [i32; 4]` | the four rows' sums from those over `codes` |
 //! | `prefetch(*const u8)` | a hint |
 
-/// Expands to `fn ternary(&Panels, &Rows, &mut Tile)`. The arguments: its visibility,
+/// Expands to `fn ternary(&Panels, &Activations, &mut Tile)`. The arguments: its visibility,
 /// what gives a token's activations, attributes.
 macro_rules! field_kernel {
     ($vis:vis, $x:path as $X:ty, $(#[$attr:meta])*) => {
         $(#[$attr])*
-        $vis fn ternary(panels: &Panels<'_>, rows: &Rows, tile: &mut Tile<'_>) {
+        $vis fn ternary(panels: &Panels<'_>, rows: &Activations, tile: &mut Tile<'_>) {
             // Half panels for pairs of tokens, whose activations stay in the L1 cache while a stretch of
             // panels, which stays in L2, goes by.
             let all = panels.rows.div_ceil(8);
@@ -51,7 +51,7 @@ macro_rules! field_kernel {
                 }
             }
             if paired < rows.n() {
-                use $crate::kernel::streams::{MAX_STREAMS, for_streams};
+                use $crate::kernel::interleave::{MAX_STREAMS, for_streams};
                 for_streams!(
                     panels,
                     8,
@@ -68,7 +68,7 @@ macro_rules! field_kernel {
             panels: &Panels<'_>,
             p: [usize; S],
             half: usize,
-            rows: &Rows,
+            rows: &Activations,
             t: usize,
             tile: &mut Tile<'_>,
         ) {
@@ -77,7 +77,7 @@ macro_rules! field_kernel {
             let mut total = [[[[start(); 4]; T]; H]; S];
             // Narrow sums end a strip anyway.
             let strip = match RUN {
-                usize::MAX if S > 1 => $crate::kernel::streams::STRIP / GROUP,
+                usize::MAX if S > 1 => $crate::kernel::interleave::STRIP / GROUP,
                 _ => RUN.min(panels.panel_bytes / GROUP).max(1),
             };
             for first in (0..panels.cols).step_by(strip * COLS) {
@@ -110,7 +110,7 @@ macro_rules! field_kernel {
                     for i in 0..T {
                         let sums = fold(total[s][h][i]);
                         let first = p[s] * 8 + (half + h) * 4;
-                        $crate::kernel::fields::store(panels, rows, t + i, first, sums, tile);
+                        $crate::kernel::ternary_loop::store(panels, rows, t + i, first, sums, tile);
                     }
                 }
             }
@@ -151,13 +151,13 @@ macro_rules! field_kernel {
 pub(crate) use field_kernel;
 
 use super::Panels;
-use crate::{act::Rows, tile::Tile};
+use crate::{activations::Activations, tile::Tile};
 
 /// Scales four sums of codes and writes those that are rows.
 #[inline(always)]
 pub(crate) fn store(
     panels: &Panels<'_>,
-    rows: &Rows,
+    rows: &Activations,
     t: usize,
     first: usize,
     sums: [i32; 4],

@@ -57,9 +57,9 @@ macro_rules! for_streams {
                 $one;
             }
         } else {
-            let streams = $panels.order.streams.min($crate::kernel::streams::MAX_STREAMS);
+            let streams = $panels.order.streams.min($crate::kernel::interleave::MAX_STREAMS);
             for i in 0..all.div_ceil(streams) {
-                let $p = $crate::kernel::streams::panels_at(i, all, streams);
+                let $p = $crate::kernel::interleave::panels_at(i, all, streams);
                 $several;
             }
         }

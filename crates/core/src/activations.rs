@@ -1,6 +1,6 @@
 //! Activations: rows of f32, and the integer codes that kernels multiply by.
 //!
-//! [`Rows`] holds the activations of a block of tokens. They are quantised once per [`Input`] and
+//! [`Activations`] holds the activations of a block of tokens. They are quantised once per [`ActFormat`] and
 //! shared by every matrix that reads them (q/k/v, gate/up). There is one quantiser per input and it
 //! is portable code, so all kernels see the same codes.
 //!
@@ -22,7 +22,7 @@ const WIDE: bool = cfg!(target_family = "wasm");
 
 /// How a form wants its activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Input {
+pub enum ActFormat {
     /// 8-bit codes with one scale per token (BitNet b1.58's absmax quantiser).
     Token8,
     /// 14-bit codes with one scale per 32 columns, in two planes. (llama.cpp's Q8_1 has the same blocks
@@ -34,7 +34,7 @@ pub enum Input {
     F32,
 }
 
-impl Input {
+impl ActFormat {
     /// The input of a form's kernels.
     pub const fn of(form: Form) -> Self {
         match form {
@@ -46,7 +46,7 @@ impl Input {
     }
 }
 
-/// Codes of [`Input::Token8`].
+/// Codes of [`ActFormat::Token8`].
 #[derive(Clone, Debug, Default)]
 pub struct Token8 {
     stride: usize,
@@ -95,7 +95,7 @@ impl Token8 {
     }
 }
 
-/// Codes of [`Input::Block32`]: `q = rint(x · 8191 / amax) = 128 · high + low`.
+/// Codes of [`ActFormat::Block32`]: `q = rint(x · 8191 / amax) = 128 · high + low`.
 #[derive(Clone, Debug, Default)]
 pub struct Block32 {
     stride: usize,
@@ -192,7 +192,7 @@ impl Block32 {
     }
 }
 
-/// Codes of [`Input::Token14`]: `u = rint(x * scale) + 8192 = 128 * high + low`.
+/// Codes of [`ActFormat::Token14`]: `u = rint(x * scale) + 8192 = 128 * high + low`.
 #[derive(Clone, Debug, Default)]
 pub struct Token14 {
     stride: usize,
@@ -255,7 +255,7 @@ impl Token14 {
 
 /// The activations of `n` tokens, each `cols` wide, and their codes.
 #[derive(Clone, Debug)]
-pub struct Rows {
+pub struct Activations {
     isa: Isa,
     n: usize,
     cols: usize,
@@ -267,7 +267,7 @@ pub struct Rows {
     ready: [bool; 4],
 }
 
-impl Rows {
+impl Activations {
     /// No rows; `isa` computes their codes, which are the same on every level.
     pub fn new(isa: Isa) -> Self {
         Self {
@@ -306,11 +306,11 @@ impl Rows {
         &mut self.x
     }
 
-    /// Quantises for `input`; does nothing when that was done since the last [`Rows::set`].
+    /// Quantises for `input`; does nothing when that was done since the last [`Activations::set`].
     ///
     /// # Errors
     /// `out-of-memory`.
-    pub fn prepare(&mut self, input: Input) -> Result<()> {
+    pub fn prepare(&mut self, input: ActFormat) -> Result<()> {
         if self.is_ready(input) {
             return Ok(());
         }
@@ -324,12 +324,12 @@ impl Rows {
     }
 
     #[inline(always)]
-    fn fill(&mut self, input: Input) -> Result<()> {
+    fn fill(&mut self, input: ActFormat) -> Result<()> {
         match input {
-            Input::Token8 => self.token8.fill(self.n, self.cols, &self.x)?,
-            Input::Block32 => self.block32.fill(self.n, self.cols, &self.x)?,
-            Input::Token14 => self.token14.fill(self.n, self.cols, &self.x)?,
-            Input::F32 => {
+            ActFormat::Token8 => self.token8.fill(self.n, self.cols, &self.x)?,
+            ActFormat::Block32 => self.block32.fill(self.n, self.cols, &self.x)?,
+            ActFormat::Token14 => self.token14.fill(self.n, self.cols, &self.x)?,
+            ActFormat::F32 => {
                 let stride = self.stride();
                 self.padded.resize(self.n * stride)?;
                 let rows = self.padded.chunks_exact_mut(stride);
@@ -343,7 +343,7 @@ impl Rows {
     }
 
     /// Whether `input` is prepared.
-    pub fn is_ready(&self, input: Input) -> bool {
+    pub fn is_ready(&self, input: ActFormat) -> bool {
         self.ready[input as usize]
     }
 
@@ -367,22 +367,22 @@ impl Rows {
         &self.x
     }
 
-    /// Codes of [`Input::Token8`]; stale unless prepared.
+    /// Codes of [`ActFormat::Token8`]; stale unless prepared.
     pub fn token8(&self) -> &Token8 {
         &self.token8
     }
 
-    /// Codes of [`Input::Block32`]; stale unless prepared.
+    /// Codes of [`ActFormat::Block32`]; stale unless prepared.
     pub fn block32(&self) -> &Block32 {
         &self.block32
     }
 
-    /// Codes of [`Input::Token14`]; stale unless prepared.
+    /// Codes of [`ActFormat::Token14`]; stale unless prepared.
     pub fn token14(&self) -> &Token14 {
         &self.token14
     }
 
-    /// The padded activations of token `t` (stride); stale unless [`Input::F32`] is prepared.
+    /// The padded activations of token `t` (stride); stale unless [`ActFormat::F32`] is prepared.
     pub fn floats(&self, t: usize) -> &[f32] {
         let stride = self.stride();
         &self.padded[t * stride..][..stride]
@@ -459,10 +459,10 @@ mod tests {
 
     #[test]
     fn padding_is_zero_after_a_wider_row() {
-        let mut rows = Rows::new(Isa::SCALAR);
+        let mut rows = Activations::new(Isa::SCALAR);
         for cols in [130, 33, 65, 1] {
             rows.set(2, cols).fill(3.0);
-            for input in [Input::Token8, Input::Block32, Input::Token14, Input::F32] {
+            for input in [ActFormat::Token8, ActFormat::Block32, ActFormat::Token14, ActFormat::F32] {
                 rows.prepare(input).unwrap();
             }
             assert_eq!(rows.stride() % ALIGN, 0);
@@ -484,9 +484,9 @@ mod tests {
     #[test]
     fn fourteen_bits_are_what_they_say() {
         let x = vec![1.0, -1.0, 0.0, 0.25, -0.7];
-        let mut rows = Rows::new(Isa::SCALAR);
+        let mut rows = Activations::new(Isa::SCALAR);
         rows.set(1, 5).copy_from_slice(&x);
-        rows.prepare(Input::Token14).unwrap();
+        rows.prepare(ActFormat::Token14).unwrap();
         let t = rows.token14();
         for (k, x) in x.iter().enumerate() {
             let u = i32::from(t.high(0)[k]) * 128 + i32::from(t.low(0)[k]);
@@ -497,9 +497,9 @@ mod tests {
     #[test]
     fn blocks_have_fourteen_bits() {
         let x = Vec::from_iter((0..40).map(|i| (i as f32 - 17.3) * 0.37));
-        let mut rows = Rows::new(Isa::SCALAR);
+        let mut rows = Activations::new(Isa::SCALAR);
         rows.set(1, 40).copy_from_slice(&x);
-        rows.prepare(Input::Block32).unwrap();
+        rows.prepare(ActFormat::Block32).unwrap();
         let blocks = rows.block32();
         for (k, x) in x.iter().enumerate() {
             let q = i32::from(blocks.high(0)[k]) * 128 + i32::from(blocks.low(0)[k]);
@@ -511,9 +511,9 @@ mod tests {
 
     #[test]
     fn a_nan_reaches_the_scale() {
-        let mut rows = Rows::new(Isa::SCALAR);
+        let mut rows = Activations::new(Isa::SCALAR);
         rows.set(1, 3).copy_from_slice(&[1.0, f32::NAN, 2.0]);
-        for input in [Input::Token8, Input::Block32, Input::Token14] {
+        for input in [ActFormat::Token8, ActFormat::Block32, ActFormat::Token14] {
             rows.prepare(input).unwrap();
         }
         assert!(rows.token8().scale(0).is_nan());
