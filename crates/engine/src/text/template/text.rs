@@ -13,7 +13,7 @@ use super::{
 };
 
 /// What it costs to append any text, as bytes.
-const PUSH: usize = 8;
+const PUSH: usize = 16;
 
 /// Bytes that a function of text is given at once.
 const MAX_PART: usize = 1 << 20;
