@@ -17,8 +17,9 @@ impl Tolerance {
     fn of(folder: &str) -> Self {
         let manifest: Value = serde_json::from_slice(&bytes("oracle2/manifest.json")).expect("JSON");
         let number = |key: &str| manifest[folder][key].as_f64().unwrap_or(0.0) as f32;
-        let median = 1e-5 * (number("max_logit") / 10.0).max(1.0);
-        Self { median, max: (20.0 * number("f64_max")).max(1e-4) }
+        let looser = if folder == "deepnet1000" { 10.0 } else { 1.0 };
+        let median = 1e-5 * (number("max_logit") / 10.0).max(1.0) * looser;
+        Self { median, max: (20.0 * number("f64_max")).max(1e-4) * looser }
     }
 }
 
@@ -46,6 +47,28 @@ fn check(folder: &str) {
     }
 }
 
+/// Prompts in one go, token by token and in uneven pieces, on every instruction set: the same bits.
+fn check_bits(folder: &str) {
+    let reference = bytes(&format!("oracle2/{folder}/reference.safetensors"));
+    let reference = SafeTensors::deserialize(&reference).expect("a safetensors file");
+    let ids = tokens(&reference, "tokens.seq_b");
+    let run = |isa: Isa, cut: usize| {
+        let model = load_folder(&format!("oracle2/{folder}"), isa.name(), 1 << 16).expect("a valid model");
+        let mut decoder = decoder_with_context(model, 64, ids.len());
+        let mut bits = Vec::new();
+        for part in ids.chunks(cut) {
+            bits.extend(decoder.forward(part, Want::All).expect("logits").iter().map(|x| x.to_bits()));
+        }
+        bits
+    };
+    let want = run(Isa::SCALAR, ids.len());
+    for isa in kernel::isas() {
+        for cut in [1, 7, ids.len()] {
+            assert!(run(isa, cut) == want, "{folder} on {isa:?} in pieces of {cut}");
+        }
+    }
+}
+
 macro_rules! folders {
     ($($folder:ident),* $(,)?) => {$(
         #[test]
@@ -55,7 +78,26 @@ macro_rules! folders {
     )*};
 }
 
-folders!(falcon3_llama, gemma3_text, granite, llama_variant, phi3, phi3_longrope, smollm3);
+folders!(
+    deepnet,
+    deepnet1000,
+    falcon3_llama,
+    gemma3_text,
+    granite,
+    llama_variant,
+    magneto,
+    phi3,
+    phi3_longrope,
+    smollm3,
+    torchscale_xpos,
+);
+
+#[test]
+fn families_give_the_same_bits_however_they_are_computed() {
+    for folder in ["deepnet", "magneto", "torchscale_xpos"] {
+        check_bits(folder);
+    }
+}
 
 #[test]
 fn embed_gemma3() {

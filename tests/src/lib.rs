@@ -134,7 +134,7 @@ pub fn nudge_norms(spec: &mut Spec, factor: f32) {
         sub_norms.into_iter().for_each(|norm| nudge(norm.as_mut()));
         nudge(attention.qk_norm.as_mut().map(|qk| &mut qk.norm));
         let linears = [&mut attention.q, &mut attention.k, &mut attention.v, &mut attention.o];
-        let linears = linears.into_iter().chain([&mut mlp.gate, &mut mlp.up, &mut mlp.down]);
+        let linears = linears.into_iter().chain([&mut mlp.gate, &mut mlp.down]).chain(&mut mlp.up);
         linears.for_each(|linear| nudge(linear.norm.as_mut()));
     }
 }

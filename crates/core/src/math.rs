@@ -94,6 +94,17 @@ pub fn rms_norm_in_place(x: &mut [f32], gain: &[f32], eps: f32) {
     }
 }
 
+/// LayerNorm (Ba et al. 2016) in place: `(x − mean) / sqrt(mean((x − mean)²) + eps) * gain + bias`.
+#[inline]
+pub fn layer_norm_in_place(x: &mut [f32], gain: &[f32], bias: &[f32], eps: f32) {
+    let mean = sum(x) / x.len() as f32;
+    x.iter_mut().for_each(|x| *x -= mean);
+    let scale = inverse_rms(x, eps);
+    for ((x, &g), &b) in x.iter_mut().zip(gain).zip(bias) {
+        *x = (*x * scale) * g + b;
+    }
+}
+
 #[inline]
 fn inverse_rms(x: &[f32], eps: f32) -> f32 {
     1.0 / libm::sqrtf(dot(x, x) / x.len() as f32 + eps)
@@ -154,6 +165,18 @@ pub fn gelu_tanh(x: f32) -> f32 {
     const ROOT_2_OVER_PI: f32 = 0.797_884_6;
     let u = ROOT_2_OVER_PI * (x + 0.044_715 * (x * x * x));
     x / (1.0 + exp(-2.0 * u))
+}
+
+/// GELU: x·Φ(x), by the error function of f64, because 1 + erf cancels in f32.
+pub fn gelu(x: f32) -> f32 {
+    let x = x as f64;
+    (0.5 * x * libm::erfc(-x * core::f64::consts::FRAC_1_SQRT_2)) as f32
+}
+
+/// max(x, 0).
+#[inline(always)]
+pub fn relu(x: f32) -> f32 {
+    if x > 0.0 { x } else { 0.0 }
 }
 
 /// The normalised Walsh–Hadamard transform (Sylvester's order) of each `block` elements, which is its own inverse.

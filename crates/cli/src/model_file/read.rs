@@ -14,7 +14,7 @@ use ternlight_core::{
     model::{
         Model, Spec,
         rope::RopeStyle,
-        tensor_names::{Field, LinearRole, TensorRole},
+        tensor_names::{Field, LinearRole, NormRole, TensorRole},
     },
     simd::Isa,
 };
@@ -138,7 +138,7 @@ impl Source {
             TensorRole::Embedding => Some(&self.model.embedding),
             TensorRole::Head => self.model.head.as_ref(),
             TensorRole::Linear(block, linear, Field::Weight) => {
-                Some(&self.model.blocks[block].linear(linear).matrix)
+                Some(&self.model.blocks[block].linear(linear)?.matrix)
             }
             _ => None,
         }
@@ -180,8 +180,10 @@ fn computes_the_same(source: &Spec, target: &Spec) -> bool {
 
 fn norm(model: &Model, role: TensorRole) -> Option<&[f32]> {
     match role {
-        TensorRole::FinalNorm => Some(&model.norm),
-        TensorRole::Norm(block, norm) => model.blocks[block].norm(norm),
+        TensorRole::Norm(NormRole::Final, Field::Weight) => Some(&model.norm.gain),
+        TensorRole::Norm(NormRole::Block(block, norm), Field::Weight) => {
+            Some(&model.blocks[block].norm(norm).gain)
+        }
         _ => None,
     }
 }
@@ -215,7 +217,7 @@ fn float_encoding(model: &Model, role: TensorRole) -> Encoding {
 fn check_ternary(model: &Model) -> Result<()> {
     for (i, block) in model.blocks.iter().enumerate() {
         for linear in LinearRole::ALL {
-            if block.linear(linear).matrix.form() != Form::Ternary {
+            if block.linear(linear).is_some_and(|layer| layer.matrix.form() != Form::Ternary) {
                 return Err(unsupported(format!("{linear:?} of block {i} is not ternary with one scale")));
             }
         }

@@ -10,10 +10,10 @@ use crate::{
     format::Form,
     matrix::Matrix,
     model::{
-        AttentionWeights, BlockWeights, BranchWeights, LinearWeights, MlpWeights, Model, Screen,
+        AttentionWeights, BlockWeights, BranchWeights, LinearWeights, MlpWeights, Model, NormWeights, Screen,
         TensorSummary,
-        spec::{Block, Linear, PackedScale},
-        tensor_names::{BlockNorm, Field, LinearRole, TensorRole},
+        spec::{Block, Linear, Norm, NormKind, PackedScale},
+        tensor_names::{BlockNorm, Field, LinearRole, NormRole, TensorRole},
     },
     simd::Isa,
 };
@@ -35,7 +35,12 @@ pub(super) fn assemble(
         true => None,
         false => Some(parts.matrix(TensorRole::Head)?),
     };
-    let norm = parts.gain(TensorRole::FinalNorm)?;
+    let positions = match plan.spec.embed.positions {
+        Some(_) => Some(parts.matrix(TensorRole::Positions)?),
+        None => None,
+    };
+    let embedding_norm = parts.norm(NormRole::Embedding, plan.spec.embed.norm)?;
+    let norm = parts.norm(NormRole::Final, Some(plan.spec.norm))?;
     let mut blocks = Vec::new();
     blocks.try_reserve(plan.spec.blocks.len())?;
     for (i, block) in plan.spec.blocks.iter().enumerate() {
@@ -61,7 +66,7 @@ pub(super) fn assemble(
     let mut spec = plan.spec;
     spec.vocab = embedding.rows();
     spec.ropes = ropes;
-    Ok(Model { isa, spec, meta, embedding, head, screen, norm, blocks, tensors })
+    Ok(Model { isa, spec, meta, embedding, positions, embedding_norm, head, screen, norm, blocks, tensors })
 }
 
 struct Assembly<'a> {
@@ -93,17 +98,18 @@ impl Assembly<'_> {
         self.optional_vector(role)?.ok_or_else(|| self.missing(role))
     }
 
-    /// The gain of a norm of the model itself.
-    fn gain(&mut self, role: TensorRole) -> Result<Vec<f32>> {
-        let mut gain = self.vector(role)?;
+    /// A norm of the model itself, if it is there.
+    fn norm(&mut self, role: NormRole, norm: Option<Norm>) -> Result<NormWeights> {
+        let mut weights = NormWeights::default();
+        let Some(norm) = norm.filter(|norm| norm.kind != NormKind::Identity) else { return Ok(weights) };
+        weights.gain = self.vector(TensorRole::Norm(role, Field::Weight))?;
         if self.plan.spec.checkpoint.gain_minus_one {
-            gain.iter_mut().for_each(|g| *g += 1.0);
+            weights.gain.iter_mut().for_each(|g| *g += 1.0);
         }
-        Ok(gain)
-    }
-
-    fn optional_gain(&mut self, wanted: bool, role: TensorRole) -> Result<Option<Vec<f32>>> {
-        if wanted { self.gain(role).map(Some) } else { Ok(None) }
+        if norm.kind == NormKind::Layer {
+            weights.bias = self.vector(TensorRole::Norm(role, Field::Bias))?;
+        }
+        Ok(weights)
     }
 
     fn matrix(&mut self, role: TensorRole) -> Result<Matrix> {
@@ -160,30 +166,36 @@ impl Assembly<'_> {
     }
 
     fn block(&mut self, i: usize, block: &Block) -> Result<BlockWeights> {
-        let norm = |norm| TensorRole::Norm(i, norm);
+        let norm = |norm| NormRole::Block(i, norm);
         let (attention, mlp) = (&block.mixer.body, &block.ffn.body);
+        let qk_norm = attention.qk_norm.map(|qk| qk.norm);
         let mixer = BranchWeights {
-            pre: self.gain(norm(BlockNorm::MixerPre))?,
+            pre: self.norm(norm(BlockNorm::MixerPre), Some(block.mixer.pre))?,
             body: AttentionWeights {
                 q: self.linear(i, LinearRole::Q, attention.q)?,
                 k: self.linear(i, LinearRole::K, attention.k)?,
                 v: self.linear(i, LinearRole::V, attention.v)?,
-                query_norm: self.optional_gain(attention.qk_norm.is_some(), norm(BlockNorm::Query))?,
-                key_norm: self.optional_gain(attention.qk_norm.is_some(), norm(BlockNorm::Key))?,
-                sub_norm: self.optional_gain(attention.sub_norm.is_some(), norm(BlockNorm::MixerSub))?,
+                query_norm: self.norm(norm(BlockNorm::Query), qk_norm)?,
+                key_norm: self.norm(norm(BlockNorm::Key), qk_norm)?,
+                sub_norm: self.norm(norm(BlockNorm::MixerSub), attention.sub_norm)?,
                 o: self.linear(i, LinearRole::O, attention.o)?,
             },
-            post: self.optional_gain(block.mixer.post.is_some(), norm(BlockNorm::MixerPost))?,
+            post: self.norm(norm(BlockNorm::MixerPost), block.mixer.post)?,
+            after: self.norm(norm(BlockNorm::MixerAfter), block.mixer.after)?,
         };
         let ffn = BranchWeights {
-            pre: self.gain(norm(BlockNorm::FfnPre))?,
+            pre: self.norm(norm(BlockNorm::FfnPre), Some(block.ffn.pre))?,
             body: MlpWeights {
                 gate: self.linear(i, LinearRole::Gate, mlp.gate)?,
-                up: self.linear(i, LinearRole::Up, mlp.up)?,
-                sub_norm: self.optional_gain(mlp.sub_norm.is_some(), norm(BlockNorm::FfnSub))?,
+                up: match mlp.up {
+                    Some(up) => Some(self.linear(i, LinearRole::Up, up)?),
+                    None => None,
+                },
+                sub_norm: self.norm(norm(BlockNorm::FfnSub), mlp.sub_norm)?,
                 down: self.linear(i, LinearRole::Down, mlp.down)?,
             },
-            post: self.optional_gain(block.ffn.post.is_some(), norm(BlockNorm::FfnPost))?,
+            post: self.norm(norm(BlockNorm::FfnPost), block.ffn.post)?,
+            after: self.norm(norm(BlockNorm::FfnAfter), block.ffn.after)?,
         };
         Ok(BlockWeights { mixer, ffn })
     }

@@ -142,6 +142,9 @@ impl Plan {
         if name.ends_with("rotary_emb.inv_freq") || name.ends_with("attn_rot_embd.weight") {
             return Ok(Planned::Unused(FREQUENCIES));
         }
+        if name.ends_with(".xpos.scale") {
+            return Ok(Planned::Unused("factors of xPos, which follow from the positions"));
+        }
         if [".position_ids", ".attn.masked_bias"].iter().any(|end| name.ends_with(end)) {
             return Ok(Planned::Unused("indices, which follow from the positions"));
         }
@@ -198,7 +201,8 @@ impl Plan {
         let stored = encoding.form();
         let matrix = |form| Becomes::Matrix { form, otherwise: None, latent: false };
         let Some(linear) = self.linear(part.role) else {
-            let int8 = is_float(encoding) && self.options.head.is_int8(rows, cols);
+            let is_head = matches!(part.role, TensorRole::Embedding | TensorRole::Head);
+            let int8 = is_head && is_float(encoding) && self.options.head.is_int8(rows, cols);
             return Ok(matrix(if int8 { Form::I8 } else { stored }));
         };
         if is_float(encoding) && (self.spec.checkpoint.latent || linear.norm.is_some()) {
@@ -219,7 +223,7 @@ impl Plan {
 
     fn linear(&self, role: TensorRole) -> Option<Linear> {
         let TensorRole::Linear(block, linear, Field::Weight) = role else { return None };
-        Some(*self.spec.blocks.get(block)?.linear(linear))
+        self.spec.blocks.get(block)?.linear(linear).copied()
     }
 
     /// Bytes that a part takes in memory, and the kernel that multiplies it.

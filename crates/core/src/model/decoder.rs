@@ -11,8 +11,8 @@ use super::{
     AttentionWeights, BranchWeights, MlpWeights, Model,
     attention::{AttentionScratch, Layer},
     linear::{LinearInput, norm_in_place, norm_rows, rotate, rotate_back},
-    rope::RopeTable,
-    spec::{self, Activation, Branch, Mlp, Spec},
+    rope::{RopeTable, Rotated},
+    spec::{self, Activation, Branch, LearnedPositions, Mlp, Spec},
 };
 use crate::{
     Result,
@@ -20,6 +20,7 @@ use crate::{
     bail,
     cache::{HeadShape, KvCache, KvType},
     math,
+    matrix::Matrix,
     pool::Pool,
 };
 
@@ -114,6 +115,8 @@ impl Decoder {
     pub fn new(model: Arc<Model>, options: DecoderOptions, pool: Arc<dyn Pool>) -> Result<Self> {
         let spec = &model.spec;
         let context = if options.context == 0 { spec.context } else { options.context };
+        // A learned table ends somewhere.
+        let context = spec.embed.positions.map_or(context, |table| context.min(table.rows - table.first));
         let mut shapes = alloc::vec![HeadShape::default(); spec.program.states()];
         for run in &spec.program.runs {
             let attention = &spec.blocks[run.block].mixer.body;
@@ -195,7 +198,7 @@ impl Decoder {
             let n = block.len() - from;
             let x = &self.buffers.x[from * hidden..];
             let normed = self.rows.set(n, hidden);
-            norm_rows(x, &model.norm, model.spec.norm, normed);
+            norm_rows(x, hidden, model.spec.norm, &model.norm, normed);
             if let (true, Some(rotation)) = (model.spec.output.rotated, &model.spec.rotation) {
                 rotate(normed, hidden, rotation);
             }
@@ -228,7 +231,7 @@ impl Decoder {
         for block in tokens.chunks(self.block) {
             self.blocks(&model, block)?;
             let out = &mut self.out[done * hidden..][..block.len() * hidden];
-            norm_rows(&self.buffers.x, &model.norm, model.spec.norm, out);
+            norm_rows(&self.buffers.x, hidden, model.spec.norm, &model.norm, out);
             done += block.len();
         }
         Ok(&self.out)
@@ -253,6 +256,10 @@ impl Decoder {
             }
         }
         scale_by(&mut self.buffers.x, spec.embed.scale);
+        if let (Some(learned), Some(table)) = (spec.embed.positions, &model.positions) {
+            self.add_positions(learned, table);
+        }
+        norm_in_place(&mut self.buffers.x, spec.embed.norm, &model.embedding_norm);
         for table in &mut self.tables {
             table.fill(self.cache.len(), tokens.len())?;
         }
@@ -265,6 +272,15 @@ impl Decoder {
         Ok(())
     }
 
+    fn add_positions(&mut self, learned: LearnedPositions, table: &Matrix) {
+        let Buffers { x, h, .. } = &mut self.buffers;
+        let rows = x.chunks_exact_mut(table.cols()).zip(h.chunks_exact_mut(table.cols()));
+        for (i, (x, h)) in rows.enumerate() {
+            table.row(learned.first + self.cache.len() + i, h);
+            math::add(x, h);
+        }
+    }
+
     fn mixer(
         &mut self,
         spec: &Spec,
@@ -275,10 +291,10 @@ impl Decoder {
         let rotation = spec.rotation.as_ref();
         let Self { buffers: b, rows, cache, tables, attention: scratch, pool, .. } = self;
         let (attention, body, pool) = (&branch.body, &weights.body, &**pool);
-        let n = b.x.len() / weights.pre.len();
+        let n = b.x.len() / spec.hidden;
         let (q_width, kv_width) = (attention.q_width(), attention.kv_width());
         let (q, k, v) = (&mut b.q[..n * q_width], &mut b.k[..n * kv_width], &mut b.v[..n * kv_width]);
-        norm_rows(&b.x, &weights.pre, branch.pre, &mut b.h);
+        norm_rows(&b.x, spec.hidden, branch.pre, &weights.pre, &mut b.h);
         let mut input = LinearInput::new(rows, &b.h, rotation, pool);
         input.apply(attention.q, &body.q, q)?;
         input.apply(attention.k, &body.k, k)?;
@@ -286,19 +302,20 @@ impl Decoder {
         let first = cache.len();
         let tokens = q.chunks_exact_mut(q_width).zip(k.chunks_exact_mut(kv_width));
         for (i, ((q, k), v)) in tokens.zip(v.chunks_exact(kv_width)).enumerate() {
-            for (x, gain) in [(&mut *q, &body.query_norm), (&mut *k, &body.key_norm)] {
+            let both = [(Rotated::Query, &mut *q, &body.query_norm), (Rotated::Key, &mut *k, &body.key_norm)];
+            for (which, x, gain) in both {
                 let norm = |after| attention.qk_norm.filter(|qk| qk.after_rope == after).map(|qk| qk.norm);
-                norm_in_place(x, norm(false), gain.as_deref());
+                norm_in_place(x, norm(false), gain);
                 if let Some(rope) = attention.rope {
-                    spec.ropes[rope].rotate(x, attention.head_dim, &tables[rope], i);
+                    spec.ropes[rope].rotate(which, x, attention.head_dim, &tables[rope], i);
                 }
-                norm_in_place(x, norm(true), gain.as_deref());
+                norm_in_place(x, norm(true), gain);
             }
             cache.write(state, first + i, k, v)?;
         }
         let out = &mut b.attn[..n * q_width];
         scratch.run(&Layer { isa: self.model.isa, attention, cache, state, first, pool }, q, out)?;
-        norm_in_place(out, attention.sub_norm, body.sub_norm.as_deref());
+        norm_in_place(out, attention.sub_norm, &body.sub_norm);
         LinearInput::new(rows, out, rotation, pool).apply(attention.o, &body.o, &mut b.h)?;
         add_branch(&mut b.x, &mut b.h, branch, weights);
         Ok(())
@@ -308,29 +325,39 @@ impl Decoder {
         let rotation = spec.rotation.as_ref();
         let Self { buffers: b, rows, pool, .. } = self;
         let (mlp, body, pool) = (&branch.body, &weights.body, &**pool);
-        let n = b.x.len() / weights.pre.len();
+        let n = b.x.len() / spec.hidden;
         let (gate, up) = (&mut b.gate[..n * mlp.width], &mut b.up[..n * mlp.width]);
-        norm_rows(&b.x, &weights.pre, branch.pre, &mut b.h);
+        norm_rows(&b.x, spec.hidden, branch.pre, &weights.pre, &mut b.h);
         let mut input = LinearInput::new(rows, &b.h, rotation, pool);
         input.apply(mlp.gate, &body.gate, gate)?;
-        input.apply(mlp.up, &body.up, up)?;
+        let up = match (mlp.up, &body.up) {
+            (Some(layer), Some(weights)) => {
+                input.apply(layer, weights, up)?;
+                Some(&*up)
+            }
+            _ => None,
+        };
         match mlp.activation {
-            Activation::Silu => multiply_gate(gate, up, math::silu),
-            Activation::Relu2 => multiply_gate(gate, up, math::relu2),
-            Activation::GeluTanh => multiply_gate(gate, up, math::gelu_tanh),
+            Activation::Silu => activate(gate, up, math::silu),
+            Activation::Relu2 => activate(gate, up, math::relu2),
+            Activation::GeluTanh => activate(gate, up, math::gelu_tanh),
+            Activation::Gelu => activate(gate, up, math::gelu),
+            Activation::Relu => activate(gate, up, math::relu),
         }
-        norm_in_place(gate, mlp.sub_norm, body.sub_norm.as_deref());
+        norm_in_place(gate, mlp.sub_norm, &body.sub_norm);
         LinearInput::new(rows, gate, rotation, pool).apply(mlp.down, &body.down, &mut b.h)?;
         add_branch(&mut b.x, &mut b.h, branch, weights);
         Ok(())
     }
 }
 
-/// `x ← x + scale · post(h)`.
+/// `x ← after(residual · x + scale · post(h))`.
 fn add_branch<S, W>(x: &mut [f32], h: &mut [f32], branch: &Branch<S>, weights: &BranchWeights<W>) {
-    norm_in_place(h, branch.post, weights.post.as_deref());
+    norm_in_place(h, branch.post, &weights.post);
     scale_by(h, branch.scale);
+    scale_by(x, branch.residual);
     math::add(x, h);
+    norm_in_place(x, branch.after, &weights.after);
 }
 
 /// Multiplies by a factor that most models do not have.
@@ -340,9 +367,10 @@ fn scale_by(x: &mut [f32], factor: f32) {
     }
 }
 
-/// gate ← f(gate)·up.
-fn multiply_gate(gate: &mut [f32], up: &[f32], f: impl Fn(f32) -> f32) {
-    for (g, &u) in gate.iter_mut().zip(up) {
-        *g = f(*g) * u;
+/// gate ← f(gate)·up, or f(gate).
+fn activate(gate: &mut [f32], up: Option<&[f32]>, f: impl Fn(f32) -> f32) {
+    match up {
+        Some(up) => gate.iter_mut().zip(up).for_each(|(g, &u)| *g = f(*g) * u),
+        None => gate.iter_mut().for_each(|g| *g = f(*g)),
     }
 }

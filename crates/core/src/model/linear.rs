@@ -1,8 +1,8 @@
 //! Linear layers and norms on blocks of tokens.
 
 use super::{
-    LinearWeights,
-    spec::{Linear, Norm, Rotation},
+    LinearWeights, NormWeights,
+    spec::{Linear, Norm, NormKind, Rotation},
 };
 use crate::{Result, activations::Activations, math, pool::Pool};
 
@@ -47,7 +47,8 @@ impl<'a> LinearInput<'a> {
         let n = self.x.len() / cols;
         match (spec.norm, &layer.norm) {
             (Some(norm), Some(gain)) => {
-                norm_rows(self.x, gain, norm, self.rows.set(n, cols));
+                let rows = self.x.chunks_exact(cols).zip(self.rows.set(n, cols).chunks_exact_mut(cols));
+                rows.for_each(|(x, out)| math::rms_norm(x, gain, norm.eps, out));
                 self.holds = Holds::Other;
             }
             _ => {
@@ -93,17 +94,32 @@ fn apply_signs(x: &mut [f32], rotation: &Rotation) {
     }
 }
 
-/// Normalises rows as wide as `gain` into `out`.
-pub(super) fn norm_rows(x: &[f32], gain: &[f32], norm: Norm, out: &mut [f32]) {
-    for (x, out) in x.chunks_exact(gain.len()).zip(out.chunks_exact_mut(gain.len())) {
-        math::rms_norm(x, gain, norm.eps, out);
+/// Normalises rows of `cols` values into `out`.
+pub(super) fn norm_rows(x: &[f32], cols: usize, norm: Norm, weights: &NormWeights, out: &mut [f32]) {
+    let NormWeights { gain, bias } = weights;
+    for (x, out) in x.chunks_exact(cols).zip(out.chunks_exact_mut(cols)) {
+        match norm.kind {
+            NormKind::Rms => math::rms_norm(x, gain, norm.eps, out),
+            NormKind::Layer => {
+                out.copy_from_slice(x);
+                math::layer_norm_in_place(out, gain, bias, norm.eps);
+            }
+            NormKind::Identity => out.copy_from_slice(x),
+        }
     }
 }
 
-/// [`norm_rows`] in place, for a norm and gain that both are there or not.
-pub(super) fn norm_in_place(x: &mut [f32], norm: Option<Norm>, gain: Option<&[f32]>) {
-    let (Some(norm), Some(gain)) = (norm, gain) else { return };
-    for x in x.chunks_exact_mut(gain.len()) {
-        math::rms_norm_in_place(x, gain, norm.eps);
+/// The same in place, with a norm that may not be there; rows are as wide as its gain.
+pub(super) fn norm_in_place(x: &mut [f32], norm: Option<Norm>, weights: &NormWeights) {
+    let Some(norm) = norm else { return };
+    let NormWeights { gain, bias } = weights;
+    match norm.kind {
+        NormKind::Rms => {
+            x.chunks_exact_mut(gain.len()).for_each(|x| math::rms_norm_in_place(x, gain, norm.eps));
+        }
+        NormKind::Layer => {
+            x.chunks_exact_mut(gain.len()).for_each(|x| math::layer_norm_in_place(x, gain, bias, norm.eps));
+        }
+        NormKind::Identity => {}
     }
 }

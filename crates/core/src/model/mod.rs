@@ -37,12 +37,22 @@ pub struct LinearWeights {
     pub bias: Option<Vec<f32>>,
 }
 
+/// The weights of a norm; both are empty where there is nothing to multiply by or to add.
+#[derive(Clone, Debug, Default)]
+pub struct NormWeights {
+    /// Multiplies.
+    pub gain: Vec<f32>,
+    /// Is added ([`spec::NormKind::Layer`]).
+    pub bias: Vec<f32>,
+}
+
 /// The weights of a residual branch; the fields are those of [`spec::Branch`].
 #[allow(missing_docs, reason = "the names are those of the spec")]
 pub struct BranchWeights<T> {
-    pub pre: Vec<f32>,
+    pub pre: NormWeights,
     pub body: T,
-    pub post: Option<Vec<f32>>,
+    pub post: NormWeights,
+    pub after: NormWeights,
 }
 
 /// The weights of [`spec::Attention`].
@@ -51,9 +61,9 @@ pub struct AttentionWeights {
     pub q: LinearWeights,
     pub k: LinearWeights,
     pub v: LinearWeights,
-    pub query_norm: Option<Vec<f32>>,
-    pub key_norm: Option<Vec<f32>>,
-    pub sub_norm: Option<Vec<f32>>,
+    pub query_norm: NormWeights,
+    pub key_norm: NormWeights,
+    pub sub_norm: NormWeights,
     pub o: LinearWeights,
 }
 
@@ -61,8 +71,8 @@ pub struct AttentionWeights {
 #[allow(missing_docs, reason = "the names are those of the spec")]
 pub struct MlpWeights {
     pub gate: LinearWeights,
-    pub up: LinearWeights,
-    pub sub_norm: Option<Vec<f32>>,
+    pub up: Option<LinearWeights>,
+    pub sub_norm: NormWeights,
     pub down: LinearWeights,
 }
 
@@ -74,31 +84,33 @@ pub struct BlockWeights {
 }
 
 impl BlockWeights {
-    /// One of its linear layers.
-    pub fn linear(&self, linear: LinearRole) -> &LinearWeights {
+    /// One of its linear layers, if it has that one.
+    pub fn linear(&self, linear: LinearRole) -> Option<&LinearWeights> {
         let (attention, mlp) = (&self.mixer.body, &self.ffn.body);
-        match linear {
+        Some(match linear {
             LinearRole::Q => &attention.q,
             LinearRole::K => &attention.k,
             LinearRole::V => &attention.v,
             LinearRole::O => &attention.o,
             LinearRole::Gate => &mlp.gate,
-            LinearRole::Up => &mlp.up,
+            LinearRole::Up => return mlp.up.as_ref(),
             LinearRole::Down => &mlp.down,
-        }
+        })
     }
 
-    /// The gain of one of its norms, if it has that norm.
-    pub fn norm(&self, norm: BlockNorm) -> Option<&[f32]> {
+    /// One of its norms; empty if it does not have that one.
+    pub fn norm(&self, norm: BlockNorm) -> &NormWeights {
         match norm {
-            BlockNorm::MixerPre => Some(&self.mixer.pre),
-            BlockNorm::MixerPost => self.mixer.post.as_deref(),
-            BlockNorm::Query => self.mixer.body.query_norm.as_deref(),
-            BlockNorm::Key => self.mixer.body.key_norm.as_deref(),
-            BlockNorm::MixerSub => self.mixer.body.sub_norm.as_deref(),
-            BlockNorm::FfnPre => Some(&self.ffn.pre),
-            BlockNorm::FfnPost => self.ffn.post.as_deref(),
-            BlockNorm::FfnSub => self.ffn.body.sub_norm.as_deref(),
+            BlockNorm::MixerPre => &self.mixer.pre,
+            BlockNorm::MixerPost => &self.mixer.post,
+            BlockNorm::MixerAfter => &self.mixer.after,
+            BlockNorm::Query => &self.mixer.body.query_norm,
+            BlockNorm::Key => &self.mixer.body.key_norm,
+            BlockNorm::MixerSub => &self.mixer.body.sub_norm,
+            BlockNorm::FfnPre => &self.ffn.pre,
+            BlockNorm::FfnPost => &self.ffn.post,
+            BlockNorm::FfnAfter => &self.ffn.after,
+            BlockNorm::FfnSub => &self.ffn.body.sub_norm,
         }
     }
 }
@@ -134,12 +146,16 @@ pub struct Model {
     pub meta: Meta,
     /// `(vocab, hidden)`.
     pub embedding: Matrix,
+    /// `(rows, hidden)`, where positions are learned.
+    pub positions: Option<Matrix>,
+    /// The norm on the embedding.
+    pub embedding_norm: NormWeights,
     /// `(vocab, hidden)`; `None` when the embedding serves as head.
     pub head: Option<Matrix>,
     /// The int8 copy that screens the head, where an exact one was asked for.
     pub screen: Option<Screen>,
-    /// Gain of the last norm.
-    pub norm: Vec<f32>,
+    /// The last norm.
+    pub norm: NormWeights,
     /// As many as [`Spec::blocks`].
     pub blocks: Vec<BlockWeights>,
     /// Every matrix, in file order.

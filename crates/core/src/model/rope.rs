@@ -97,6 +97,28 @@ pub struct Rope {
     pub style: RopeStyle,
     /// Context extension.
     pub scaling: RopeScaling,
+    /// xPos: queries grow and keys shrink with their position.
+    pub xpos: Option<XPos>,
+}
+
+/// xPos (Sun et al. 2022): pair `j` of a query at `p` is multiplied by ζⱼ^(p / base), of a key divided by it, with
+/// ζⱼ = (2j + 0.4·dims) / (1.4·dims). Only differences of positions count, so they are taken from the middle of the
+/// trained context, where the factors stay smallest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct XPos {
+    /// Positions that make a factor of ζ.
+    pub base: f32,
+    /// The position whose factors are 1.
+    pub middle: usize,
+}
+
+/// What is rotated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotated {
+    /// Queries.
+    Query,
+    /// Keys.
+    Key,
 }
 
 impl Rope {
@@ -170,7 +192,7 @@ impl Rope {
     }
 
     /// Rotates the heads of `x` in place to the `i`-th position of `table`.
-    pub fn rotate(&self, x: &mut [f32], head_dim: usize, table: &RopeTable, i: usize) {
+    pub fn rotate(&self, which: Rotated, x: &mut [f32], head_dim: usize, table: &RopeTable, i: usize) {
         let turns = table.turns(i);
         let turn = |x: f32, y: f32, (cos, sin): (f32, f32)| (x * cos - y * sin, y * cos + x * sin);
         for head in x.chunks_exact_mut(head_dim) {
@@ -187,6 +209,21 @@ impl Rope {
                     }
                 }
             }
+            if self.xpos.is_some() {
+                self.grow(which, head, table.growth(i));
+            }
+        }
+    }
+
+    fn grow(&self, which: Rotated, head: &mut [f32], growth: &[(f32, f32)]) {
+        for (j, &(query, key)) in growth.iter().enumerate() {
+            let factor = if which == Rotated::Query { query } else { key };
+            let (a, b) = match self.style {
+                RopeStyle::Half => (j, j + self.dims / 2),
+                RopeStyle::Interleaved => (2 * j, 2 * j + 1),
+            };
+            head[a] *= factor;
+            head[b] *= factor;
         }
     }
 }
@@ -197,13 +234,16 @@ pub struct RopeTable {
     factor: f32,
     /// `(positions, dims / 2)`: (cos, sin).
     turns: Vec<(f32, f32)>,
+    xpos: Option<XPos>,
+    /// The factors of [`XPos`], of queries and keys; empty without it.
+    growth: Vec<(f32, f32)>,
 }
 
 impl RopeTable {
     /// A table for `rope` in a decoder of `context` tokens, of no position yet.
     pub fn new(rope: &Rope, context: usize) -> Self {
         let (frequencies, factor) = rope.frequencies(context);
-        Self { frequencies, factor, turns: Vec::new() }
+        Self { frequencies, factor, turns: Vec::new(), xpos: rope.xpos, growth: Vec::new() }
     }
 
     /// Fills the table for `n` positions from `first`. The angle is an f32 product, as in HF; its cosine
@@ -220,7 +260,30 @@ impl RopeTable {
                 (libm::cos(angle) as f32 * self.factor, libm::sin(angle) as f32 * self.factor)
             }));
         }
+        if let Some(xpos) = self.xpos {
+            self.fill_growth(xpos, first, n)?;
+        }
         Ok(())
+    }
+
+    fn fill_growth(&mut self, xpos: XPos, first: usize, n: usize) -> Result<()> {
+        self.growth.clear();
+        self.growth.try_reserve(n * self.frequencies.len())?;
+        let dims = 2.0 * self.frequencies.len() as f64;
+        for position in first..first + n {
+            let exponent = (position as f64 - xpos.middle as f64) / xpos.base as f64;
+            self.growth.extend((0..self.frequencies.len()).map(|j| {
+                let zeta = (2.0 * j as f64 + 0.4 * dims) / (1.4 * dims);
+                (libm::pow(zeta, exponent) as f32, libm::pow(zeta, -exponent) as f32)
+            }));
+        }
+        Ok(())
+    }
+
+    /// The factors of xPos (dims / 2) at the `i`-th position.
+    fn growth(&self, i: usize) -> &[(f32, f32)] {
+        let half = self.frequencies.len();
+        &self.growth[i * half..][..half]
     }
 
     /// The turns (dims / 2) of the `i`-th position.
@@ -235,7 +298,7 @@ mod tests {
     use super::*;
 
     fn rope(style: RopeStyle, scaling: RopeScaling) -> Rope {
-        Rope { theta: 10_000.0, dims: 8, style, scaling }
+        Rope { theta: 10_000.0, dims: 8, style, scaling, xpos: None }
     }
 
     #[test]
@@ -248,8 +311,8 @@ mod tests {
         let b = rope(RopeStyle::Interleaved, RopeScaling::None);
         let mut table = RopeTable::new(&a, 64);
         table.fill(5, 3).unwrap();
-        a.rotate(&mut half, 8, &table, 2);
-        b.rotate(&mut interleaved, 8, &table, 2);
+        a.rotate(Rotated::Query, &mut half, 8, &table, 2);
+        b.rotate(Rotated::Query, &mut interleaved, 8, &table, 2);
         for i in 0..8 {
             assert_eq!(interleaved[i], half[i / 2 + (i % 2) * 4]);
         }
@@ -259,7 +322,7 @@ mod tests {
     #[test]
     fn llama3_keeps_high_and_divides_low_frequencies() {
         let scaling = RopeScaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 8192.0 };
-        let rope = Rope { theta: 500_000.0, dims: 128, style: RopeStyle::Half, scaling };
+        let rope = Rope { theta: 500_000.0, dims: 128, style: RopeStyle::Half, scaling, xpos: None };
         let (scaled, _) = rope.frequencies(64);
         let (plain, _) = Rope { scaling: RopeScaling::None, ..rope }.frequencies(64);
         assert_eq!(scaled[0], plain[0]);
@@ -275,7 +338,7 @@ mod tests {
             beta_slow: 1.0,
             attention: None,
         };
-        let rope = Rope { theta: 1e6, dims: 128, style: RopeStyle::Half, scaling };
+        let rope = Rope { theta: 1e6, dims: 128, style: RopeStyle::Half, scaling, xpos: None };
         let (scaled, factor) = rope.frequencies(64);
         let (plain, _) = Rope { scaling: RopeScaling::None, ..rope }.frequencies(64);
         assert_eq!(scaled[0], plain[0]);

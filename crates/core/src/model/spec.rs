@@ -8,7 +8,7 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use super::{
     rope::Rope,
-    tensor_names::{BlockNorm, Field, LinearRole, TensorRole},
+    tensor_names::{BlockNorm, Field, LinearRole, NormRole, TensorRole},
 };
 
 /// What a model computes.
@@ -58,6 +58,19 @@ pub struct Embed {
     pub scale: f32,
     /// The rows are stored rotated ([`Spec::rotation`]).
     pub rotated: bool,
+    /// A learned vector for each position is added.
+    pub positions: Option<LearnedPositions>,
+    /// On the sum (TorchScale's `layernorm_embedding`).
+    pub norm: Option<Norm>,
+}
+
+/// A table of position embeddings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LearnedPositions {
+    /// Its rows.
+    pub rows: usize,
+    /// The row of position 0 (fairseq: 2).
+    pub first: usize,
 }
 
 /// Output head.
@@ -112,35 +125,37 @@ pub struct Block {
 
 impl Block {
     /// One of its linear layers, to be changed.
-    pub fn linear_mut(&mut self, linear: LinearRole) -> &mut Linear {
+    pub fn linear_mut(&mut self, linear: LinearRole) -> Option<&mut Linear> {
         let (attention, mlp) = (&mut self.mixer.body, &mut self.ffn.body);
-        match linear {
+        Some(match linear {
             LinearRole::Q => &mut attention.q,
             LinearRole::K => &mut attention.k,
             LinearRole::V => &mut attention.v,
             LinearRole::O => &mut attention.o,
             LinearRole::Gate => &mut mlp.gate,
-            LinearRole::Up => &mut mlp.up,
+            LinearRole::Up => return mlp.up.as_mut(),
             LinearRole::Down => &mut mlp.down,
-        }
+        })
     }
 
-    /// One of its linear layers.
-    pub fn linear(&self, linear: LinearRole) -> &Linear {
+    /// One of its linear layers, if it has that one.
+    pub fn linear(&self, linear: LinearRole) -> Option<&Linear> {
         let (attention, mlp) = (&self.mixer.body, &self.ffn.body);
-        match linear {
+        Some(match linear {
             LinearRole::Q => &attention.q,
             LinearRole::K => &attention.k,
             LinearRole::V => &attention.v,
             LinearRole::O => &attention.o,
             LinearRole::Gate => &mlp.gate,
-            LinearRole::Up => &mlp.up,
+            LinearRole::Up => return mlp.up.as_ref(),
             LinearRole::Down => &mlp.down,
-        }
+        })
     }
 }
 
-/// A residual branch: `x ← x + scale · post(body(pre(x)))`.
+/// A residual branch: `x ← after(residual · x + scale · post(body(pre(x))))`.
+///
+/// Pre-LN has `pre`, sandwich norms have `post` too; post-LN has `after` and no `pre`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Branch<T> {
     /// On the branch's input (pre-LN).
@@ -151,13 +166,49 @@ pub struct Branch<T> {
     pub post: Option<Norm>,
     /// Multiplies what is added (Granite's residual multiplier); 1 for most.
     pub scale: f32,
+    /// Multiplies the stream that the branch is added to (DeepNorm's α); 1 for most.
+    pub residual: f32,
+    /// On the sum (post-LN; Huginn).
+    pub after: Option<Norm>,
 }
 
-/// RMSNorm (Zhang & Sennrich 2019): `x / sqrt(mean(x²) + eps) · gain`.
+impl<T> Branch<T> {
+    /// `x ← x + body(pre(x))`.
+    pub const fn pre_norm(pre: Norm, body: T) -> Self {
+        Self { pre, body, post: None, scale: 1.0, residual: 1.0, after: None }
+    }
+}
+
+/// A norm over the elements of a token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Norm {
+    /// Which.
+    pub kind: NormKind,
     /// Keeps the root away from 0.
     pub eps: f32,
+}
+
+impl Norm {
+    /// An RMSNorm.
+    pub const fn rms(eps: f32) -> Self {
+        Self { kind: NormKind::Rms, eps }
+    }
+
+    /// Values as they are.
+    pub const fn identity(self) -> Self {
+        Self { kind: NormKind::Identity, ..self }
+    }
+}
+
+/// What a norm computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormKind {
+    /// RMSNorm (Zhang & Sennrich 2019): `x / sqrt(mean(x²) + eps) · gain`.
+    Rms,
+    /// LayerNorm (Ba et al. 2016): `(x − mean(x)) / sqrt(var(x) + eps) · gain + bias`.
+    Layer,
+    /// Nothing: post-LN has no norm before a branch, nor after the last block.
+    Identity,
 }
 
 /// Causal attention with grouped queries (Ainslie et al. 2023).
@@ -177,7 +228,7 @@ pub struct Attention {
     pub rope: Option<usize>,
     /// RMSNorm over each head of queries and keys.
     pub qk_norm: Option<QkNorm>,
-    /// RMSNorm before the output projection (Magneto's sub-LN, BitNet).
+    /// Norm before the output projection (Magneto's sub-LN, BitNet).
     pub sub_norm: Option<Norm>,
     /// Query projection (heads · head_dim, hidden).
     pub q: Linear,
@@ -229,19 +280,19 @@ pub struct QkNorm {
     pub after_rope: bool,
 }
 
-/// Gated feed-forward network: `down(sub_norm(activation(gate(x)) · up(x)))`.
+/// Feed-forward network: `down(sub_norm(activation(gate(x)) · up(x)))`, or without `up(x)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mlp {
     /// Width of gate and up.
     pub width: usize,
     /// The gate's non-linearity.
     pub activation: Activation,
-    /// RMSNorm before the down projection (BitNet).
+    /// Norm before the down projection (Magneto's sub-LN, BitNet).
     pub sub_norm: Option<Norm>,
-    /// Gate projection (width, hidden).
+    /// Gate projection (width, hidden); the only one of a network without gates (`fc1`).
     pub gate: Linear,
-    /// Up projection (width, hidden).
-    pub up: Linear,
+    /// Up projection (width, hidden), where the network is gated.
+    pub up: Option<Linear>,
     /// Down projection (hidden, width).
     pub down: Linear,
 }
@@ -255,6 +306,10 @@ pub enum Activation {
     Relu2,
     /// GELU in its tanh approximation (Gemma).
     GeluTanh,
+    /// GELU, exact (TorchScale).
+    Gelu,
+    /// max(x, 0).
+    Relu,
 }
 
 impl Activation {
@@ -264,6 +319,8 @@ impl Activation {
             Self::Silu => "silu",
             Self::Relu2 => "relu2",
             Self::GeluTanh => "gelu_pytorch_tanh",
+            Self::Gelu => "gelu",
+            Self::Relu => "relu",
         }
     }
 }
@@ -342,6 +399,10 @@ impl Spec {
     pub fn tensors(&self) -> Vec<NeededTensor> {
         let mut list = TensorList::default();
         list.matrix(TensorRole::Embedding, self.vocab, self.hidden);
+        if let Some(positions) = self.embed.positions {
+            list.matrix(TensorRole::Positions, positions.rows, self.hidden);
+        }
+        list.norm(NormRole::Embedding, self.embed.norm, self.hidden);
         for rope in &self.ropes {
             for role in rope.scaling.tensors() {
                 list.vector(role, rope.dims / 2);
@@ -350,7 +411,7 @@ impl Spec {
         for (i, block) in self.blocks.iter().enumerate() {
             list.block(i, block, self.hidden);
         }
-        list.vector(TensorRole::FinalNorm, self.hidden);
+        list.norm(NormRole::Final, Some(self.norm), self.hidden);
         if !self.output.tied {
             list.matrix(TensorRole::Head, self.vocab, self.hidden);
         }
@@ -360,7 +421,11 @@ impl Spec {
     /// Gives every linear layer of every block the same input semantics.
     pub(super) fn set_input(&mut self, input: InputSemantics) {
         for block in &mut self.blocks {
-            LinearRole::ALL.into_iter().for_each(|linear| block.linear_mut(linear).input = input);
+            for linear in LinearRole::ALL {
+                if let Some(layer) = block.linear_mut(linear) {
+                    layer.input = input;
+                }
+            }
         }
     }
 
@@ -389,6 +454,18 @@ impl TensorList {
         self.push(role, Shape::Matrix(rows, cols), false);
     }
 
+    /// What a norm reads, if it is there.
+    fn norm(&mut self, role: NormRole, norm: Option<Norm>, len: usize) {
+        match norm.map(|norm| norm.kind) {
+            None | Some(NormKind::Identity) => {}
+            Some(NormKind::Rms) => self.vector(TensorRole::Norm(role, Field::Weight), len),
+            Some(NormKind::Layer) => {
+                self.vector(TensorRole::Norm(role, Field::Weight), len);
+                self.vector(TensorRole::Norm(role, Field::Bias), len);
+            }
+        }
+    }
+
     fn linear(&mut self, block: usize, linear: LinearRole, layer: Linear, rows: usize, cols: usize) {
         let role = |field| TensorRole::Linear(block, linear, field);
         if layer.norm.is_some() {
@@ -403,34 +480,29 @@ impl TensorList {
     }
 
     fn block(&mut self, i: usize, block: &Block, hidden: usize) {
-        let norm = |norm| TensorRole::Norm(i, norm);
+        let norm = |norm| NormRole::Block(i, norm);
         let attention = &block.mixer.body;
         let (q, kv) = (attention.q_width(), attention.kv_width());
-        self.vector(norm(BlockNorm::MixerPre), hidden);
+        self.norm(norm(BlockNorm::MixerPre), Some(block.mixer.pre), hidden);
         self.linear(i, LinearRole::Q, attention.q, q, hidden);
         self.linear(i, LinearRole::K, attention.k, kv, hidden);
         self.linear(i, LinearRole::V, attention.v, kv, hidden);
-        if attention.qk_norm.is_some() {
-            self.vector(norm(BlockNorm::Query), attention.head_dim);
-            self.vector(norm(BlockNorm::Key), attention.head_dim);
-        }
-        if attention.sub_norm.is_some() {
-            self.vector(norm(BlockNorm::MixerSub), q);
-        }
+        let qk_norm = attention.qk_norm.map(|qk| qk.norm);
+        self.norm(norm(BlockNorm::Query), qk_norm, attention.head_dim);
+        self.norm(norm(BlockNorm::Key), qk_norm, attention.head_dim);
+        self.norm(norm(BlockNorm::MixerSub), attention.sub_norm, q);
         self.linear(i, LinearRole::O, attention.o, hidden, q);
-        if block.mixer.post.is_some() {
-            self.vector(norm(BlockNorm::MixerPost), hidden);
-        }
+        self.norm(norm(BlockNorm::MixerPost), block.mixer.post, hidden);
+        self.norm(norm(BlockNorm::MixerAfter), block.mixer.after, hidden);
         let mlp = &block.ffn.body;
-        self.vector(norm(BlockNorm::FfnPre), hidden);
+        self.norm(norm(BlockNorm::FfnPre), Some(block.ffn.pre), hidden);
         self.linear(i, LinearRole::Gate, mlp.gate, mlp.width, hidden);
-        self.linear(i, LinearRole::Up, mlp.up, mlp.width, hidden);
-        if mlp.sub_norm.is_some() {
-            self.vector(norm(BlockNorm::FfnSub), mlp.width);
+        if let Some(up) = mlp.up {
+            self.linear(i, LinearRole::Up, up, mlp.width, hidden);
         }
+        self.norm(norm(BlockNorm::FfnSub), mlp.sub_norm, mlp.width);
         self.linear(i, LinearRole::Down, mlp.down, hidden, mlp.width);
-        if block.ffn.post.is_some() {
-            self.vector(norm(BlockNorm::FfnPost), hidden);
-        }
+        self.norm(norm(BlockNorm::FfnPost), block.ffn.post, hidden);
+        self.norm(norm(BlockNorm::FfnAfter), block.ffn.after, hidden);
     }
 }

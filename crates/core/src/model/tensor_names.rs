@@ -33,12 +33,25 @@ impl LinearRole {
 pub enum BlockNorm {
     MixerPre,
     MixerPost,
+    MixerAfter,
     Query,
     Key,
     MixerSub,
     FfnPre,
     FfnPost,
+    FfnAfter,
     FfnSub,
+}
+
+/// The norms of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NormRole {
+    /// On the embedding.
+    Embedding,
+    /// After the last block.
+    Final,
+    /// Of block `.0`.
+    Block(usize, BlockNorm),
 }
 
 /// The tensors that may belong to one linear layer.
@@ -61,12 +74,12 @@ pub enum TensorRole {
     Embedding,
     /// Output head `(vocab, hidden)`.
     Head,
-    /// Gain of the last norm.
-    FinalNorm,
+    /// Position embedding `(rows, hidden)`.
+    Positions,
     /// Divisors of the RoPE frequencies (`dims / 2`): of every context, or of short and long ones.
     RopeFactors(RopeFactors),
-    /// A norm of block `.0`.
-    Norm(usize, BlockNorm),
+    /// The gain ([`Field::Weight`]) or bias of a norm.
+    Norm(NormRole, Field),
     /// A tensor of a linear layer of block `.0`.
     Linear(usize, LinearRole, Field),
 }
@@ -85,6 +98,8 @@ pub enum RopeFactors {
 pub(super) enum Slot {
     Embedding,
     Head,
+    Positions,
+    EmbeddingNorm,
     FinalNorm,
     RopeFactors(RopeFactors),
     Norm(BlockNorm),
@@ -109,7 +124,9 @@ macro_rules! rows {
     ($($name:literal: $($slot:expr),+;)*) => {{
         #[allow(unused_imports, reason = "each table uses some")]
         use $crate::model::tensor_names::{
-            BlockNorm::*, LinearRole::*, Slot::{Embedding, FinalNorm, Head, Linear, Norm, RopeFactors},
+            BlockNorm::*,
+            LinearRole::*,
+            Slot::{Embedding, EmbeddingNorm, FinalNorm, Head, Linear, Norm, Positions, RopeFactors},
         };
         &[$(($name, &[$($slot),+])),*]
     }};
@@ -282,9 +299,11 @@ fn parts(role: TensorRole) -> (Slot, usize, Field) {
     match role {
         TensorRole::Embedding => (Slot::Embedding, 0, Field::Weight),
         TensorRole::Head => (Slot::Head, 0, Field::Weight),
-        TensorRole::FinalNorm => (Slot::FinalNorm, 0, Field::Weight),
+        TensorRole::Positions => (Slot::Positions, 0, Field::Weight),
+        TensorRole::Norm(NormRole::Embedding, field) => (Slot::EmbeddingNorm, 0, field),
+        TensorRole::Norm(NormRole::Final, field) => (Slot::FinalNorm, 0, field),
+        TensorRole::Norm(NormRole::Block(block, norm), field) => (Slot::Norm(norm), block, field),
         TensorRole::RopeFactors(factors) => (Slot::RopeFactors(factors), 0, Field::Weight),
-        TensorRole::Norm(block, norm) => (Slot::Norm(norm), block, Field::Weight),
         TensorRole::Linear(block, linear, field) => (Slot::Linear(linear), block, field),
     }
 }
@@ -293,9 +312,11 @@ fn join(slot: Slot, block: usize, field: Field) -> TensorRole {
     match slot {
         Slot::Embedding => TensorRole::Embedding,
         Slot::Head => TensorRole::Head,
-        Slot::FinalNorm => TensorRole::FinalNorm,
+        Slot::Positions => TensorRole::Positions,
+        Slot::EmbeddingNorm => TensorRole::Norm(NormRole::Embedding, field),
+        Slot::FinalNorm => TensorRole::Norm(NormRole::Final, field),
         Slot::RopeFactors(factors) => TensorRole::RopeFactors(factors),
-        Slot::Norm(norm) => TensorRole::Norm(block, norm),
+        Slot::Norm(norm) => TensorRole::Norm(NormRole::Block(block, norm), field),
         Slot::Linear(linear) => TensorRole::Linear(block, linear, field),
     }
 }

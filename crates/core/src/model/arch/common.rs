@@ -50,7 +50,7 @@ pub(super) fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
         ("vocabulary", vocab, 0, 1 << 21),
     ])?;
     let norm =
-        Norm { eps: keys.float(key("attention.layer_norm_rms_epsilon", "rms_norm_eps"))?.unwrap_or(1e-5) };
+        Norm::rms(keys.float(key("attention.layer_norm_rms_epsilon", "rms_norm_eps"))?.unwrap_or(1e-5));
     full_attention(keys)?;
     let checkpoint = checkpoint(keys)?;
     let linear = |linear| self::linear(keys, names, linear, norm, &checkpoint);
@@ -73,19 +73,16 @@ pub(super) fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
         activation: activation(keys, hf("hidden_act"))?,
         sub_norm: None,
         gate: linear(LinearRole::Gate)?,
-        up: linear(LinearRole::Up)?,
+        up: Some(linear(LinearRole::Up)?),
         down: linear(LinearRole::Down)?,
     };
-    let block = Block {
-        mixer: Branch { pre: norm, body: attention, post: None, scale: 1.0 },
-        ffn: Branch { pre: norm, body: mlp, post: None, scale: 1.0 },
-    };
+    let block = Block { mixer: Branch::pre_norm(norm, attention), ffn: Branch::pre_norm(norm, mlp) };
     Ok(Spec {
         arch: keys.arch.to_string(),
         vocab,
         hidden,
         context,
-        embed: Embed { scale: 1.0, rotated: false },
+        embed: Embed { scale: 1.0, rotated: false, positions: None, norm: None },
         ropes: [rope(keys, head_dim)?].into(),
         blocks: alloc::vec![block; layers],
         program: Program::sequential(layers),
@@ -237,7 +234,7 @@ pub(super) fn rope(keys: &Keys<'_>, head_dim: usize) -> Result<Rope> {
         (None, Some(part)) if part != 1.0 => (head_dim as f32 * part) as usize,
         _ => head_dim,
     };
-    Ok(Rope { theta, dims, style: RopeStyle::Half, scaling: scaling(keys)? })
+    Ok(Rope { theta, dims, style: RopeStyle::Half, scaling: scaling(keys)?, xpos: None })
 }
 
 /// Keys of a scaling that are written before (`rope_scaling.*`) or after transformers 5 (`rope_parameters.*`).
@@ -366,7 +363,7 @@ pub(super) fn rope_with_theta(head_dim: usize, theta: f32) -> Result<Rope> {
     if !(theta > 0.0 && theta.is_finite()) {
         bail!(BadHeader, "rope theta {theta}");
     }
-    Ok(Rope { theta, dims: head_dim, style: RopeStyle::Half, scaling: RopeScaling::None })
+    Ok(Rope { theta, dims: head_dim, style: RopeStyle::Half, scaling: RopeScaling::None, xpos: None })
 }
 
 /// llama.cpp's converter permutes query and key rows of some architectures, so that neighbours are rotated.

@@ -97,10 +97,11 @@ fn mark_linears(folded: &BTreeSet<&str>, names: Names, spec: &mut Spec) -> Resul
                 LinearRole::Down => block.ffn.body.width,
                 _ => hidden,
             });
-            if block.linear(linear).norm.is_some() {
+            let Some(layer) = block.linear_mut(linear) else { continue };
+            if layer.norm.is_some() {
                 bail!(UnsupportedArch, "a rotated projection with a norm of its own");
             }
-            block.linear_mut(linear).rotated = true;
+            layer.rotated = true;
         }
     }
     if left.remove(names.of(TensorRole::Head).as_str()) {

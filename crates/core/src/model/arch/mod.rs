@@ -16,6 +16,7 @@ mod minicpm;
 mod phi;
 mod qwen;
 mod smollm;
+mod torchscale;
 
 use alloc::{string::String, vec::Vec};
 
@@ -77,6 +78,7 @@ static ARCHES: &[Arch] = &[
     Arch::new(&["granite"], granite::spec),
     Arch::new(&["phi3"], phi::spec).with_names(phi::GGUF_ROWS, phi::HF_ROWS),
     Arch::new(&["smollm3"], smollm::spec),
+    Arch::new(&["torchscale_decoder"], torchscale::decoder).with_names(&[], torchscale::ROWS),
     Arch::new(&["minicpm"], minicpm::spec),
     Arch::new(&["hunyuan-dense", "hunyuan_v1_dense"], hunyuan::spec).with_names(&[], hunyuan::HF_ROWS),
 ];

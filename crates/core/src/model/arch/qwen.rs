@@ -9,7 +9,7 @@ use crate::{
     Result, bail,
     model::{
         spec::{QkNorm, Spec},
-        tensor_names::{BlockNorm, Names, TensorRole},
+        tensor_names::{BlockNorm, Field, Names, NormRole, TensorRole},
     },
 };
 
@@ -21,7 +21,8 @@ pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     keys.usize(hf("max_window_layers"))?;
     keys.usize(hf("sliding_window"))?;
     let mut spec = decoder(keys, names)?;
-    if keys.arch == "qwen3" || has(keys, names, TensorRole::Norm(0, BlockNorm::Query)) {
+    let query_norm = TensorRole::Norm(NormRole::Block(0, BlockNorm::Query), Field::Weight);
+    if keys.arch == "qwen3" || has(keys, names, query_norm) {
         let qk_norm = QkNorm { norm: spec.norm, after_rope: false };
         spec.blocks.iter_mut().for_each(|block| block.mixer.body.qk_norm = Some(qk_norm));
     }
