@@ -522,18 +522,16 @@ test("split files, folders and hub references become their files, and load offli
     ["config.json", "tokenizer.json", "model.safetensors"],
   );
 
+  const index = Buffer.from(
+    JSON.stringify({
+      weight_map: { x: "model-00001-of-00002.safetensors", y: "model-00002-of-00002.safetensors" },
+    }),
+  );
   const hubFiles: [string, Buffer][] = [
     ["config.json", config],
     ["model-00001-of-00002.safetensors", a],
     ["model-00002-of-00002.safetensors", b],
-    [
-      "model.safetensors.index.json",
-      Buffer.from(
-        JSON.stringify({
-          weight_map: { x: "model-00001-of-00002.safetensors", y: "model-00002-of-00002.safetensors" },
-        }),
-      ),
-    ],
+    ["model.safetensors.index.json", index],
     ["README.md", config],
   ];
   for (const [name, bytes] of hubFiles) {
@@ -554,8 +552,10 @@ test("split files, folders and hub references become their files, and load offli
   });
   const hub = await load("", { reference: "hf:some/repo" });
   assert.equal(hub.error, null, JSON.stringify(hub.error));
+  // The engine reads the index too, before the shards.
   assert.deepEqual(hub.files, [
     ["config.json", sha256(config)],
+    ["model.safetensors.index.json", sha256(index)],
     ["model-00001-of-00002.safetensors", sha256(a)],
     ["model-00002-of-00002.safetensors", sha256(b)],
   ]);
