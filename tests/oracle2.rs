@@ -121,18 +121,3 @@ fn embed_gemma3() {
         }
     }
 }
-
-/// What the family tests do not run yet must be refused by name: wrong text without an error is the worst fault.
-#[test]
-fn what_is_not_understood_is_refused_by_name() {
-    for (folder, key) in [
-        ("qsparse", "activation_quantization"),
-        ("qsparse_block", "activation_quantization"),
-        ("a48_int4", "activation_quantization"),
-        ("a48_fp4", "activation_quantization"),
-    ] {
-        let error = load_folder(&format!("oracle2/{folder}"), "auto", 1 << 16).err().expect(folder);
-        assert_eq!(error.kind, ternlight_core::ErrorKind::UnsupportedArch, "{folder}: {error}");
-        assert!(error.detail.contains(key), "{folder}: {error}");
-    }
-}

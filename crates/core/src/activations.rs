@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use crate::{
     Result,
     format::Form,
+    quantiser::Quantiser,
     simd::{Buffer, Isa, Plain, vectorised},
 };
 
@@ -90,6 +91,21 @@ impl Token8 {
             let scale = 127.0 / if amax < 1e-5 { 1e-5 } else { amax };
             self.scales.push(scale);
             self.sums.push(quantise8(x, scale, codes));
+        }
+        widen(&self.codes, &mut self.wide)
+    }
+
+    fn fill_with(&mut self, quantiser: Quantiser, n: usize, cols: usize, x: &[f32]) -> Result<()> {
+        self.stride = cols.next_multiple_of(ALIGN);
+        self.codes.resize(n * self.stride)?;
+        self.scales.clear();
+        self.sums.clear();
+        self.scales.try_reserve(n)?;
+        self.sums.try_reserve(n)?;
+        for (x, codes) in x.chunks_exact(cols).zip(self.codes.chunks_exact_mut(self.stride)) {
+            let (scale, sum) = quantiser.fill(x, codes);
+            self.scales.push(scale);
+            self.sums.push(sum);
         }
         widen(&self.codes, &mut self.wide)
     }
@@ -265,6 +281,8 @@ pub struct Activations {
     block32: Block32,
     token14: Token14,
     ready: [bool; 4],
+    /// What made the codes of `token8`, if it was not absmax.
+    quantiser: Option<Quantiser>,
 }
 
 impl Activations {
@@ -280,6 +298,7 @@ impl Activations {
             block32: Block32::default(),
             token14: Token14::default(),
             ready: [false; 4],
+            quantiser: None,
         }
     }
 
@@ -302,6 +321,7 @@ impl Activations {
         assert!(cols > 0);
         (self.n, self.cols) = (n, cols);
         self.ready = [false; 4];
+        self.quantiser = None;
         self.x.resize(n * cols, 0.0);
         &mut self.x
     }
@@ -311,7 +331,8 @@ impl Activations {
     /// # Errors
     /// `out-of-memory`.
     pub fn prepare(&mut self, input: ActFormat) -> Result<()> {
-        if self.is_ready(input) {
+        let other = input == ActFormat::Token8 && self.quantiser.take().is_some();
+        if self.is_ready(input) && !other {
             return Ok(());
         }
         vectorised(
@@ -320,6 +341,21 @@ impl Activations {
             || self.fill(input),
         )?;
         self.ready[input as usize] = true;
+        Ok(())
+    }
+
+    /// Makes the codes of [`ActFormat::Token8`] as a model's own quantiser does; nothing when that was done since the
+    /// last [`Activations::set`].
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub fn prepare_with(&mut self, quantiser: Quantiser) -> Result<()> {
+        if self.quantiser == Some(quantiser) {
+            return Ok(());
+        }
+        self.token8.fill_with(quantiser, self.n, self.cols, &self.x)?;
+        self.quantiser = Some(quantiser);
+        self.ready[ActFormat::Token8 as usize] = true;
         Ok(())
     }
 

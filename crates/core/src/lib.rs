@@ -11,6 +11,7 @@
 //! | [`kernel`] | packs rows into panels and multiplies them; all `unsafe` is there, in [`simd`], [`pool`] and [`tile`] |
 //! | [`matrix`] | packed weights that remember their kernel |
 //! | [`activations`] | activations → integer codes |
+//! | [`quantiser`] | the other quantisers that models were trained with |
 //! | [`math`] | the f32 parts, in one fixed shape (16 lanes, fixed fold, no FMA) |
 //! | [`model`] | metadata → [`model::Spec`], and the one forward pass over it |
 //! | [`cache`] | keys and values of past tokens |
@@ -41,6 +42,7 @@ pub mod matrix;
 pub mod model;
 #[allow(unsafe_code)]
 pub mod pool;
+pub mod quantiser;
 pub mod sample;
 #[allow(unsafe_code)]
 pub mod simd;

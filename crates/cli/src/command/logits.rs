@@ -42,9 +42,10 @@ pub struct Logits {
     #[arg(long, short, value_name = "FILE")]
     out: PathBuf,
 
-    /// How the cache stores keys and values
-    #[arg(long, value_enum, default_value = "f32", help_heading = "Computation")]
-    kv: Kv,
+    /// How the cache stores keys and values, without the codes that the model may have been trained with [default: the
+    /// model's own codes, else f32]
+    #[arg(long, value_enum, help_heading = "Computation")]
+    kv: Option<Kv>,
 
     #[command(flatten)]
     compute: ComputeOptions,
@@ -60,13 +61,17 @@ impl Logits {
         let compute = self.compute.exact();
         let options = compute.load();
         let pool = compute.pool();
-        let model = model_file::load(&path, options, pool.clone(), console)?;
+        let mut model = model_file::load(&path, options, pool.clone(), console)?;
+        if self.kv.is_some() {
+            model.spec.cache_codes = None;
+        }
         let (vocab, n) = (model.spec.vocab, self.tokens.len());
         if let Some(bad) = self.tokens.iter().find(|token| **token as usize >= vocab) {
             let text = format!("token {bad} is outside the vocabulary of {vocab}");
             return Err(Failure::new(USAGE, text));
         }
-        let options = DecoderOptions { context: n, kv: self.kv.into(), ..DecoderOptions::default() };
+        let options =
+            DecoderOptions { context: n, kv: self.kv.unwrap_or(Kv::F32).into(), ..DecoderOptions::default() };
         let mut decoder = Decoder::new(Arc::new(model), options, pool)?;
         let spec = TensorSpec {
             name: "logits".to_owned(),

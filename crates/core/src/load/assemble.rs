@@ -12,7 +12,7 @@ use crate::{
     model::{
         AttentionWeights, BlockWeights, BranchWeights, LinearWeights, MlpWeights, Model, NormWeights, Screen,
         TensorSummary,
-        spec::{Block, Linear, Norm, NormKind, PackedScale},
+        spec::{Block, InputSemantics, Linear, Norm, NormKind, PackedScale},
         tensor_names::{BlockNorm, Field, LinearRole, NormRole, TensorRole},
     },
     simd::Isa,
@@ -147,6 +147,9 @@ impl Assembly<'_> {
                 (None, true) => bail!(MissingTensor, "'{name}' has no weight_scale"),
                 (None, false) => 1.0,
             };
+            if matches!(spec.input, InputSemantics::Quantised(_)) && matrix.form() != Form::Ternary {
+                bail!(UnsupportedFormat, "'{name}' has several scales, but its input's codes want one");
+            }
             if !factor.is_finite() {
                 bail!(BadData, "the scale of '{name}' is {factor}");
             }

@@ -217,6 +217,15 @@ impl Plan {
             }
             // The model was trained with float inputs: codes of 14 bits, not of 8.
             (Form::Ternary, InputSemantics::Float) => matrix(Form::Q2),
+            (Form::Ternary, _) => matrix(Form::Ternary),
+            (_, InputSemantics::Quantised(_)) => {
+                let encoding = encoding.name();
+                bail!(
+                    UnsupportedFormat,
+                    "'{}' is {encoding}, but its input's codes are for ternary weights",
+                    info.name
+                )
+            }
             (form, _) => matrix(form),
         })
     }

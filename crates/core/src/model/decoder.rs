@@ -22,6 +22,7 @@ use crate::{
     math,
     matrix::Matrix,
     pool::Pool,
+    quantiser::{CacheCodes, quantise_row},
 };
 
 /// How a [`Decoder`] is set up.
@@ -122,7 +123,9 @@ impl Decoder {
             let attention = &spec.blocks[run.block].mixer.body;
             shapes[run.state] = HeadShape { heads: attention.kv_heads, dim: attention.head_dim };
         }
-        let cache = KvCache::new(options.kv, shapes, context);
+        // The model's own codes are kept as the numbers they stand for.
+        let kv = if spec.cache_codes.is_some() { KvType::F32 } else { options.kv };
+        let cache = KvCache::new(kv, shapes, context);
         let mut buffers = Buffers::default();
         buffers.resize(1, spec)?;
         Ok(Self {
@@ -301,7 +304,7 @@ impl Decoder {
         input.apply(attention.v, &body.v, v)?;
         let first = cache.len();
         let tokens = q.chunks_exact_mut(q_width).zip(k.chunks_exact_mut(kv_width));
-        for (i, ((q, k), v)) in tokens.zip(v.chunks_exact(kv_width)).enumerate() {
+        for (i, ((q, k), v)) in tokens.zip(v.chunks_exact_mut(kv_width)).enumerate() {
             let both = [(Rotated::Query, &mut *q, &body.query_norm), (Rotated::Key, &mut *k, &body.key_norm)];
             for (which, x, gain) in both {
                 let norm = |after| attention.qk_norm.filter(|qk| qk.after_rope == after).map(|qk| qk.norm);
@@ -310,6 +313,9 @@ impl Decoder {
                     spec.ropes[rope].rotate(which, x, attention.head_dim, &tables[rope], i);
                 }
                 norm_in_place(x, norm(true), gain);
+            }
+            if let Some(codes) = spec.cache_codes {
+                quantise_heads([q, k, v], attention.head_dim, codes, first + i);
             }
             cache.write(state, first + i, k, v)?;
         }
@@ -348,6 +354,16 @@ impl Decoder {
         LinearInput::new(rows, gate, rotation, pool).apply(mlp.down, &body.down, &mut b.h)?;
         add_branch(&mut b.x, &mut b.h, branch, weights);
         Ok(())
+    }
+}
+
+/// Replaces queries, keys and values of the token at `position` by what their codes stand for.
+fn quantise_heads([q, k, v]: [&mut [f32]; 3], dim: usize, codes: CacheCodes, position: usize) {
+    let bits = if position == 0 { codes.first_bits } else { codes.bits };
+    for (x, bits) in [(q, codes.query_bits), (k, Some(bits)), (v, Some(bits))] {
+        if let Some(bits) = bits {
+            x.chunks_exact_mut(dim).for_each(|head| quantise_row(head, bits));
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     LinearWeights, NormWeights,
-    spec::{Linear, Norm, NormKind, Rotation},
+    spec::{InputSemantics, Linear, Norm, NormKind, Rotation},
 };
 use crate::{Result, activations::Activations, math, pool::Pool};
 
@@ -63,7 +63,10 @@ impl<'a> LinearInput<'a> {
                 }
             }
         }
-        self.rows.prepare(layer.matrix.input())?;
+        match spec.input {
+            InputSemantics::Quantised(quantiser) => self.rows.prepare_with(quantiser)?,
+            InputSemantics::Int8 | InputSemantics::Float => self.rows.prepare(layer.matrix.input())?,
+        }
         layer.matrix.mul(self.rows, y, self.pool);
         if let Some(bias) = &layer.bias {
             for y in y.chunks_exact_mut(bias.len()) {

@@ -6,6 +6,8 @@
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
+use crate::quantiser::{CacheCodes, Quantiser};
+
 use super::{
     rope::Rope,
     tensor_names::{BlockNorm, Field, LinearRole, NormRole, TensorRole},
@@ -36,6 +38,8 @@ pub struct Spec {
     pub output: Output,
     /// The rotation that linear layers, embedding and head refer to.
     pub rotation: Option<Rotation>,
+    /// How the model was trained to cache keys and values.
+    pub cache_codes: Option<CacheCodes>,
     /// How the file at hand writes the weights down.
     pub checkpoint: Checkpoint,
 }
@@ -340,12 +344,14 @@ pub struct Linear {
 
 /// What a linear layer's input means to the model. How exact inputs are realised (f32 or 14-bit codes) follows
 /// from the packed form and is the loading plan's choice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum InputSemantics {
     /// The values themselves.
     Float,
     /// 8-bit codes with one absmax scale per token: the activation quantiser of BitNet b1.58.
     Int8,
+    /// Codes of another quantiser (Q-Sparse, BitNet a4.8); for ternary matrices.
+    Quantised(Quantiser),
 }
 
 /// How a file writes down the weights that a [`Spec`] asks for.

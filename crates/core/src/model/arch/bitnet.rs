@@ -2,10 +2,11 @@
 
 use super::{
     common::decoder,
-    keys::{Keys, gguf},
+    keys::{Keys, gguf, hf},
 };
 use crate::{
     Result, bail,
+    container::Value,
     error::short,
     model::{
         spec::{Activation, InputSemantics, Spec},
@@ -37,6 +38,11 @@ pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
         spec.checkpoint.latent = true;
     }
     spec.set_input(InputSemantics::Int8);
+    if !keys.is_gguf() {
+        super::quantised::quantisers(keys, &mut spec)?;
+        // The sub-norms are there in any case.
+        keys.expect(hf("sub_norm"), &[Value::Bool(true)])?;
+    }
     Ok(spec)
 }
 

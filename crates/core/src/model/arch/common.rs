@@ -89,6 +89,7 @@ pub(super) fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
         norm,
         output: Output { tied: tied(keys, names)?, scale: 1.0, rotated: false },
         rotation: None,
+        cache_codes: None,
         checkpoint,
     })
 }

@@ -14,6 +14,7 @@ mod keys;
 mod llama;
 mod minicpm;
 mod phi;
+mod quantised;
 mod qwen;
 mod smollm;
 mod torchscale;

@@ -191,6 +191,7 @@ fn spec(keys: &Keys<'_>, names: Names, common: &Common, attention: Attention, ml
         norm: if common.deepnorm { norm.identity() } else { norm },
         output: Output { tied, scale: 1.0, rotated: false },
         rotation: None,
+        cache_codes: None,
         checkpoint: Checkpoint::PLAIN,
     })
 }
