@@ -2,10 +2,19 @@
 //!
 //! `data/oracle2/README.md` says what each folder exercises, where its logits come from, and how wrong looks.
 
+use std::collections::BTreeMap;
+
 use safetensors::SafeTensors;
 use serde_json::Value;
-use ternlight_core::{kernel, model::Want, simd::Isa};
-use ternlight_tests::{argmax, bytes, decoder_with_context, difference, floats, load_folder, tokens};
+use ternlight_core::{
+    kernel,
+    load::LoadOptions,
+    model::{Decoder, Want},
+    simd::Isa,
+};
+use ternlight_tests::{
+    argmax, bytes, decoder_with_context, difference, floats, load_folder, load_folder_with, tokens,
+};
 
 /// Greatest differences that are allowed in a folder, by the rule of its README.
 struct Tolerance {
@@ -24,25 +33,47 @@ impl Tolerance {
 
 /// The default run of a folder.
 fn check(folder: &str) {
+    check_run(folder, "", &[]);
+}
+
+/// A run of a folder (its name, with a dot), with so many experts.
+fn check_run(folder: &str, run: &str, experts: &[usize]) {
     let reference = bytes(&format!("oracle2/{folder}/reference.safetensors"));
     let reference = SafeTensors::deserialize(&reference).expect("a safetensors file");
     let tolerance = Tolerance::of(folder);
+    let mut scalar = BTreeMap::new();
     for isa in kernel::isas().map(Isa::name) {
         for seq in ["seq_a", "seq_b", "seq_c"] {
             let ids = tokens(&reference, &format!("tokens.{seq}"));
-            let want = floats(&reference, &format!("logits.{seq}.f32"));
-            let model = load_folder(&format!("oracle2/{folder}"), isa, 1 << 16).expect("a valid model");
+            let want = floats(&reference, &format!("logits.{seq}{run}.f32"));
+            let options = LoadOptions { kernel: isa.into(), exact_inputs: true, ..LoadOptions::default() };
+            let model = load_folder_with(&format!("oracle2/{folder}"), options, 1 << 16).expect("a valid model");
             let vocab = model.spec.vocab;
             let mut decoder = decoder_with_context(model, 64, ids.len());
+            decoder.set_experts(experts).expect("experts");
             let got = decoder.forward(&ids, Want::All).expect("logits");
             let (median, max) = difference(got, &want);
-            println!("{folder} {seq} on {isa}: median {median:.1e}, max {max:.1e}");
+            println!("{folder}{run} {seq} on {isa}: median {median:.1e}, max {max:.1e}");
             assert!(median <= tolerance.median, "{folder} {seq} on {isa}: median |Δ| {median:e}");
             assert!(max <= tolerance.max, "{folder} {seq} on {isa}: max |Δ| {max:e}");
             for (t, (got, want)) in got.chunks(vocab).zip(want.chunks(vocab)).enumerate() {
                 assert_eq!(argmax(got), argmax(want), "{folder} {seq} on {isa}, position {t}");
             }
+            check_bits(&mut decoder, &ids, isa, &mut scalar, seq);
         }
+    }
+}
+
+/// The same bits on every instruction set, one by one and cut in pieces.
+fn check_bits(decoder: &mut Decoder, ids: &[u32], isa: &str, scalar: &mut BTreeMap<String, Vec<f32>>, seq: &str) {
+    for cut in [usize::MAX, 1, 3] {
+        decoder.rewind(0);
+        let mut got = Vec::new();
+        for piece in ids.chunks(cut.min(ids.len())) {
+            got.extend_from_slice(decoder.forward(piece, Want::All).expect("logits"));
+        }
+        let want = scalar.entry(seq.to_owned()).or_insert_with(|| got.clone());
+        assert!(got == *want, "{seq} on {isa} in pieces of {cut}: other bits");
     }
 }
 
@@ -56,6 +87,32 @@ macro_rules! folders {
 }
 
 folders!(falcon3_llama, gemma3_text, granite, llama_variant, phi3, phi3_longrope, smollm3);
+
+folders!(
+    gpt_oss_mxfp4,
+    growth_base,
+    growth_both,
+    growth_depth,
+    growth_width,
+    moe_bitnet,
+    moe_mixtral,
+    moe_olmoe,
+    moe_qwen2_shared,
+    moe_qwen3_norm,
+    moe_qwen3_nonorm,
+    moe_sigma,
+);
+
+/// Other numbers of active experts, as in Matryoshka MoE.
+#[test]
+fn elastic_experts() {
+    for (folder, list) in [("moe_bitnet", &[3, 1, 2][..]), ("moe_sigma", &[1, 3, 2, 1])] {
+        check_run(folder, ".k1", &[1]);
+        check_run(folder, ".k2", &[2]);
+        check_run(folder, ".kfull", &[8]);
+        check_run(folder, ".klist", list);
+    }
+}
 
 #[test]
 fn embed_gemma3() {

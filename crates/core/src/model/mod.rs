@@ -5,6 +5,8 @@
 //! tensor type and no op graph.
 
 pub mod arch;
+mod experts;
+mod experts_spec;
 mod attention;
 mod decoder;
 mod linear;
@@ -13,9 +15,11 @@ mod screen;
 pub mod spec;
 pub mod tensor_names;
 
-use alloc::{string::String, vec::Vec};
+use alloc::{string::String, sync::Arc, vec::Vec};
 
 pub use decoder::{Decoder, DecoderOptions, Want};
+pub use experts::{Choice, ExpertSet, ExpertsWeights, FfnWeights, choose};
+pub(crate) use experts::is_exact;
 pub use screen::{EXACT, Screen};
 pub use spec::Spec;
 
@@ -30,7 +34,8 @@ use tensor_names::{BlockNorm, LinearRole};
 /// The weights of a linear layer.
 pub struct LinearWeights {
     /// `(out, in)`.
-    pub matrix: Matrix,
+    /// Equal matrices of several layers are one in memory.
+    pub matrix: Arc<Matrix>,
     /// Gain `(in)` of the RMSNorm over this layer's own input.
     pub norm: Option<Vec<f32>>,
     /// `(out)`, added last.
@@ -54,6 +59,7 @@ pub struct AttentionWeights {
     pub query_norm: Option<Vec<f32>>,
     pub key_norm: Option<Vec<f32>>,
     pub sub_norm: Option<Vec<f32>>,
+    pub sinks: Option<Vec<f32>>,
     pub o: LinearWeights,
 }
 
@@ -70,21 +76,25 @@ pub struct MlpWeights {
 #[allow(missing_docs, reason = "the names are those of the spec")]
 pub struct BlockWeights {
     pub mixer: BranchWeights<AttentionWeights>,
-    pub ffn: BranchWeights<MlpWeights>,
+    pub ffn: BranchWeights<FfnWeights>,
 }
 
 impl BlockWeights {
-    /// One of its linear layers.
-    pub fn linear(&self, linear: LinearRole) -> &LinearWeights {
-        let (attention, mlp) = (&self.mixer.body, &self.ffn.body);
+    /// One of its linear layers; `None` for those of experts.
+    pub fn linear(&self, linear: LinearRole) -> Option<&LinearWeights> {
+        let attention = &self.mixer.body;
+        let mlp = match &self.ffn.body {
+            FfnWeights::Dense(mlp) => Some(mlp),
+            FfnWeights::Experts(_) => None,
+        };
         match linear {
-            LinearRole::Q => &attention.q,
-            LinearRole::K => &attention.k,
-            LinearRole::V => &attention.v,
-            LinearRole::O => &attention.o,
-            LinearRole::Gate => &mlp.gate,
-            LinearRole::Up => &mlp.up,
-            LinearRole::Down => &mlp.down,
+            LinearRole::Q => Some(&attention.q),
+            LinearRole::K => Some(&attention.k),
+            LinearRole::V => Some(&attention.v),
+            LinearRole::O => Some(&attention.o),
+            LinearRole::Gate => mlp.map(|mlp| &mlp.gate),
+            LinearRole::Up => mlp.map(|mlp| &mlp.up),
+            LinearRole::Down => mlp.map(|mlp| &mlp.down),
         }
     }
 
@@ -98,7 +108,10 @@ impl BlockWeights {
             BlockNorm::MixerSub => self.mixer.body.sub_norm.as_deref(),
             BlockNorm::FfnPre => Some(&self.ffn.pre),
             BlockNorm::FfnPost => self.ffn.post.as_deref(),
-            BlockNorm::FfnSub => self.ffn.body.sub_norm.as_deref(),
+            BlockNorm::FfnSub => match &self.ffn.body {
+                FfnWeights::Dense(mlp) => mlp.sub_norm.as_deref(),
+                FfnWeights::Experts(_) => None,
+            },
         }
     }
 }
@@ -120,6 +133,8 @@ pub struct TensorSummary {
     pub kernel: &'static str,
     /// Packed bytes.
     pub bytes: usize,
+    /// The earlier tensor that holds the same: both are one in memory.
+    pub same_as: Option<String>,
     /// How many weights are −1, 0 and +1, for ternary matrices.
     pub trits: Option<[u64; 3]>,
 }
@@ -154,14 +169,33 @@ impl Model {
 
     /// Bytes of all packed matrices.
     pub fn packed_bytes(&self) -> usize {
-        self.tensors.iter().map(|t| t.bytes).sum::<usize>() + self.screen.as_ref().map_or(0, Screen::bytes)
+        let own = self.tensors.iter().filter(|t| t.same_as.is_none());
+        own.map(|t| t.bytes).sum::<usize>() + self.screen.as_ref().map_or(0, Screen::bytes)
     }
 
-    /// Bytes that are read to decode one token (every matrix but the embedding rows that are not looked up).
+    /// Bytes that are read to decode one token: every block that runs, of its experts those that are active, and
+    /// the head.
     pub fn bytes_per_token(&self) -> usize {
-        let looked_up = if self.head.is_some() { self.embedding.bytes() } else { 0 };
-        let screened = if self.screen.is_some() { self.head().bytes() } else { 0 };
-        self.packed_bytes() - looked_up - screened
+        let of_mlp = |mlp: &MlpWeights| {
+            [&mlp.gate, &mlp.up, &mlp.down].map(|linear| linear.matrix.bytes()).iter().sum::<usize>()
+        };
+        let of_block = |run: &spec::Run| {
+            let (spec, block) = (&self.spec.blocks[run.block], &self.blocks[run.block]);
+            let attention = &block.mixer.body;
+            let attention = [&attention.q, &attention.k, &attention.v, &attention.o];
+            let ffn = match &block.ffn.body {
+                FfnWeights::Dense(mlp) => of_mlp(mlp),
+                FfnWeights::Experts(weights) => {
+                    let active = spec.ffn.body.experts().map_or(0, |experts| experts.active);
+                    weights.router.matrix.bytes()
+                        + weights.shared.as_ref().map_or(0, of_mlp)
+                        + active * weights.experts.iter().map(of_mlp).sum::<usize>() / weights.experts.count()
+                }
+            };
+            attention.iter().map(|linear| linear.matrix.bytes()).sum::<usize>() + ffn
+        };
+        let blocks: usize = self.spec.program.runs.iter().map(of_block).sum();
+        blocks + self.screen.as_ref().map_or(self.head().bytes(), Screen::bytes)
     }
 
     /// Weights in matrices.

@@ -6,6 +6,7 @@
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
+pub use super::experts_spec::{Experts, Ffn, SharedExpert};
 use super::{
     rope::Rope,
     tensor_names::{BlockNorm, Field, LinearRole, TensorRole},
@@ -107,13 +108,13 @@ pub struct Block {
     /// Mixes tokens.
     pub mixer: Branch<Attention>,
     /// Transforms each token.
-    pub ffn: Branch<Mlp>,
+    pub ffn: Branch<Ffn>,
 }
 
 impl Block {
     /// One of its linear layers, to be changed.
     pub fn linear_mut(&mut self, linear: LinearRole) -> &mut Linear {
-        let (attention, mlp) = (&mut self.mixer.body, &mut self.ffn.body);
+        let (attention, mlp) = (&mut self.mixer.body, self.ffn.body.mlp_mut());
         match linear {
             LinearRole::Q => &mut attention.q,
             LinearRole::K => &mut attention.k,
@@ -125,9 +126,9 @@ impl Block {
         }
     }
 
-    /// One of its linear layers.
+    /// One of its linear layers; all experts of a block have the same.
     pub fn linear(&self, linear: LinearRole) -> &Linear {
-        let (attention, mlp) = (&self.mixer.body, &self.ffn.body);
+        let (attention, mlp) = (&self.mixer.body, self.ffn.body.mlp());
         match linear {
             LinearRole::Q => &attention.q,
             LinearRole::K => &attention.k,
@@ -177,6 +178,10 @@ pub struct Attention {
     pub rope: Option<usize>,
     /// RMSNorm over each head of queries and keys.
     pub qk_norm: Option<QkNorm>,
+    /// Queries, keys and values are clamped to ± this before they are rotated (OLMoE).
+    pub clip: Option<f32>,
+    /// A learned score per head that takes part in the softmax and mixes nothing (gpt-oss).
+    pub sinks: bool,
     /// RMSNorm before the output projection (Magneto's sub-LN, BitNet).
     pub sub_norm: Option<Norm>,
     /// Query projection (heads · head_dim, hidden).
@@ -220,13 +225,15 @@ impl Mask {
     }
 }
 
-/// RMSNorm of each query and key head, and where it stands.
+/// RMSNorm of queries and keys, and where it stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct QkNorm {
     /// The norm.
     pub norm: Norm,
     /// After the rotary embedding (Hunyuan), not before it (Qwen3, Gemma 3).
     pub after_rope: bool,
+    /// Over all heads together (OLMoE), not over each.
+    pub whole: bool,
 }
 
 /// Gated feed-forward network: `down(sub_norm(activation(gate(x)) · up(x)))`.
@@ -236,6 +243,10 @@ pub struct Mlp {
     pub width: usize,
     /// The gate's non-linearity.
     pub activation: Activation,
+    /// Gates are cut above this and ups beyond ± this (Maple, gpt-oss).
+    pub clamp: Option<f32>,
+    /// The gate multiplies up + 1 (gpt-oss).
+    pub up_plus_one: bool,
     /// RMSNorm before the down projection (BitNet).
     pub sub_norm: Option<Norm>,
     /// Gate projection (width, hidden).
@@ -255,6 +266,8 @@ pub enum Activation {
     Relu2,
     /// GELU in its tanh approximation (Gemma).
     GeluTanh,
+    /// x·σ(1.702·x) (gpt-oss).
+    QuickGelu,
 }
 
 impl Activation {
@@ -264,6 +277,7 @@ impl Activation {
             Self::Silu => "silu",
             Self::Relu2 => "relu2",
             Self::GeluTanh => "gelu_pytorch_tanh",
+            Self::QuickGelu => "quick_gelu",
         }
     }
 }
@@ -301,11 +315,14 @@ pub struct Checkpoint {
     pub packed_scale: Option<PackedScale>,
     /// Norm gains are stored as `gain − 1` (Gemma in Hugging Face files; own norms of a projection excepted).
     pub gain_minus_one: bool,
+    /// The gates and ups of all experts of a block are one tensor of alternating rows, in MXFP4 whose scales are a
+    /// tensor of their own (gpt-oss in Hugging Face files).
+    pub packed_experts: bool,
 }
 
 impl Checkpoint {
     /// Weights as they stand.
-    pub const PLAIN: Self = Self { latent: false, packed_scale: None, gain_minus_one: false };
+    pub const PLAIN: Self = Self { latent: false, packed_scale: None, gain_minus_one: false, packed_experts: false };
 }
 
 /// What the `weight_scale` of a packed ternary matrix does.
@@ -348,7 +365,7 @@ impl Spec {
             }
         }
         for (i, block) in self.blocks.iter().enumerate() {
-            list.block(i, block, self.hidden);
+            list.block(i, block, self);
         }
         list.vector(TensorRole::FinalNorm, self.hidden);
         if !self.output.tied {
@@ -361,6 +378,10 @@ impl Spec {
     pub(super) fn set_input(&mut self, input: InputSemantics) {
         for block in &mut self.blocks {
             LinearRole::ALL.into_iter().for_each(|linear| block.linear_mut(linear).input = input);
+            if let Ffn::Experts(Experts { shared: Some(shared), .. }) = &mut block.ffn.body {
+                let mlp = &mut shared.mlp;
+                [&mut mlp.gate, &mut mlp.up, &mut mlp.down].into_iter().for_each(|linear| linear.input = input);
+            }
         }
     }
 
@@ -368,29 +389,29 @@ impl Spec {
     pub fn widths(&self) -> (usize, usize, usize) {
         self.blocks.iter().fold((0, 0, 0), |(q, kv, ffn), block| {
             let attention = &block.mixer.body;
-            (q.max(attention.q_width()), kv.max(attention.kv_width()), ffn.max(block.ffn.body.width))
+            (q.max(attention.q_width()), kv.max(attention.kv_width()), ffn.max(block.ffn.body.widest()))
         })
     }
 }
 
 #[derive(Default)]
-struct TensorList(Vec<NeededTensor>);
+pub(super) struct TensorList(Vec<NeededTensor>);
 
 impl TensorList {
-    fn push(&mut self, role: TensorRole, shape: Shape, optional: bool) {
+    pub fn push(&mut self, role: TensorRole, shape: Shape, optional: bool) {
         self.0.push(NeededTensor { role, shape, optional });
     }
 
-    fn vector(&mut self, role: TensorRole, len: usize) {
+    pub fn vector(&mut self, role: TensorRole, len: usize) {
         self.push(role, Shape::Vector(len), false);
     }
 
-    fn matrix(&mut self, role: TensorRole, rows: usize, cols: usize) {
+    pub fn matrix(&mut self, role: TensorRole, rows: usize, cols: usize) {
         self.push(role, Shape::Matrix(rows, cols), false);
     }
 
-    fn linear(&mut self, block: usize, linear: LinearRole, layer: Linear, rows: usize, cols: usize) {
-        let role = |field| TensorRole::Linear(block, linear, field);
+    /// The tensors of a linear layer, whose `role` is known for each field.
+    pub fn linear(&mut self, role: impl Fn(Field) -> TensorRole, layer: Linear, rows: usize, cols: usize) {
         if layer.norm.is_some() {
             self.vector(role(Field::Norm), cols);
         }
@@ -402,35 +423,53 @@ impl TensorList {
         }
     }
 
-    fn block(&mut self, i: usize, block: &Block, hidden: usize) {
+    fn block(&mut self, i: usize, block: &Block, spec: &Spec) {
+        let hidden = spec.hidden;
+        let linear = |linear| move |field| TensorRole::Linear(i, linear, field);
         let norm = |norm| TensorRole::Norm(i, norm);
         let attention = &block.mixer.body;
         let (q, kv) = (attention.q_width(), attention.kv_width());
         self.vector(norm(BlockNorm::MixerPre), hidden);
-        self.linear(i, LinearRole::Q, attention.q, q, hidden);
-        self.linear(i, LinearRole::K, attention.k, kv, hidden);
-        self.linear(i, LinearRole::V, attention.v, kv, hidden);
-        if attention.qk_norm.is_some() {
-            self.vector(norm(BlockNorm::Query), attention.head_dim);
-            self.vector(norm(BlockNorm::Key), attention.head_dim);
+        self.linear(linear(LinearRole::Q), attention.q, q, hidden);
+        self.linear(linear(LinearRole::K), attention.k, kv, hidden);
+        self.linear(linear(LinearRole::V), attention.v, kv, hidden);
+        if let Some(qk_norm) = attention.qk_norm {
+            let (query, key) = if qk_norm.whole { (q, kv) } else { (attention.head_dim, attention.head_dim) };
+            self.vector(norm(BlockNorm::Query), query);
+            self.vector(norm(BlockNorm::Key), key);
+        }
+        if attention.sinks {
+            self.vector(TensorRole::Sinks(i), attention.heads);
         }
         if attention.sub_norm.is_some() {
             self.vector(norm(BlockNorm::MixerSub), q);
         }
-        self.linear(i, LinearRole::O, attention.o, hidden, q);
+        self.linear(linear(LinearRole::O), attention.o, hidden, q);
         if block.mixer.post.is_some() {
             self.vector(norm(BlockNorm::MixerPost), hidden);
         }
-        let mlp = &block.ffn.body;
         self.vector(norm(BlockNorm::FfnPre), hidden);
-        self.linear(i, LinearRole::Gate, mlp.gate, mlp.width, hidden);
-        self.linear(i, LinearRole::Up, mlp.up, mlp.width, hidden);
-        if mlp.sub_norm.is_some() {
-            self.vector(norm(BlockNorm::FfnSub), mlp.width);
+        match &block.ffn.body {
+            Ffn::Dense(mlp) => self.mlp(&linear, norm(BlockNorm::FfnSub), mlp, hidden),
+            Ffn::Experts(experts) => experts.tensors(i, spec, self),
         }
-        self.linear(i, LinearRole::Down, mlp.down, hidden, mlp.width);
         if block.ffn.post.is_some() {
             self.vector(norm(BlockNorm::FfnPost), hidden);
         }
+    }
+    /// The tensors of a gated network; `linear` makes the roles of a layer's fields.
+    pub fn mlp<F: Fn(Field) -> TensorRole>(
+        &mut self,
+        linear: &impl Fn(LinearRole) -> F,
+        sub_norm: TensorRole,
+        mlp: &Mlp,
+        hidden: usize,
+    ) {
+        self.linear(linear(LinearRole::Gate), mlp.gate, mlp.width, hidden);
+        self.linear(linear(LinearRole::Up), mlp.up, mlp.width, hidden);
+        if mlp.sub_norm.is_some() {
+            self.vector(sub_norm, mlp.width);
+        }
+        self.linear(linear(LinearRole::Down), mlp.down, hidden, mlp.width);
     }
 }
