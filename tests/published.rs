@@ -45,6 +45,11 @@ fn check(folder: &str) {
 }
 
 #[test]
+fn maple_with_experts_in_tq2_0() {
+    check("maple");
+}
+
+#[test]
 fn bitcpm_as_minicpm() {
     check("minicpm");
 }

@@ -283,7 +283,7 @@ fn latent_weights_before_their_norm_are_refused() {
         }
         loader.finish()
     };
-    assert!(load(true).expect("announced shards").blocks[0].ffn.body.down.norm.is_some());
+    assert!(load(true).expect("announced shards").blocks[0].mixer.body.q.norm.is_some());
     let error = load(false).err().expect("the weights were not ternarised");
     assert_eq!(error.kind, ErrorKind::UnsupportedFormat);
     assert!(error.detail.contains("_proj.weight"), "{error}");

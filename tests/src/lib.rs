@@ -128,7 +128,7 @@ pub fn nudge_norms(spec: &mut Spec, factor: f32) {
     };
     nudge(Some(&mut spec.norm));
     for Block { mixer, ffn } in &mut spec.blocks {
-        let (attention, mlp) = (&mut mixer.body, &mut ffn.body);
+        let (attention, mlp) = (&mut mixer.body, ffn.body.mlp_mut());
         [&mut mixer.pre, &mut ffn.pre].into_iter().for_each(|norm| nudge(Some(norm)));
         let sub_norms = [&mut mixer.post, &mut ffn.post, &mut attention.sub_norm, &mut mlp.sub_norm];
         sub_norms.into_iter().for_each(|norm| nudge(norm.as_mut()));

@@ -170,6 +170,7 @@ impl ComputeOptions {
             kernel: self.kernel.clone(),
             head: self.head.into(),
             allow_unknown: self.allow_unknown.clone(),
+            exact_inputs: false,
         }
     }
 

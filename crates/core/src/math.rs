@@ -204,6 +204,12 @@ pub fn walsh_hadamard(x: &mut [f32], block: usize) {
     }
 }
 
+/// GELU as σ approximates it: x·σ(1.702·x).
+#[inline(always)]
+pub fn quick_gelu(x: f32) -> f32 {
+    x / (1.0 + exp(-1.702 * x))
+}
+
 /// Replaces `x` by `exp(x − max(x))` and returns (max, Σ): softmax without its division.
 #[inline(always)]
 pub fn exp_shifted(x: &mut [f32]) -> (f32, f32) {

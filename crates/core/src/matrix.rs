@@ -237,6 +237,27 @@ impl Matrix {
         );
     }
 
+    /// A number that equal matrices share, and few others: a look at its ends.
+    pub fn fingerprint(&self) -> u64 {
+        let bytes = &self.data[..];
+        let ends = bytes.iter().take(256).chain(bytes.iter().rev().take(256)).map(|&byte| u64::from(byte));
+        let scales = self.scales.iter().take(16).map(|scale| u64::from(scale.to_bits()));
+        let shape = [self.rows as u64, self.cols as u64].into_iter();
+        shape
+            .chain(ends)
+            .chain(scales)
+            .fold(0xCBF2_9CE4_8422_2325, |hash, x| (hash ^ x).wrapping_mul(0x0100_0000_01B3).rotate_left(23))
+    }
+
+    /// Whether `other` holds the same weights in the same layout, to the last bit.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let bits = |scales: &[f32]| scales.iter().map(|scale| scale.to_bits()).collect::<Vec<_>>();
+        core::ptr::eq(self.kernel, other.kernel)
+            && (self.rows, self.cols) == (other.rows, other.cols)
+            && self.data[..] == other.data[..]
+            && bits(&self.scales) == bits(&other.scales)
+    }
+
     /// How many rows.
     pub fn rows(&self) -> usize {
         self.rows

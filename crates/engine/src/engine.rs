@@ -64,7 +64,7 @@ impl Engine {
             _ => None,
         };
         // Of the first block, which speaks for all in the models at hand.
-        let (attention, mlp) = (&spec.blocks[0].mixer.body, &spec.blocks[0].ffn.body);
+        let (attention, mlp) = (&spec.blocks[0].mixer.body, spec.blocks[0].ffn.body.mlp());
         let tensors = model.tensors.iter().map(|tensor| TensorInfo {
             name: tensor.name.clone(),
             rows: tensor.rows,

@@ -77,6 +77,7 @@ impl EngineLoader {
             kernel: options.kernel.clone(),
             head: options.head,
             allow_unknown: options.allow_unknown.clone(),
+            exact_inputs: false,
         });
         let loader = loader.with_pool(pool.clone());
         let (open, tokenizer, weights_name) = (None, None, None);

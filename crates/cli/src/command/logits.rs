@@ -16,6 +16,7 @@ use ternlight_core::{
     container::Meta,
     container::write::{TensorSpec, safetensors_header},
     format::{Encoding, pack_f32},
+    load::LoadOptions,
     model::{Decoder, DecoderOptions, Want},
 };
 
@@ -59,7 +60,7 @@ impl Logits {
     pub fn execute(self, console: &Console) -> Result<()> {
         let path = self.model.locate(console)?;
         let compute = self.compute.exact();
-        let options = compute.load();
+        let options = LoadOptions { exact_inputs: true, ..compute.load() };
         let pool = compute.pool();
         let mut model = model_file::load(&path, options, pool.clone(), console)?;
         if self.kv.is_some() {

@@ -94,7 +94,7 @@ impl Source {
             }
         };
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let (attention, mlp) = (&spec.blocks[0].mixer.body, &spec.blocks[0].ffn.body);
+        let (attention, mlp) = (&spec.blocks[0].mixer.body, spec.blocks[0].ffn.body.mlp());
         let config = Config {
             name: model.meta.opt_str("general.name").ok().flatten().map_or(name, str::to_owned),
             sub_norms: attention.sub_norm.is_some(),
@@ -138,7 +138,7 @@ impl Source {
             TensorRole::Embedding => Some(&self.model.embedding),
             TensorRole::Head => self.model.head.as_ref(),
             TensorRole::Linear(block, linear, Field::Weight) => {
-                Some(&self.model.blocks[block].linear(linear)?.matrix)
+                Some(&*self.model.blocks[block].linear(linear)?.matrix)
             }
             _ => None,
         }
@@ -217,7 +217,7 @@ fn float_encoding(model: &Model, role: TensorRole) -> Encoding {
 fn check_ternary(model: &Model) -> Result<()> {
     for (i, block) in model.blocks.iter().enumerate() {
         for linear in LinearRole::ALL {
-            if block.linear(linear).is_some_and(|layer| layer.matrix.form() != Form::Ternary) {
+            if block.linear(linear).is_none_or(|layer| layer.matrix.form() != Form::Ternary) {
                 return Err(unsupported(format!("{linear:?} of block {i} is not ternary with one scale")));
             }
         }

@@ -1,6 +1,6 @@
 //! Loaded parts → a [`Model`].
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{collections::BTreeMap, string::String, sync::Arc, vec::Vec};
 
 use super::{plan::Plan, tensor_loader::Loaded};
 use crate::{
@@ -10,9 +10,9 @@ use crate::{
     format::Form,
     matrix::Matrix,
     model::{
-        AttentionWeights, BlockWeights, BranchWeights, LinearWeights, MlpWeights, Model, NormWeights, Screen,
-        TensorSummary,
-        spec::{Block, InputSemantics, Linear, Norm, NormKind, PackedScale},
+        AttentionWeights, BlockWeights, BranchWeights, ExpertSet, ExpertsWeights, FfnWeights, LinearWeights,
+        MlpWeights, Model, NormWeights, Screen, TensorSummary,
+        spec::{Block, Experts, Ffn, InputSemantics, Linear, Mlp, Norm, NormKind, PackedScale},
         tensor_names::{BlockNorm, Field, LinearRole, NormRole, TensorRole},
     },
     simd::Isa,
@@ -29,7 +29,7 @@ pub(super) fn assemble(
     isa: Isa,
     screened: bool,
 ) -> Result<Model> {
-    let mut parts = Assembly { plan: &plan, loaded, tensors: Vec::new() };
+    let mut parts = Assembly { plan: &plan, loaded, tensors: Vec::new(), known: BTreeMap::new() };
     let embedding = parts.matrix(TensorRole::Embedding)?;
     let head = match plan.spec.output.tied {
         true => None,
@@ -73,6 +73,8 @@ struct Assembly<'a> {
     plan: &'a Plan,
     loaded: BTreeMap<TensorRole, Loaded>,
     tensors: Vec<TensorSummary>,
+    /// Matrices of linear layers by [`Matrix::fingerprint`], with their names.
+    known: BTreeMap<u64, Vec<(String, Arc<Matrix>)>>,
 }
 
 impl Assembly<'_> {
@@ -90,7 +92,9 @@ impl Assembly<'_> {
                 }
                 Ok(Some(values))
             }
-            Some(Loaded::Matrix { name, .. }) => bail!(Shape, "'{name}' is a matrix"),
+            Some(Loaded::Matrix { name, .. } | Loaded::Raw { name, .. }) => {
+                bail!(Shape, "'{name}' is a matrix")
+            }
         }
     }
 
@@ -129,13 +133,27 @@ impl Assembly<'_> {
             form: matrix.form(),
             kernel: matrix.kernel().name,
             bytes: matrix.bytes(),
+            same_as: None,
             trits: (matrix.form() == Form::Ternary).then_some(trits),
         });
         Ok(matrix)
     }
 
-    fn linear(&mut self, block: usize, linear: LinearRole, spec: Linear) -> Result<LinearWeights> {
-        let role = |field| TensorRole::Linear(block, linear, field);
+    /// One matrix for all layers that hold the same: a model that was grown by repeating layers costs no more memory
+    /// than the one it came from.
+    fn shared(&mut self, matrix: Matrix) -> Arc<Matrix> {
+        let Some(summary) = self.tensors.last_mut() else { return Arc::new(matrix) };
+        let alike = self.known.entry(matrix.fingerprint()).or_default();
+        if let Some((name, same)) = alike.iter().find(|(_, other)| other.is_same(&matrix)) {
+            summary.same_as = Some(name.clone());
+            return Arc::clone(same);
+        }
+        let matrix = Arc::new(matrix);
+        alike.push((summary.name.clone(), Arc::clone(&matrix)));
+        matrix
+    }
+
+    fn linear(&mut self, role: impl Fn(Field) -> TensorRole, spec: Linear) -> Result<LinearWeights> {
         let scale = self.optional_vector(role(Field::Scale))?;
         let missing = self.missing(role(Field::Weight));
         let mut loaded = self.loaded.remove(&role(Field::Weight)).ok_or(missing)?;
@@ -162,7 +180,10 @@ impl Assembly<'_> {
             }
         }
         Ok(LinearWeights {
-            matrix: self.summarise(loaded)?,
+            matrix: {
+                let matrix = self.summarise(loaded)?;
+                self.shared(matrix)
+            },
             norm: if spec.norm.is_some() { Some(self.vector(role(Field::Norm))?) } else { None },
             bias: if spec.bias { Some(self.vector(role(Field::Bias))?) } else { None },
         })
@@ -170,36 +191,88 @@ impl Assembly<'_> {
 
     fn block(&mut self, i: usize, block: &Block) -> Result<BlockWeights> {
         let norm = |norm| NormRole::Block(i, norm);
-        let (attention, mlp) = (&block.mixer.body, &block.ffn.body);
+        let linear = |linear| move |field| TensorRole::Linear(i, linear, field);
+        let attention = &block.mixer.body;
         let qk_norm = attention.qk_norm.map(|qk| qk.norm);
         let mixer = BranchWeights {
             pre: self.norm(norm(BlockNorm::MixerPre), Some(block.mixer.pre))?,
             body: AttentionWeights {
-                q: self.linear(i, LinearRole::Q, attention.q)?,
-                k: self.linear(i, LinearRole::K, attention.k)?,
-                v: self.linear(i, LinearRole::V, attention.v)?,
+                q: self.linear(linear(LinearRole::Q), attention.q)?,
+                k: self.linear(linear(LinearRole::K), attention.k)?,
+                v: self.linear(linear(LinearRole::V), attention.v)?,
                 query_norm: self.norm(norm(BlockNorm::Query), qk_norm)?,
                 key_norm: self.norm(norm(BlockNorm::Key), qk_norm)?,
                 sub_norm: self.norm(norm(BlockNorm::MixerSub), attention.sub_norm)?,
-                o: self.linear(i, LinearRole::O, attention.o)?,
+                sinks: match attention.sinks {
+                    true => Some(self.vector(TensorRole::Sinks(i))?),
+                    false => None,
+                },
+                o: self.linear(linear(LinearRole::O), attention.o)?,
             },
             post: self.norm(norm(BlockNorm::MixerPost), block.mixer.post)?,
             after: self.norm(norm(BlockNorm::MixerAfter), block.mixer.after)?,
         };
         let ffn = BranchWeights {
             pre: self.norm(norm(BlockNorm::FfnPre), Some(block.ffn.pre))?,
-            body: MlpWeights {
-                gate: self.linear(i, LinearRole::Gate, mlp.gate)?,
-                up: match mlp.up {
-                    Some(up) => Some(self.linear(i, LinearRole::Up, up)?),
-                    None => None,
-                },
-                sub_norm: self.norm(norm(BlockNorm::FfnSub), mlp.sub_norm)?,
-                down: self.linear(i, LinearRole::Down, mlp.down)?,
+            body: match &block.ffn.body {
+                Ffn::Dense(mlp) => {
+                    let sub_norm = self.norm(norm(BlockNorm::FfnSub), mlp.sub_norm)?;
+                    FfnWeights::Dense(self.mlp(&linear, sub_norm, mlp)?)
+                }
+                Ffn::Experts(experts) => FfnWeights::Experts(self.experts(i, experts)?),
             },
             post: self.norm(norm(BlockNorm::FfnPost), block.ffn.post)?,
             after: self.norm(norm(BlockNorm::FfnAfter), block.ffn.after)?,
         };
         Ok(BlockWeights { mixer, ffn })
+    }
+
+    fn mlp<F: Fn(Field) -> TensorRole>(
+        &mut self,
+        linear: &impl Fn(LinearRole) -> F,
+        sub_norm: NormWeights,
+        mlp: &Mlp,
+    ) -> Result<MlpWeights> {
+        Ok(MlpWeights {
+            gate: self.linear(linear(LinearRole::Gate), mlp.gate)?,
+            up: match mlp.up {
+                Some(up) => Some(self.linear(linear(LinearRole::Up), up)?),
+                None => None,
+            },
+            sub_norm,
+            down: self.linear(linear(LinearRole::Down), mlp.down)?,
+        })
+    }
+
+    /// The norm before an expert's down projection.
+    fn expert_norm(&mut self, role: TensorRole, mlp: &Mlp) -> Result<NormWeights> {
+        match mlp.sub_norm {
+            Some(_) => Ok(NormWeights { gain: self.vector(role)?, bias: Vec::new() }),
+            None => Ok(NormWeights::default()),
+        }
+    }
+
+    fn experts(&mut self, i: usize, spec: &Experts) -> Result<ExpertsWeights> {
+        let router = self.linear(|field| TensorRole::Router(i, field), spec.router())?;
+        let mut experts = Vec::new();
+        experts.try_reserve(spec.count)?;
+        for e in 0..spec.count {
+            let linear = |linear| move |field| TensorRole::Expert(i, e, linear, field);
+            let sub_norm = self.expert_norm(TensorRole::ExpertNorm(i, e), &spec.expert)?;
+            experts.push(self.mlp(&linear, sub_norm, &spec.expert)?);
+        }
+        let linear = |linear| move |field| TensorRole::SharedExpert(i, linear, field);
+        let shared = match &spec.shared {
+            None => None,
+            Some(shared) => {
+                let sub_norm = self.expert_norm(TensorRole::SharedExpertNorm(i), &shared.mlp)?;
+                Some(self.mlp(&linear, sub_norm, &shared.mlp)?)
+            }
+        };
+        let shared_gate = match &spec.shared {
+            Some(shared) if shared.gated => Some(self.matrix(TensorRole::SharedGate(i))?),
+            _ => None,
+        };
+        Ok(ExpertsWeights { router, experts: ExpertSet::new(experts), shared, shared_gate })
     }
 }

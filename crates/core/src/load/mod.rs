@@ -13,6 +13,7 @@
 //! have changed what became of a tensor already loaded is an error; [`Loader::announce`] avoids it.
 
 mod assemble;
+mod packed_experts;
 pub mod plan;
 mod tensor_loader;
 
@@ -78,11 +79,19 @@ pub struct LoadOptions {
     pub head: HeadPrecision,
     /// Names of metadata keys and tensors to pass by although they are not understood.
     pub allow_unknown: Vec<String>,
+    /// Weights in FP4 meet activations that stay floats, as in reference implementations, and not their codes of 14
+    /// bits: slower, and more memory.
+    pub exact_inputs: bool,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { kernel: "auto".to_string(), head: HeadPrecision::default(), allow_unknown: Vec::new() }
+        Self {
+            kernel: "auto".to_string(),
+            head: HeadPrecision::default(),
+            allow_unknown: Vec::new(),
+            exact_inputs: false,
+        }
     }
 }
 
@@ -446,6 +455,10 @@ impl Loader {
                 let loaded = loader.finish(self.isa, &*self.pool).map_err(|e| located(e, &piece.name))?;
                 if self.loaded.insert(part.role, loaded).is_some() {
                     bail!(BadHeader, "'{}' comes twice", piece.name);
+                }
+                if let Some(plan) = &self.plan {
+                    packed_experts::join(plan, &mut self.loaded, part.role, self.isa, &*self.pool)
+                        .map_err(|e| located(e, &piece.name))?;
                 }
             }
         }

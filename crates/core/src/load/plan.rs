@@ -21,8 +21,9 @@ use crate::{
     kernel,
     model::{
         arch::{self, KnownTensors},
+        is_exact,
         spec::{InputSemantics, Linear, NeededTensor, Shape, Spec},
-        tensor_names::{Field, Names, Parts, TensorRole, stacked_shape},
+        tensor_names::{Field, LinearRole, Names, PackedField, Parts, TensorRole, stacked_shape},
     },
 };
 
@@ -60,6 +61,8 @@ pub struct Part {
 pub enum Becomes {
     /// f32 values: a norm, a bias, a scale.
     Vector,
+    /// Bytes as stored, of which matrices are made once all of their parts are there.
+    Raw,
     /// A packed matrix.
     Matrix {
         /// Its form.
@@ -160,7 +163,21 @@ impl Plan {
         )
     }
 
+    /// The form that the packed experts of gpt-oss take.
+    pub fn packed_form(&self) -> Form {
+        if self.options.exact_inputs { Form::BF16 } else { Encoding::MXFP4.form() }
+    }
+
     fn check_shape(&self, info: &TensorInfo, parts: &[NeededTensor]) -> Result<()> {
+        if let [NeededTensor { role: TensorRole::PackedExperts(_, _, field), shape, .. }] = parts
+            && let Shape::Matrix(rows, cols) = *shape
+        {
+            let bytes = rows as u64 * cols as u64 / if *field == PackedField::Blocks { 2 } else { 1 };
+            if info.encoding != Encoding::U8 || info.shape.iter().product::<u64>() != bytes {
+                bail!(Shape, "'{}' is {:?}, {bytes} bytes are needed", short(&info.name), info.shape);
+            }
+            return Ok(());
+        }
         match stacked_shape(parts) {
             // A norm of another size than expected would be read as another model.
             Shape::Vector(len) => {
@@ -180,7 +197,15 @@ impl Plan {
             Shape::Matrix(rows, cols) => {
                 let packed = info.encoding == Encoding::U8;
                 let stored = if packed { rows.div_ceil(4) } else { rows };
-                if info.shape != [stored as u64, cols as u64] {
+                // The experts of a block: one extent more.
+                let stacked = match (&info.shape[..], parts[0].role) {
+                    (&[count, each, width], TensorRole::Expert(..)) => {
+                        count == parts.len() as u64
+                            && [count.saturating_mul(each), width] == [stored as u64, cols as u64]
+                    }
+                    _ => info.shape == [stored as u64, cols as u64],
+                };
+                if !stacked {
                     bail!(Shape, "'{}' is {:?}, {:?} is needed", info.name, info.shape, [stored, cols]);
                 }
                 if packed && !(self.spec.checkpoint.packed_scale.is_some() && rows.is_multiple_of(4)) {
@@ -197,9 +222,18 @@ impl Plan {
 
     fn becomes(&self, info: &TensorInfo, part: &NeededTensor) -> Result<Becomes> {
         let Shape::Matrix(rows, cols) = part.shape else { return Ok(Becomes::Vector) };
+        if matches!(part.role, TensorRole::PackedExperts(..)) {
+            return Ok(Becomes::Raw);
+        }
         let encoding = info.encoding;
         let stored = encoding.form();
         let matrix = |form| Becomes::Matrix { form, otherwise: None, latent: false };
+        if matches!(part.role, TensorRole::Router(..) | TensorRole::SharedGate(_)) {
+            if !is_exact(stored) {
+                bail!(UnsupportedFormat, "'{}' is a router stored as {}", short(&info.name), encoding.name());
+            }
+            return Ok(matrix(stored));
+        }
         let Some(linear) = self.linear(part.role) else {
             let is_head = matches!(part.role, TensorRole::Embedding | TensorRole::Head);
             let int8 = is_head && is_float(encoding) && self.options.head.is_int8(rows, cols);
@@ -231,8 +265,21 @@ impl Plan {
     }
 
     fn linear(&self, role: TensorRole) -> Option<Linear> {
-        let TensorRole::Linear(block, linear, Field::Weight) = role else { return None };
-        self.spec.blocks.get(block)?.linear(linear).copied()
+        match role {
+            TensorRole::Linear(block, linear, Field::Weight)
+            | TensorRole::Expert(block, _, linear, Field::Weight) => {
+                self.spec.blocks.get(block)?.linear(linear).copied()
+            }
+            TensorRole::SharedExpert(block, linear, Field::Weight) => {
+                let shared = &self.spec.blocks.get(block)?.ffn.body.experts()?.shared.as_ref()?.mlp;
+                match linear {
+                    LinearRole::Gate => Some(shared.gate),
+                    LinearRole::Up => shared.up,
+                    _ => Some(shared.down),
+                }
+            }
+            _ => None,
+        }
     }
 
     /// Bytes that a part takes in memory, and the kernel that multiplies it.
@@ -240,7 +287,16 @@ impl Plan {
     /// # Errors
     /// `bad-option` when this machine has no such kernels.
     pub fn cost(&self, part: &Part) -> Result<(u64, Option<&'static str>)> {
+        if let (Shape::Matrix(rows, cols), TensorRole::PackedExperts(_, _, PackedField::Blocks)) =
+            (part.shape, part.role)
+        {
+            let kernel = kernel::select(self.packed_form(), kernel::isa(&self.options.kernel)?)?;
+            return Ok((kernel.layout.matrix_bytes(rows, cols), Some(kernel.name)));
+        }
         let (Shape::Matrix(rows, cols), Becomes::Matrix { form, .. }) = (part.shape, part.becomes) else {
+            if part.becomes == Becomes::Raw {
+                return Ok((0, None));
+            }
             let Shape::Vector(len) = part.shape else { return Ok((0, None)) };
             return Ok((4 * len as u64, None));
         };
@@ -267,6 +323,7 @@ impl core::fmt::Display for Becomes {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Vector => f.write_str("f32 vector"),
+            Self::Raw => f.write_str("a part of packed experts"),
             Self::Matrix { form, latent: true, .. } => write!(f, "{} (ternarised)", form.name()),
             Self::Matrix { form, otherwise: Some(other), .. } => {
                 write!(f, "{} (or {})", form.name(), other.name())

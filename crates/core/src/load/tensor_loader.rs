@@ -25,6 +25,8 @@ const MAX_UNPROVEN: u64 = 64 << 20;
 pub(super) enum Loaded {
     /// A norm, a bias, a scale.
     Vector(Vec<f32>),
+    /// Bytes as stored.
+    Raw { name: String, bytes: Vec<u8> },
     /// Packed weights; `packed`: HF's packed ternary, whose scale is a tensor of its own.
     Matrix { name: String, encoding: Encoding, matrix: Matrix, packed: bool, trits: Trits },
 }
@@ -74,6 +76,8 @@ impl Tally {
 pub(super) enum TensorLoader {
     /// Small: collected whole, then read as floats.
     Vector { encoding: Encoding, len: usize, bytes: Vec<u8> },
+    /// Collected whole, and kept as they are.
+    Raw { name: String, bytes: Vec<u8> },
     /// Packed as rows become whole.
     Rows(Rows),
     /// Latent weights: collected whole, because ternarising needs the mean of all.
@@ -117,6 +121,7 @@ impl TensorLoader {
                 bytes.try_reserve_exact(to_usize(part.bytes)?)?;
                 return Ok(Self::Vector { encoding, len, bytes });
             }
+            Becomes::Raw => return Ok(Self::Raw { name: part.name.to_string(), bytes: Vec::new() }),
             Becomes::Matrix { form, latent, .. } => (form, latent),
         };
         let Shape::Matrix(rows, cols) = part.shape else { bail!(Shape, "'{}' is a vector", part.name) };
@@ -149,7 +154,9 @@ impl TensorLoader {
     /// Takes the next bytes; never more than the tensor has.
     pub(super) fn push(&mut self, bytes: &[u8], pool: &dyn Pool) -> Result<()> {
         match self {
-            Self::Vector { bytes: all, .. } | Self::Latent { bytes: all, .. } => {
+            Self::Vector { bytes: all, .. }
+            | Self::Latent { bytes: all, .. }
+            | Self::Raw { bytes: all, .. } => {
                 all.try_reserve(bytes.len())?;
                 all.extend_from_slice(bytes);
             }
@@ -166,6 +173,7 @@ impl TensorLoader {
                 format::unpack(isa, encoding, &bytes, len, &mut row)?;
                 Loaded::Vector(row.floats)
             }
+            Self::Raw { name, bytes } => Loaded::Raw { name, bytes },
             Self::Rows(rows) => rows.finish()?,
             Self::Latent { name, encoding, mut matrix, bytes } => {
                 let trits = ternarise(isa, &mut matrix, encoding, &bytes, pool)?;

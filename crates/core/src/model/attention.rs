@@ -46,6 +46,8 @@ pub(super) struct Layer<'a> {
     pub isa: Isa,
     /// Heads, mask, scale.
     pub attention: &'a Attention,
+    /// A score per query head that mixes nothing.
+    pub sinks: Option<&'a [f32]>,
     /// Keys and values.
     pub cache: &'a KvCache,
     /// Their slot.
@@ -59,6 +61,11 @@ impl Layer<'_> {
     /// Queries that share a key/value head.
     fn group(&self) -> usize {
         self.attention.heads / self.attention.kv_heads
+    }
+
+    /// The sink of a query head.
+    fn sink(&self, head: usize) -> Option<f32> {
+        self.sinks.map(|sinks| sinks[head])
     }
 
     /// The pages that a query at `position` sees.
@@ -131,7 +138,7 @@ impl AttentionScratch {
         pool::chunks(layer.pool, out, group * dim, &|head, out| {
             for (i, out) in out.chunks_exact_mut(dim).enumerate() {
                 let pages = partials[head * pages * stride..][..pages * stride].chunks_exact(stride);
-                fold(pages.map(|page| &page[i * partial..][..partial]), out);
+                fold(pages.map(|page| &page[i * partial..][..partial]), layer.sink(head * group + i), out);
             }
         });
         Ok(())
@@ -169,7 +176,7 @@ impl AttentionScratch {
                     let partials =
                         partials.chunks_exact(stride).skip(own.start - pages.start).take(own.len());
                     let out = &mut out[t * width + h * dim..][..dim];
-                    fold(partials.map(|page| &page[i * partial..][..partial]), out);
+                    fold(partials.map(|page| &page[i * partial..][..partial]), layer.sink(h), out);
                 }
             }
         });
@@ -424,8 +431,9 @@ fn to_codes(x: &[f32], q: usize, codes: &mut [[i32; QUERIES]]) -> f32 {
     top / LIMIT
 }
 
-/// Folds partial results (m, l, o) in page order into the attention of one query.
-fn fold<'a>(mut partials: impl Iterator<Item = &'a [f32]>, out: &mut [f32]) {
+/// Folds partial results (m, l, o) in page order into the attention of one query; last comes the sink, which only
+/// takes part in the sum of weights.
+fn fold<'a>(mut partials: impl Iterator<Item = &'a [f32]>, sink: Option<f32>, out: &mut [f32]) {
     let Some(first) = partials.next() else { return };
     let (mut m, mut l) = (first[0], first[1]);
     out.copy_from_slice(&first[2..][..out.len()]);
@@ -436,6 +444,12 @@ fn fold<'a>(mut partials: impl Iterator<Item = &'a [f32]>, out: &mut [f32]) {
         for (o, &x) in out.iter_mut().zip(&partial[2..]) {
             *o = *o * keep + x * take;
         }
+    }
+    if let Some(sink) = sink {
+        let top = if sink > m { sink } else { m };
+        let keep = math::exp(m - top);
+        l = l * keep + math::exp(sink - top);
+        out.iter_mut().for_each(|o| *o *= keep);
     }
     for o in out {
         *o /= l;
@@ -511,7 +525,7 @@ mod tests {
                 for (i, q) in queries.iter().enumerate() {
                     let mut out = vec![0.0; dim];
                     let pages = pages.iter().take(seen(i).div_ceil(PAGE));
-                    fold(pages.map(|page| &page[i * size..][..size]), &mut out);
+                    fold(pages.map(|page| &page[i * size..][..size]), None, &mut out);
                     for (got, want) in out.iter().zip(naive(&cache, &keys, &values, q, seen(i))) {
                         assert!((f64::from(*got) - want).abs() < tolerance, "{kv:?} {dim} {i}: {got} {want}");
                     }

@@ -8,11 +8,12 @@
 use alloc::{sync::Arc, vec::Vec};
 
 use super::{
-    AttentionWeights, BranchWeights, MlpWeights, Model,
+    AttentionWeights, BranchWeights, FfnWeights, Model,
     attention::{AttentionScratch, Layer},
+    experts::{ExpertScratch, FfnContext, HiddenBuffers, hidden_layer},
     linear::{LinearInput, norm_in_place, norm_rows, rotate, rotate_back},
     rope::{RopeTable, Rotated},
-    spec::{self, Activation, Branch, LearnedPositions, Mlp, Spec},
+    spec::{self, Branch, Ffn, LearnedPositions, Spec},
 };
 use crate::{
     Result,
@@ -62,6 +63,9 @@ pub struct Decoder {
     /// One for each of [`Spec::ropes`].
     tables: Vec<RopeTable>,
     attention: AttentionScratch,
+    experts: ExpertScratch,
+    /// For each of [`Spec::blocks`], how many experts a token is given to; 0 for dense ones.
+    active: Vec<usize>,
     rows: Activations,
     buffers: Buffers,
     out: Vec<f32>,
@@ -80,6 +84,8 @@ struct Buffers {
     attn: Vec<f32>,
     gate: Vec<f32>,
     up: Vec<f32>,
+    /// The output of experts, whose input is `h`.
+    mixed: Vec<f32>,
 }
 
 impl Buffers {
@@ -133,6 +139,8 @@ impl Decoder {
             block: options.block.max(1),
             tables: spec.ropes.iter().map(|rope| RopeTable::new(rope, context)).collect(),
             attention: AttentionScratch::default(),
+            experts: ExpertScratch::new(Activations::new(model.isa)),
+            active: active_experts(spec).collect(),
             rows: Activations::new(model.isa),
             buffers,
             out: Vec::new(),
@@ -171,6 +179,44 @@ impl Decoder {
     pub fn rewind(&mut self, position: usize) -> usize {
         self.cache.rewind(position);
         self.cache.len()
+    }
+
+    /// Says how many experts a token is given to: one number for all blocks that have experts, or one for each of
+    /// them; none: as the model says. Tokens computed before keep what they have.
+    ///
+    /// # Errors
+    /// `bad-option` for a model without experts, another count of numbers, and numbers of experts there are not.
+    pub fn set_experts(&mut self, active: &[usize]) -> Result<()> {
+        let spec = &self.model.spec;
+        if active.is_empty() {
+            self.active = active_experts(spec).collect();
+            return Ok(());
+        }
+        let mixtures = spec.blocks.iter().filter_map(|block| block.ffn.body.experts()).count();
+        if mixtures == 0 {
+            bail!(BadOption, "this model has no experts");
+        }
+        if active.len() != 1 && active.len() != mixtures {
+            bail!(BadOption, "{} numbers of experts for {mixtures} layers that have them", active.len());
+        }
+        let mut numbers = active.iter().cycle();
+        let mut each = Vec::new();
+        for block in &spec.blocks {
+            each.push(match (block.ffn.body.experts(), &mut numbers) {
+                (None, _) => 0,
+                (Some(experts), numbers) => match numbers.next() {
+                    Some(&number) if (1..=experts.count).contains(&number) => number,
+                    other => bail!(BadOption, "{} of {} experts", other.unwrap_or(&0), experts.count),
+                },
+            });
+        }
+        self.active = each;
+        Ok(())
+    }
+
+    /// How many experts each block gives a token to; 0 where it has none.
+    pub fn active_experts(&self) -> &[usize] {
+        &self.active
     }
 
     /// Computes `tokens` after those before, and returns the logits asked for, `(tokens, vocab)`.
@@ -269,7 +315,7 @@ impl Decoder {
         for run in &spec.program.runs {
             let (block, weights) = (&spec.blocks[run.block], &model.blocks[run.block]);
             self.mixer(spec, &block.mixer, &weights.mixer, run.state)?;
-            self.ffn(spec, &block.ffn, &weights.ffn)?;
+            self.ffn(spec, &block.ffn, &weights.ffn, self.active[run.block])?;
         }
         self.cache.advance(tokens.len());
         Ok(())
@@ -304,11 +350,13 @@ impl Decoder {
         input.apply(attention.v, &body.v, v)?;
         let first = cache.len();
         let tokens = q.chunks_exact_mut(q_width).zip(k.chunks_exact_mut(kv_width));
+        clip(v, attention.clip);
         for (i, ((q, k), v)) in tokens.zip(v.chunks_exact_mut(kv_width)).enumerate() {
             let both = [(Rotated::Query, &mut *q, &body.query_norm), (Rotated::Key, &mut *k, &body.key_norm)];
             for (which, x, gain) in both {
                 let norm = |after| attention.qk_norm.filter(|qk| qk.after_rope == after).map(|qk| qk.norm);
                 norm_in_place(x, norm(false), gain);
+                clip(x, attention.clip);
                 if let Some(rope) = attention.rope {
                     spec.ropes[rope].rotate(which, x, attention.head_dim, &tables[rope], i);
                 }
@@ -320,41 +368,50 @@ impl Decoder {
             cache.write(state, first + i, k, v)?;
         }
         let out = &mut b.attn[..n * q_width];
-        scratch.run(&Layer { isa: self.model.isa, attention, cache, state, first, pool }, q, out)?;
+        let sinks = body.sinks.as_deref();
+        scratch.run(&Layer { isa: self.model.isa, attention, sinks, cache, state, first, pool }, q, out)?;
         norm_in_place(out, attention.sub_norm, &body.sub_norm);
         LinearInput::new(rows, out, rotation, pool).apply(attention.o, &body.o, &mut b.h)?;
         add_branch(&mut b.x, &mut b.h, branch, weights);
         Ok(())
     }
 
-    fn ffn(&mut self, spec: &Spec, branch: &Branch<Mlp>, weights: &BranchWeights<MlpWeights>) -> Result<()> {
-        let rotation = spec.rotation.as_ref();
-        let Self { buffers: b, rows, pool, .. } = self;
-        let (mlp, body, pool) = (&branch.body, &weights.body, &**pool);
-        let n = b.x.len() / spec.hidden;
-        let (gate, up) = (&mut b.gate[..n * mlp.width], &mut b.up[..n * mlp.width]);
+    fn ffn(
+        &mut self,
+        spec: &Spec,
+        branch: &Branch<Ffn>,
+        weights: &BranchWeights<FfnWeights>,
+        active: usize,
+    ) -> Result<()> {
+        let Self { buffers: b, rows, pool, experts: scratch, .. } = self;
+        let context = FfnContext { rotation: spec.rotation.as_ref(), pool: &**pool };
         norm_rows(&b.x, spec.hidden, branch.pre, &weights.pre, &mut b.h);
-        let mut input = LinearInput::new(rows, &b.h, rotation, pool);
-        input.apply(mlp.gate, &body.gate, gate)?;
-        let up = match (mlp.up, &body.up) {
-            (Some(layer), Some(weights)) => {
-                input.apply(layer, weights, up)?;
-                Some(&*up)
+        match (&branch.body, &weights.body) {
+            (Ffn::Dense(mlp), FfnWeights::Dense(body)) => {
+                let n = b.x.len() / spec.hidden;
+                let (gate, up) = (&mut b.gate[..n * mlp.width], &mut b.up[..n * mlp.width]);
+                let mut input = LinearInput::new(rows, &b.h, context.rotation, context.pool);
+                hidden_layer(mlp, body, &mut input, gate, up)?;
+                let mut input = LinearInput::new(rows, gate, context.rotation, context.pool);
+                input.apply(mlp.down, &body.down, &mut b.h)?;
             }
-            _ => None,
-        };
-        match mlp.activation {
-            Activation::Silu => activate(gate, up, math::silu),
-            Activation::Relu2 => activate(gate, up, math::relu2),
-            Activation::GeluTanh => activate(gate, up, math::gelu_tanh),
-            Activation::Gelu => activate(gate, up, math::gelu),
-            Activation::Relu => activate(gate, up, math::relu),
+            (Ffn::Experts(experts), FfnWeights::Experts(body)) => {
+                let mut buffers = HiddenBuffers { gate: &mut b.gate, up: &mut b.up };
+                resize(&mut b.mixed, b.h.len())?;
+                let layer = (experts, body, active);
+                scratch.run(layer, &context, rows, &mut buffers, (&b.h, &mut b.mixed))?;
+                core::mem::swap(&mut b.h, &mut b.mixed);
+            }
+            _ => unreachable!("weights are loaded as the spec says"),
         }
-        norm_in_place(gate, mlp.sub_norm, &body.sub_norm);
-        LinearInput::new(rows, gate, rotation, pool).apply(mlp.down, &body.down, &mut b.h)?;
         add_branch(&mut b.x, &mut b.h, branch, weights);
         Ok(())
     }
+}
+
+/// How many experts each block gives a token to.
+fn active_experts(spec: &Spec) -> impl Iterator<Item = usize> {
+    spec.blocks.iter().map(|block| block.ffn.body.experts().map_or(0, |experts| experts.active))
 }
 
 /// Replaces queries, keys and values of the token at `position` by what their codes stand for.
@@ -376,17 +433,18 @@ fn add_branch<S, W>(x: &mut [f32], h: &mut [f32], branch: &Branch<S>, weights: &
     norm_in_place(x, branch.after, &weights.after);
 }
 
+/// Cuts values off beyond ± a limit that most models do not have.
+fn clip(x: &mut [f32], limit: Option<f32>) {
+    let Some(limit) = limit else { return };
+    for x in x {
+        *x = if *x > limit { limit } else { *x };
+        *x = if *x < -limit { -limit } else { *x };
+    }
+}
+
 /// Multiplies by a factor that most models do not have.
 fn scale_by(x: &mut [f32], factor: f32) {
     if factor != 1.0 {
         x.iter_mut().for_each(|x| *x *= factor);
-    }
-}
-
-/// gate ← f(gate)·up, or f(gate).
-fn activate(gate: &mut [f32], up: Option<&[f32]>, f: impl Fn(f32) -> f32) {
-    match up {
-        Some(up) => gate.iter_mut().zip(up).for_each(|(g, &u)| *g = f(*g) * u),
-        None => gate.iter_mut().for_each(|g| *g = f(*g)),
     }
 }

@@ -4,7 +4,7 @@ use super::{
     LinearWeights, NormWeights,
     spec::{InputSemantics, Linear, Norm, NormKind, Rotation},
 };
-use crate::{Result, activations::Activations, math, pool::Pool};
+use crate::{Result, activations::Activations, math, matrix::Matrix, pool::Pool};
 
 /// The shared input of several linear layers; quantised once for those that take it as it is.
 pub(super) struct LinearInput<'a> {
@@ -38,6 +38,42 @@ impl<'a> LinearInput<'a> {
         Self { rows, x, pool, rotation, holds: Holds::Other }
     }
 
+    /// Another input that takes this one's place in memory.
+    pub fn of<'b>(&'b mut self, x: &'b [f32]) -> LinearInput<'b> {
+        self.holds = Holds::Other;
+        LinearInput {
+            rows: &mut *self.rows,
+            x,
+            pool: self.pool,
+            rotation: self.rotation,
+            holds: Holds::Other,
+        }
+    }
+
+    /// y = W·x, `(n, out)`, of a matrix alone.
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub fn multiply(&mut self, matrix: &Matrix, y: &mut [f32]) -> Result<()> {
+        self.hold(Holds::Plain, matrix.cols());
+        self.rows.prepare(matrix.input())?;
+        matrix.mul(self.rows, y, self.pool);
+        Ok(())
+    }
+
+    /// Sees to it that `rows` holds the input, rotated or not.
+    fn hold(&mut self, wanted: Holds, cols: usize) {
+        if self.holds == wanted {
+            return;
+        }
+        let rows = self.rows.set(self.x.len() / cols, cols);
+        rows.copy_from_slice(self.x);
+        if let (Holds::Rotated, Some(rotation)) = (wanted, self.rotation) {
+            rotate(rows, cols, rotation);
+        }
+        self.holds = wanted;
+    }
+
     /// y = W·x (+ bias), `(n, out)`.
     ///
     /// # Errors
@@ -51,17 +87,7 @@ impl<'a> LinearInput<'a> {
                 rows.for_each(|(x, out)| math::rms_norm(x, gain, norm.eps, out));
                 self.holds = Holds::Other;
             }
-            _ => {
-                let wanted = if spec.rotated { Holds::Rotated } else { Holds::Plain };
-                if self.holds != wanted {
-                    let rows = self.rows.set(n, cols);
-                    rows.copy_from_slice(self.x);
-                    if let (true, Some(rotation)) = (spec.rotated, self.rotation) {
-                        rotate(rows, cols, rotation);
-                    }
-                    self.holds = wanted;
-                }
-            }
+            _ => self.hold(if spec.rotated { Holds::Rotated } else { Holds::Plain }, cols),
         }
         match spec.input {
             InputSemantics::Quantised(quantiser) => self.rows.prepare_with(quantiser)?,

@@ -7,15 +7,19 @@
 pub mod arch;
 mod attention;
 mod decoder;
+mod experts;
+mod experts_spec;
 mod linear;
 pub mod rope;
 mod screened_head;
 pub mod spec;
 pub mod tensor_names;
 
-use alloc::{string::String, vec::Vec};
+use alloc::{string::String, sync::Arc, vec::Vec};
 
 pub use decoder::{Decoder, DecoderOptions, Want};
+pub(crate) use experts::is_exact;
+pub use experts::{Choice, ExpertSet, ExpertsWeights, FfnWeights, choose};
 pub use screened_head::{EXACT, Screen};
 pub use spec::Spec;
 
@@ -30,7 +34,8 @@ use tensor_names::{BlockNorm, LinearRole};
 /// The weights of a linear layer.
 pub struct LinearWeights {
     /// `(out, in)`.
-    pub matrix: Matrix,
+    /// Equal matrices of several layers are one in memory.
+    pub matrix: Arc<Matrix>,
     /// Gain `(in)` of the RMSNorm over this layer's own input.
     pub norm: Option<Vec<f32>>,
     /// `(out)`, added last.
@@ -44,6 +49,14 @@ pub struct NormWeights {
     pub gain: Vec<f32>,
     /// Is added ([`spec::NormKind::Layer`]).
     pub bias: Vec<f32>,
+}
+
+impl NormWeights {
+    /// Of no norm.
+    pub fn none() -> &'static Self {
+        static NONE: NormWeights = NormWeights { gain: Vec::new(), bias: Vec::new() };
+        &NONE
+    }
 }
 
 /// The weights of a residual branch; the fields are those of [`spec::Branch`].
@@ -64,6 +77,7 @@ pub struct AttentionWeights {
     pub query_norm: NormWeights,
     pub key_norm: NormWeights,
     pub sub_norm: NormWeights,
+    pub sinks: Option<Vec<f32>>,
     pub o: LinearWeights,
 }
 
@@ -80,22 +94,26 @@ pub struct MlpWeights {
 #[allow(missing_docs, reason = "the names are those of the spec")]
 pub struct BlockWeights {
     pub mixer: BranchWeights<AttentionWeights>,
-    pub ffn: BranchWeights<MlpWeights>,
+    pub ffn: BranchWeights<FfnWeights>,
 }
 
 impl BlockWeights {
-    /// One of its linear layers, if it has that one.
+    /// One of its linear layers, if it has that one; `None` for those of experts.
     pub fn linear(&self, linear: LinearRole) -> Option<&LinearWeights> {
-        let (attention, mlp) = (&self.mixer.body, &self.ffn.body);
-        Some(match linear {
-            LinearRole::Q => &attention.q,
-            LinearRole::K => &attention.k,
-            LinearRole::V => &attention.v,
-            LinearRole::O => &attention.o,
-            LinearRole::Gate => &mlp.gate,
-            LinearRole::Up => return mlp.up.as_ref(),
-            LinearRole::Down => &mlp.down,
-        })
+        let attention = &self.mixer.body;
+        let mlp = match &self.ffn.body {
+            FfnWeights::Dense(mlp) => Some(mlp),
+            FfnWeights::Experts(_) => None,
+        };
+        match linear {
+            LinearRole::Q => Some(&attention.q),
+            LinearRole::K => Some(&attention.k),
+            LinearRole::V => Some(&attention.v),
+            LinearRole::O => Some(&attention.o),
+            LinearRole::Gate => mlp.map(|mlp| &mlp.gate),
+            LinearRole::Up => mlp.and_then(|mlp| mlp.up.as_ref()),
+            LinearRole::Down => mlp.map(|mlp| &mlp.down),
+        }
     }
 
     /// One of its norms; empty if it does not have that one.
@@ -110,7 +128,10 @@ impl BlockWeights {
             BlockNorm::FfnPre => &self.ffn.pre,
             BlockNorm::FfnPost => &self.ffn.post,
             BlockNorm::FfnAfter => &self.ffn.after,
-            BlockNorm::FfnSub => &self.ffn.body.sub_norm,
+            BlockNorm::FfnSub => match &self.ffn.body {
+                FfnWeights::Dense(mlp) => &mlp.sub_norm,
+                FfnWeights::Experts(_) => NormWeights::none(),
+            },
         }
     }
 }
@@ -132,6 +153,8 @@ pub struct TensorSummary {
     pub kernel: &'static str,
     /// Packed bytes.
     pub bytes: usize,
+    /// The earlier tensor that holds the same: both are one in memory.
+    pub same_as: Option<String>,
     /// How many weights are −1, 0 and +1, for ternary matrices.
     pub trits: Option<[u64; 3]>,
 }
@@ -170,14 +193,37 @@ impl Model {
 
     /// Bytes of all packed matrices.
     pub fn packed_bytes(&self) -> usize {
-        self.tensors.iter().map(|t| t.bytes).sum::<usize>() + self.screen.as_ref().map_or(0, Screen::bytes)
+        let own = self.tensors.iter().filter(|t| t.same_as.is_none());
+        own.map(|t| t.bytes).sum::<usize>() + self.screen.as_ref().map_or(0, Screen::bytes)
     }
 
-    /// Bytes that are read to decode one token (every matrix but the embedding rows that are not looked up).
+    /// Bytes that are read to decode one token: every block that runs, of its experts those that are active, and
+    /// the head.
     pub fn bytes_per_token(&self) -> usize {
-        let looked_up = if self.head.is_some() { self.embedding.bytes() } else { 0 };
-        let screened = if self.screen.is_some() { self.head().bytes() } else { 0 };
-        self.packed_bytes() - looked_up - screened
+        let of_mlp = |mlp: &MlpWeights| {
+            [Some(&mlp.gate), mlp.up.as_ref(), Some(&mlp.down)]
+                .into_iter()
+                .flatten()
+                .map(|l| l.matrix.bytes())
+                .sum::<usize>()
+        };
+        let of_block = |run: &spec::Run| {
+            let (spec, block) = (&self.spec.blocks[run.block], &self.blocks[run.block]);
+            let attention = &block.mixer.body;
+            let attention = [&attention.q, &attention.k, &attention.v, &attention.o];
+            let ffn = match &block.ffn.body {
+                FfnWeights::Dense(mlp) => of_mlp(mlp),
+                FfnWeights::Experts(weights) => {
+                    let active = spec.ffn.body.experts().map_or(0, |experts| experts.active);
+                    weights.router.matrix.bytes()
+                        + weights.shared.as_ref().map_or(0, of_mlp)
+                        + active * weights.experts.iter().map(of_mlp).sum::<usize>() / weights.experts.count()
+                }
+            };
+            attention.iter().map(|linear| linear.matrix.bytes()).sum::<usize>() + ffn
+        };
+        let blocks: usize = self.spec.program.runs.iter().map(of_block).sum();
+        blocks + self.screen.as_ref().map_or(self.head().bytes(), Screen::bytes)
     }
 
     /// Weights in matrices.

@@ -45,6 +45,8 @@ pub enum RopeScaling {
         beta_slow: f32,
         /// Multiplies cos and sin; `None`: 0.1·ln(factor) + 1.
         attention: Option<f32>,
+        /// The ramp begins and ends at whole frequencies.
+        truncate: bool,
     },
     /// One divisor for each frequency, from the file (`rope_freqs.weight`); empty until it is loaded.
     Divisors(Box<[f32]>),
@@ -147,14 +149,15 @@ impl Rope {
                 };
                 (plain.map(|f| scale(f) as f32).collect(), 1.0)
             }
-            &RopeScaling::Yarn { factor, original, beta_fast, beta_slow, attention } => {
+            &RopeScaling::Yarn { factor, original, beta_fast, beta_slow, attention, truncate } => {
                 // The (fractional) index of the frequency that makes `rotations` turns in the context.
                 let index = |rotations: f32| {
                     self.dims as f64 * libm::log(original as f64 / (rotations as f64 * 2.0 * PI))
                         / (2.0 * libm::log(self.theta as f64))
                 };
-                let low = libm::floor(index(beta_fast)).max(0.0);
-                let high = libm::ceil(index(beta_slow)).min((self.dims - 1) as f64);
+                let (low, high) = (index(beta_fast), index(beta_slow));
+                let (low, high) = if truncate { (libm::floor(low), libm::ceil(high)) } else { (low, high) };
+                let (low, high) = (low.max(0.0), high.min((self.dims - 1) as f64));
                 let span = (high - low).max(0.001);
                 let frequencies = plain.enumerate().map(|(j, f)| {
                     let ramp = ((j as f64 - low) / span).clamp(0.0, 1.0);
@@ -337,6 +340,7 @@ mod tests {
             beta_fast: 32.0,
             beta_slow: 1.0,
             attention: None,
+            truncate: true,
         };
         let rope = Rope { theta: 1e6, dims: 128, style: RopeStyle::Half, scaling, xpos: None };
         let (scaled, factor) = rope.frequencies(64);

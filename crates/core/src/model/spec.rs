@@ -8,6 +8,7 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use crate::quantiser::{CacheCodes, Quantiser};
 
+pub use super::experts_spec::{Experts, Ffn, SharedExpert};
 use super::{
     rope::Rope,
     tensor_names::{BlockNorm, Field, LinearRole, NormRole, TensorRole},
@@ -124,13 +125,13 @@ pub struct Block {
     /// Mixes tokens.
     pub mixer: Branch<Attention>,
     /// Transforms each token.
-    pub ffn: Branch<Mlp>,
+    pub ffn: Branch<Ffn>,
 }
 
 impl Block {
     /// One of its linear layers, to be changed.
     pub fn linear_mut(&mut self, linear: LinearRole) -> Option<&mut Linear> {
-        let (attention, mlp) = (&mut self.mixer.body, &mut self.ffn.body);
+        let (attention, mlp) = (&mut self.mixer.body, self.ffn.body.mlp_mut());
         Some(match linear {
             LinearRole::Q => &mut attention.q,
             LinearRole::K => &mut attention.k,
@@ -142,9 +143,9 @@ impl Block {
         })
     }
 
-    /// One of its linear layers, if it has that one.
+    /// One of its linear layers, if it has that one; all experts of a block have the same.
     pub fn linear(&self, linear: LinearRole) -> Option<&Linear> {
-        let (attention, mlp) = (&self.mixer.body, &self.ffn.body);
+        let (attention, mlp) = (&self.mixer.body, self.ffn.body.mlp());
         Some(match linear {
             LinearRole::Q => &attention.q,
             LinearRole::K => &attention.k,
@@ -232,6 +233,10 @@ pub struct Attention {
     pub rope: Option<usize>,
     /// RMSNorm over each head of queries and keys.
     pub qk_norm: Option<QkNorm>,
+    /// Queries, keys and values are clamped to ± this before they are rotated (OLMoE).
+    pub clip: Option<f32>,
+    /// A learned score per head that takes part in the softmax and mixes nothing (gpt-oss).
+    pub sinks: bool,
     /// Norm before the output projection (Magneto's sub-LN, BitNet).
     pub sub_norm: Option<Norm>,
     /// Query projection (heads · head_dim, hidden).
@@ -275,13 +280,15 @@ impl Mask {
     }
 }
 
-/// RMSNorm of each query and key head, and where it stands.
+/// RMSNorm of queries and keys, and where it stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct QkNorm {
     /// The norm.
     pub norm: Norm,
     /// After the rotary embedding (Hunyuan), not before it (Qwen3, Gemma 3).
     pub after_rope: bool,
+    /// Over all heads together (OLMoE), not over each.
+    pub whole: bool,
 }
 
 /// Feed-forward network: `down(sub_norm(activation(gate(x)) · up(x)))`, or without `up(x)`.
@@ -291,6 +298,10 @@ pub struct Mlp {
     pub width: usize,
     /// The gate's non-linearity.
     pub activation: Activation,
+    /// Gates are cut above this and ups beyond ± this (Maple, gpt-oss).
+    pub clamp: Option<f32>,
+    /// The gate multiplies up + 1 (gpt-oss).
+    pub up_plus_one: bool,
     /// Norm before the down projection (Magneto's sub-LN, BitNet).
     pub sub_norm: Option<Norm>,
     /// Gate projection (width, hidden); the only one of a network without gates (`fc1`).
@@ -314,6 +325,8 @@ pub enum Activation {
     Gelu,
     /// max(x, 0).
     Relu,
+    /// x·σ(1.702·x) (gpt-oss).
+    QuickGelu,
 }
 
 impl Activation {
@@ -325,6 +338,7 @@ impl Activation {
             Self::GeluTanh => "gelu_pytorch_tanh",
             Self::Gelu => "gelu",
             Self::Relu => "relu",
+            Self::QuickGelu => "quick_gelu",
         }
     }
 }
@@ -364,11 +378,15 @@ pub struct Checkpoint {
     pub packed_scale: Option<PackedScale>,
     /// Norm gains are stored as `gain − 1` (Gemma in Hugging Face files; own norms of a projection excepted).
     pub gain_minus_one: bool,
+    /// The gates and ups of all experts of a block are one tensor of alternating rows, in MXFP4 whose scales are a
+    /// tensor of their own (gpt-oss in Hugging Face files).
+    pub packed_experts: bool,
 }
 
 impl Checkpoint {
     /// Weights as they stand.
-    pub const PLAIN: Self = Self { latent: false, packed_scale: None, gain_minus_one: false };
+    pub const PLAIN: Self =
+        Self { latent: false, packed_scale: None, gain_minus_one: false, packed_experts: false };
 }
 
 /// What the `weight_scale` of a packed ternary matrix does.
@@ -415,7 +433,7 @@ impl Spec {
             }
         }
         for (i, block) in self.blocks.iter().enumerate() {
-            list.block(i, block, self.hidden);
+            list.block(i, block, self);
         }
         list.norm(NormRole::Final, Some(self.norm), self.hidden);
         if !self.output.tied {
@@ -432,6 +450,11 @@ impl Spec {
                     layer.input = input;
                 }
             }
+            if let Ffn::Experts(Experts { shared: Some(shared), .. }) = &mut block.ffn.body {
+                let mlp = &mut shared.mlp;
+                let linears = [Some(&mut mlp.gate), mlp.up.as_mut(), Some(&mut mlp.down)];
+                linears.into_iter().flatten().for_each(|linear| linear.input = input);
+            }
         }
     }
 
@@ -439,29 +462,29 @@ impl Spec {
     pub fn widths(&self) -> (usize, usize, usize) {
         self.blocks.iter().fold((0, 0, 0), |(q, kv, ffn), block| {
             let attention = &block.mixer.body;
-            (q.max(attention.q_width()), kv.max(attention.kv_width()), ffn.max(block.ffn.body.width))
+            (q.max(attention.q_width()), kv.max(attention.kv_width()), ffn.max(block.ffn.body.widest()))
         })
     }
 }
 
 #[derive(Default)]
-struct TensorList(Vec<NeededTensor>);
+pub(super) struct TensorList(Vec<NeededTensor>);
 
 impl TensorList {
-    fn push(&mut self, role: TensorRole, shape: Shape, optional: bool) {
+    pub fn push(&mut self, role: TensorRole, shape: Shape, optional: bool) {
         self.0.push(NeededTensor { role, shape, optional });
     }
 
-    fn vector(&mut self, role: TensorRole, len: usize) {
+    pub fn vector(&mut self, role: TensorRole, len: usize) {
         self.push(role, Shape::Vector(len), false);
     }
 
-    fn matrix(&mut self, role: TensorRole, rows: usize, cols: usize) {
+    pub fn matrix(&mut self, role: TensorRole, rows: usize, cols: usize) {
         self.push(role, Shape::Matrix(rows, cols), false);
     }
 
     /// What a norm reads, if it is there.
-    fn norm(&mut self, role: NormRole, norm: Option<Norm>, len: usize) {
+    pub fn norm(&mut self, role: NormRole, norm: Option<Norm>, len: usize) {
         match norm.map(|norm| norm.kind) {
             None | Some(NormKind::Identity) => {}
             Some(NormKind::Rms) => self.vector(TensorRole::Norm(role, Field::Weight), len),
@@ -472,8 +495,8 @@ impl TensorList {
         }
     }
 
-    fn linear(&mut self, block: usize, linear: LinearRole, layer: Linear, rows: usize, cols: usize) {
-        let role = |field| TensorRole::Linear(block, linear, field);
+    /// The tensors of a linear layer, whose `role` is known for each field.
+    pub fn linear(&mut self, role: impl Fn(Field) -> TensorRole, layer: Linear, rows: usize, cols: usize) {
         if layer.norm.is_some() {
             self.vector(role(Field::Norm), cols);
         }
@@ -485,30 +508,54 @@ impl TensorList {
         }
     }
 
-    fn block(&mut self, i: usize, block: &Block, hidden: usize) {
+    fn block(&mut self, i: usize, block: &Block, spec: &Spec) {
+        let hidden = spec.hidden;
+        let linear = |linear| move |field| TensorRole::Linear(i, linear, field);
         let norm = |norm| NormRole::Block(i, norm);
         let attention = &block.mixer.body;
         let (q, kv) = (attention.q_width(), attention.kv_width());
         self.norm(norm(BlockNorm::MixerPre), Some(block.mixer.pre), hidden);
-        self.linear(i, LinearRole::Q, attention.q, q, hidden);
-        self.linear(i, LinearRole::K, attention.k, kv, hidden);
-        self.linear(i, LinearRole::V, attention.v, kv, hidden);
-        let qk_norm = attention.qk_norm.map(|qk| qk.norm);
-        self.norm(norm(BlockNorm::Query), qk_norm, attention.head_dim);
-        self.norm(norm(BlockNorm::Key), qk_norm, attention.head_dim);
+        self.linear(linear(LinearRole::Q), attention.q, q, hidden);
+        self.linear(linear(LinearRole::K), attention.k, kv, hidden);
+        self.linear(linear(LinearRole::V), attention.v, kv, hidden);
+        if let Some(qk_norm) = attention.qk_norm {
+            let (query, key) = if qk_norm.whole { (q, kv) } else { (attention.head_dim, attention.head_dim) };
+            self.norm(norm(BlockNorm::Query), Some(qk_norm.norm), query);
+            self.norm(norm(BlockNorm::Key), Some(qk_norm.norm), key);
+        }
+        if attention.sinks {
+            self.vector(TensorRole::Sinks(i), attention.heads);
+        }
         self.norm(norm(BlockNorm::MixerSub), attention.sub_norm, q);
-        self.linear(i, LinearRole::O, attention.o, hidden, q);
+        self.linear(linear(LinearRole::O), attention.o, hidden, q);
         self.norm(norm(BlockNorm::MixerPost), block.mixer.post, hidden);
         self.norm(norm(BlockNorm::MixerAfter), block.mixer.after, hidden);
-        let mlp = &block.ffn.body;
         self.norm(norm(BlockNorm::FfnPre), Some(block.ffn.pre), hidden);
-        self.linear(i, LinearRole::Gate, mlp.gate, mlp.width, hidden);
-        if let Some(up) = mlp.up {
-            self.linear(i, LinearRole::Up, up, mlp.width, hidden);
+        match &block.ffn.body {
+            Ffn::Dense(mlp) => {
+                self.mlp(&linear, mlp, hidden, |list| {
+                    list.norm(norm(BlockNorm::FfnSub), mlp.sub_norm, mlp.width);
+                });
+            }
+            Ffn::Experts(experts) => experts.tensors(i, spec, self),
         }
-        self.norm(norm(BlockNorm::FfnSub), mlp.sub_norm, mlp.width);
-        self.linear(i, LinearRole::Down, mlp.down, hidden, mlp.width);
         self.norm(norm(BlockNorm::FfnPost), block.ffn.post, hidden);
         self.norm(norm(BlockNorm::FfnAfter), block.ffn.after, hidden);
+    }
+
+    /// The tensors of a feed-forward network; `linear` makes the roles of a layer's fields, `sub_norm` lists the norm.
+    pub fn mlp<F: Fn(Field) -> TensorRole>(
+        &mut self,
+        linear: &impl Fn(LinearRole) -> F,
+        mlp: &Mlp,
+        hidden: usize,
+        sub_norm: impl FnOnce(&mut Self),
+    ) {
+        self.linear(linear(LinearRole::Gate), mlp.gate, mlp.width, hidden);
+        if let Some(up) = mlp.up {
+            self.linear(linear(LinearRole::Up), up, mlp.width, hidden);
+        }
+        sub_norm(self);
+        self.linear(linear(LinearRole::Down), mlp.down, hidden, mlp.width);
     }
 }

@@ -82,6 +82,33 @@ pub enum TensorRole {
     Norm(NormRole, Field),
     /// A tensor of a linear layer of block `.0`.
     Linear(usize, LinearRole, Field),
+    /// The scores that attention heads of block `.0` give to nothing.
+    Sinks(usize),
+    /// The router over the experts of block `.0`.
+    Router(usize, Field),
+    /// A tensor of a linear layer of expert `.1` of block `.0`.
+    Expert(usize, usize, LinearRole, Field),
+    /// The norm before the down projection of expert `.1` of block `.0`.
+    ExpertNorm(usize, usize),
+    /// A tensor of all experts of block `.0`: gates and ups in turn (`Up`), or downs.
+    PackedExperts(usize, LinearRole, PackedField),
+    /// A tensor of a linear layer of the shared expert of block `.0`.
+    SharedExpert(usize, LinearRole, Field),
+    /// The norm before the down projection of the shared expert of block `.0`.
+    SharedExpertNorm(usize),
+    /// What gates the shared expert of block `.0`.
+    SharedGate(usize),
+}
+
+/// What gpt-oss keeps of its packed experts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PackedField {
+    /// Codes of E2M1, two to a byte.
+    Blocks,
+    /// Exponents, one for each 32 columns.
+    Scales,
+    /// Added to the outputs.
+    Bias,
 }
 
 /// Which contexts a set of RoPE divisors is for.
@@ -104,9 +131,27 @@ pub(super) enum Slot {
     RopeFactors(RopeFactors),
     Norm(BlockNorm),
     Linear(LinearRole),
+    Sinks,
+    Router,
+    /// One expert: `{e}` in the name.
+    Expert(LinearRole),
+    ExpertNorm,
+    /// All experts of a block, stacked by rows.
+    AllExperts(LinearRole),
+    PackedExperts(LinearRole, PackedField),
+    SharedExpert(LinearRole),
+    SharedExpertNorm,
+    SharedGate,
 }
 
-/// One row: a name without its suffix (`{b}` stands for the block), and what the tensor holds, stacked by rows.
+/// Which block and expert a role belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Place {
+    block: usize,
+    expert: usize,
+}
+
+/// One row: a name without its suffix (`{b}` stands for the block, `{e}` for the expert, a final `!` says that there is none), and what the tensor holds, stacked by rows.
 pub(super) type Row = (&'static str, &'static [Slot]);
 
 /// The suffix of each field of a linear layer; the first one is written, all are read.
@@ -126,7 +171,10 @@ macro_rules! rows {
         use $crate::model::tensor_names::{
             BlockNorm::*,
             LinearRole::*,
-            Slot::{Embedding, EmbeddingNorm, FinalNorm, Head, Linear, Norm, Positions, RopeFactors},
+            Slot::{
+                AllExperts, Embedding, EmbeddingNorm, Expert, ExpertNorm, FinalNorm, Head, Linear, Norm,
+                PackedExperts, Positions, RopeFactors, Router, SharedExpert, SharedExpertNorm, SharedGate, Sinks,
+            },
         };
         &[$(($name, &[$($slot),+])),*]
     }};
@@ -156,6 +204,15 @@ static GGUF: Convention = Convention {
         "blk.{b}.ffn_gate": Linear(Gate);
         "blk.{b}.ffn_up": Linear(Up);
         "blk.{b}.ffn_down": Linear(Down);
+        "blk.{b}.attn_sinks": Sinks;
+        "blk.{b}.ffn_gate_inp": Router;
+        "blk.{b}.ffn_gate_exps": AllExperts(Gate);
+        "blk.{b}.ffn_up_exps": AllExperts(Up);
+        "blk.{b}.ffn_down_exps": AllExperts(Down);
+        "blk.{b}.ffn_gate_inp_shexp": SharedGate;
+        "blk.{b}.ffn_gate_shexp": SharedExpert(Gate);
+        "blk.{b}.ffn_up_shexp": SharedExpert(Up);
+        "blk.{b}.ffn_down_shexp": SharedExpert(Down);
     },
     suffixes: &[
         (Field::Weight, &[".weight"]),
@@ -186,6 +243,15 @@ static HUGGING_FACE: Convention = Convention {
         "model.layers.{b}.mlp.gate_proj": Linear(Gate);
         "model.layers.{b}.mlp.up_proj": Linear(Up);
         "model.layers.{b}.mlp.down_proj": Linear(Down);
+        "model.layers.{b}.mlp.gate": Router;
+        "model.layers.{b}.mlp.experts.{e}.gate_proj": Expert(Gate);
+        "model.layers.{b}.mlp.experts.{e}.up_proj": Expert(Up);
+        "model.layers.{b}.mlp.experts.{e}.down_proj": Expert(Down);
+        "model.layers.{b}.mlp.experts.{e}.ffn_sub_norm": ExpertNorm;
+        "model.layers.{b}.mlp.shared_expert_gate": SharedGate;
+        "model.layers.{b}.mlp.shared_expert.gate_proj": SharedExpert(Gate);
+        "model.layers.{b}.mlp.shared_expert.up_proj": SharedExpert(Up);
+        "model.layers.{b}.mlp.shared_expert.down_proj": SharedExpert(Down);
     },
     suffixes: &[
         (Field::Weight, &[".weight"]),
@@ -225,17 +291,21 @@ impl Names {
 
     /// The rows that mention `slot`.
     fn rows(&self, slot: Slot) -> impl Iterator<Item = &'static Row> {
-        let mentions = move |row: &&'static Row| row.1.contains(&slot);
-        let own = self.own.iter().any(|row| row.1.contains(&slot));
+        let holds = move |row: &Row| match (slot, row.1) {
+            (Slot::Expert(linear), [Slot::AllExperts(all)]) => linear == *all,
+            _ => row.1.contains(&slot),
+        };
+        let mentions = move |row: &&'static Row| holds(row);
+        let own = self.own.iter().any(holds);
         let general = self.convention.rows.iter().filter(move |_| !own);
         self.own.iter().chain(general).filter(mentions)
     }
 
     /// Every spelling of a role that stands alone, the one to write first.
     pub fn spellings(&self, role: TensorRole) -> Vec<String> {
-        let (slot, block, field) = parts(role);
+        let (slot, place, field) = parts(role);
         let rows = self.rows(slot).filter(|row| row.1.len() == 1);
-        rows.flat_map(|row| self.spell(row.0, block, field)).collect()
+        rows.flat_map(|row| self.spell(row.0, place, field)).collect()
     }
 
     /// How a role is written.
@@ -243,26 +313,32 @@ impl Names {
         self.spellings(role).into_iter().next().unwrap_or_else(|| format!("{role:?}"))
     }
 
-    fn spell(&self, stem: &str, block: usize, field: Field) -> Vec<String> {
-        let stem = stem.replace("{b}", &format!("{block}"));
+    fn spell(&self, stem: &str, place: Place, field: Field) -> Vec<String> {
+        let stem = stem.replace("{b}", &format!("{}", place.block));
+        let stem = stem.replace("{e}", &format!("{}", place.expert));
+        // Some have no suffix.
+        if let Some(whole) = stem.strip_suffix('!') {
+            return [String::from(whole)].into();
+        }
         let suffixes = self.convention.suffixes.iter().find(|(of, _)| *of == field);
         suffixes.into_iter().flat_map(|(_, all)| *all).map(|suffix| format!("{stem}{suffix}")).collect()
     }
 
     /// What each name that a file may use for `needed` stands for.
     pub fn find(&self, needed: &[NeededTensor]) -> BTreeMap<String, Parts> {
+        let by_role: BTreeMap<TensorRole, NeededTensor> = needed.iter().map(|t| (t.role, *t)).collect();
         let mut found = BTreeMap::new();
         for tensor in needed {
-            let (slot, block, field) = parts(tensor.role);
+            let (slot, place, field) = parts(tensor.role);
             for row in self.rows(slot) {
-                let stacked = || {
-                    row.1.iter().map(|&slot| {
-                        let role = join(slot, block, field);
-                        needed.iter().find(|t| t.role == role).copied()
-                    })
-                };
+                let stacked = || row.1.iter().map(|&slot| by_role.get(&join(slot, place, field)).copied());
                 // A scale or an own norm of a stacked matrix would be shared: no file is known to have one.
                 let parts: Option<Parts> = match row.1 {
+                    [Slot::AllExperts(_)] => {
+                        let of = |expert| by_role.get(&join(slot, Place { expert, ..place }, field)).copied();
+                        let is_stacked = place.expert == 0 && matches!(field, Field::Weight | Field::Bias);
+                        is_stacked.then(|| (0..).map_while(of).collect())
+                    }
                     [_] => Some([*tensor].into()),
                     _ if matches!(field, Field::Weight | Field::Bias) && row.1[0] == slot => {
                         stacked().collect()
@@ -270,7 +346,7 @@ impl Names {
                     _ => None,
                 };
                 let Some(parts) = parts else { continue };
-                for name in self.spell(row.0, block, field) {
+                for name in self.spell(row.0, place, field) {
                     if let Some(short) = name.strip_prefix(self.convention.optional_prefix)
                         && !self.convention.optional_prefix.is_empty()
                     {
@@ -295,20 +371,33 @@ pub fn stacked_shape(parts: &[NeededTensor]) -> Shape {
     })
 }
 
-fn parts(role: TensorRole) -> (Slot, usize, Field) {
+fn parts(role: TensorRole) -> (Slot, Place, Field) {
+    let at = |block| Place { block, expert: 0 };
     match role {
-        TensorRole::Embedding => (Slot::Embedding, 0, Field::Weight),
-        TensorRole::Head => (Slot::Head, 0, Field::Weight),
-        TensorRole::Positions => (Slot::Positions, 0, Field::Weight),
-        TensorRole::Norm(NormRole::Embedding, field) => (Slot::EmbeddingNorm, 0, field),
-        TensorRole::Norm(NormRole::Final, field) => (Slot::FinalNorm, 0, field),
-        TensorRole::Norm(NormRole::Block(block, norm), field) => (Slot::Norm(norm), block, field),
-        TensorRole::RopeFactors(factors) => (Slot::RopeFactors(factors), 0, Field::Weight),
-        TensorRole::Linear(block, linear, field) => (Slot::Linear(linear), block, field),
+        TensorRole::Embedding => (Slot::Embedding, at(0), Field::Weight),
+        TensorRole::Head => (Slot::Head, at(0), Field::Weight),
+        TensorRole::Positions => (Slot::Positions, at(0), Field::Weight),
+        TensorRole::Norm(NormRole::Embedding, field) => (Slot::EmbeddingNorm, at(0), field),
+        TensorRole::Norm(NormRole::Final, field) => (Slot::FinalNorm, at(0), field),
+        TensorRole::Norm(NormRole::Block(block, norm), field) => (Slot::Norm(norm), at(block), field),
+        TensorRole::RopeFactors(factors) => (Slot::RopeFactors(factors), at(0), Field::Weight),
+        TensorRole::Linear(block, linear, field) => (Slot::Linear(linear), at(block), field),
+        TensorRole::Sinks(block) => (Slot::Sinks, at(block), Field::Weight),
+        TensorRole::Router(block, field) => (Slot::Router, at(block), field),
+        TensorRole::Expert(block, expert, linear, field) => {
+            (Slot::Expert(linear), Place { block, expert }, field)
+        }
+        TensorRole::ExpertNorm(block, expert) => (Slot::ExpertNorm, Place { block, expert }, Field::Weight),
+        TensorRole::PackedExperts(block, linear, field) => {
+            (Slot::PackedExperts(linear, field), at(block), Field::Weight)
+        }
+        TensorRole::SharedExpert(block, linear, field) => (Slot::SharedExpert(linear), at(block), field),
+        TensorRole::SharedExpertNorm(block) => (Slot::SharedExpertNorm, at(block), Field::Weight),
+        TensorRole::SharedGate(block) => (Slot::SharedGate, at(block), Field::Weight),
     }
 }
 
-fn join(slot: Slot, block: usize, field: Field) -> TensorRole {
+fn join(slot: Slot, Place { block, expert }: Place, field: Field) -> TensorRole {
     match slot {
         Slot::Embedding => TensorRole::Embedding,
         Slot::Head => TensorRole::Head,
@@ -318,5 +407,13 @@ fn join(slot: Slot, block: usize, field: Field) -> TensorRole {
         Slot::RopeFactors(factors) => TensorRole::RopeFactors(factors),
         Slot::Norm(norm) => TensorRole::Norm(NormRole::Block(block, norm), field),
         Slot::Linear(linear) => TensorRole::Linear(block, linear, field),
+        Slot::Sinks => TensorRole::Sinks(block),
+        Slot::Router => TensorRole::Router(block, field),
+        Slot::Expert(linear) | Slot::AllExperts(linear) => TensorRole::Expert(block, expert, linear, field),
+        Slot::ExpertNorm => TensorRole::ExpertNorm(block, expert),
+        Slot::PackedExperts(linear, field) => TensorRole::PackedExperts(block, linear, field),
+        Slot::SharedExpert(linear) => TensorRole::SharedExpert(block, linear, field),
+        Slot::SharedExpertNorm => TensorRole::SharedExpertNorm(block),
+        Slot::SharedGate => TensorRole::SharedGate(block),
     }
 }

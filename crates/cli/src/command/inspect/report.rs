@@ -196,6 +196,7 @@ impl Report {
             kernel: args.kernel.clone(),
             head,
             allow_unknown: args.allow_unknown.clone(),
+            exact_inputs: false,
         };
         let plan = |head| Plan::new(headers.container, &headers.meta, &known, &options(head));
         let (auto, native) = (plan(HeadPrecision::Auto)?, plan(HeadPrecision::Native)?);
@@ -257,7 +258,7 @@ impl Report {
 
 impl Dimensions {
     fn of(spec: &Spec) -> Self {
-        let (attention, mlp) = (&spec.blocks[0].mixer.body, &spec.blocks[0].ffn.body);
+        let (attention, mlp) = (&spec.blocks[0].mixer.body, spec.blocks[0].ffn.body.mlp());
         Self {
             layers: spec.blocks.len(),
             hidden: spec.hidden,

@@ -2,6 +2,7 @@
 
 use super::{
     common::decoder,
+    experts,
     keys::{Keys, gguf, hf},
 };
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
     container::Value,
     error::short,
     model::{
-        spec::{Activation, InputSemantics, Spec},
+        spec::{Activation, InputSemantics, QkNorm, Spec},
         tensor_names::Names,
     },
 };
@@ -28,7 +29,7 @@ pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
             None if spec.arch == "bitnet" => Activation::Silu,
             None => Activation::Relu2,
         };
-        spec.blocks.iter_mut().for_each(|block| block.ffn.body.activation = activation);
+        spec.blocks.iter_mut().for_each(|block| block.ffn.body.mlp_mut().activation = activation);
     }
     if spec.blocks.iter().any(|block| block.mixer.body.q.bias) {
         bail!(UnsupportedArch, "bitnet with attention biases");
@@ -46,11 +47,29 @@ pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     Ok(spec)
 }
 
+/// A BitNet with experts: each is a whole network of 2B4T's kind, with a scale (and a sub-norm) of its own.
+pub(super) fn with_experts(keys: &Keys<'_>, names: Names) -> Result<Spec> {
+    let mut spec = decoder(keys, names)?;
+    if spec.checkpoint.packed_scale.is_none() {
+        spec.checkpoint.latent = true;
+    }
+    if keys.flag(hf("sub_norm"))? == Some(true) {
+        sub_norms(&mut spec);
+    }
+    if keys.flag(hf("use_qk_norm"))? == Some(true) {
+        let qk_norm = QkNorm { norm: spec.norm, after_rope: false, whole: false };
+        spec.blocks.iter_mut().for_each(|block| block.mixer.body.qk_norm = Some(qk_norm));
+    }
+    experts::mix(keys, &mut spec, false)?;
+    spec.set_input(InputSemantics::Int8);
+    Ok(spec)
+}
+
 /// Norms before the output projection and before the down projection.
 pub(super) fn sub_norms(spec: &mut Spec) {
     let norm = spec.norm;
     for block in &mut spec.blocks {
         block.mixer.body.sub_norm = Some(norm);
-        block.ffn.body.sub_norm = Some(norm);
+        block.ffn.body.mlp_mut().sub_norm = Some(norm);
     }
 }

@@ -14,8 +14,8 @@ use crate::{
     model::{
         rope::{Rope, RopeScaling, RopeStyle},
         spec::{
-            Activation, Attention, Block, Branch, Checkpoint, Embed, InputSemantics, Linear, Mask, Mlp, Norm,
-            Output, PackedScale, Program, Spec,
+            Activation, Attention, Block, Branch, Checkpoint, Embed, Ffn, InputSemantics, Linear, Mask, Mlp,
+            Norm, Output, PackedScale, Program, Spec,
         },
         tensor_names::{Field, LinearRole, Names, TensorRole},
     },
@@ -27,7 +27,11 @@ pub(super) fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     let layers = keys.need(key("block_count", "num_hidden_layers"))?;
     let heads = keys.need(key("attention.head_count", "num_attention_heads"))?;
     let kv_heads = keys.usize(key("attention.head_count_kv", "num_key_value_heads"))?.unwrap_or(heads);
-    let width = keys.need(key("feed_forward_length", "intermediate_size"))?;
+    let width = match keys.usize(key("feed_forward_length", "intermediate_size"))? {
+        Some(width) => width,
+        // Where every layer has experts.
+        None => keys.need(key("expert_feed_forward_length", "moe_intermediate_size"))?,
+    };
     let context = keys.need(key("context_length", "max_position_embeddings"))?;
     let head_dim = match keys.usize(key("attention.key_length", "head_dim"))? {
         Some(dim) => dim,
@@ -62,6 +66,8 @@ pub(super) fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
         mask: Mask::Causal,
         rope: Some(0),
         qk_norm: None,
+        clip: None,
+        sinks: false,
         sub_norm: None,
         q: linear(LinearRole::Q)?,
         k: linear(LinearRole::K)?,
@@ -71,12 +77,15 @@ pub(super) fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     let mlp = Mlp {
         width,
         activation: activation(keys, hf("hidden_act"))?,
+        clamp: None,
+        up_plus_one: false,
         sub_norm: None,
         gate: linear(LinearRole::Gate)?,
         up: Some(linear(LinearRole::Up)?),
         down: linear(LinearRole::Down)?,
     };
-    let block = Block { mixer: Branch::pre_norm(norm, attention), ffn: Branch::pre_norm(norm, mlp) };
+    let block =
+        Block { mixer: Branch::pre_norm(norm, attention), ffn: Branch::pre_norm(norm, Ffn::Dense(mlp)) };
     Ok(Spec {
         arch: keys.arch.to_string(),
         vocab,
@@ -172,7 +181,7 @@ fn full_attention(keys: &Keys<'_>) -> Result<()> {
 }
 
 /// Families that read `layer_types` themselves.
-const WINDOWED: [&str; 2] = ["gemma3", "gemma3_text"];
+const WINDOWED: [&str; 3] = ["gemma3", "gemma3_text", "gpt_oss"];
 
 /// A Hugging Face configuration names its activation; GGUF's follows from the architecture.
 pub(super) fn activation(keys: &Keys<'_>, name: Key) -> Result<Activation> {
@@ -211,6 +220,7 @@ fn checkpoint(keys: &Keys<'_>) -> Result<Checkpoint> {
                 }
             }
         }
+        Some("mxfp4") if keys.arch == "gpt_oss" => Ok(Checkpoint { packed_experts: true, ..plain }),
         Some(other) => bail!(UnsupportedFormat, "quantization_config: quant_method '{}'", short(other)),
     }
 }
@@ -331,6 +341,7 @@ fn scaling(keys: &Keys<'_>) -> Result<RopeScaling> {
             beta_fast: scaling.number("yarn_beta_fast", "beta_fast")?.unwrap_or(32.0),
             beta_slow: scaling.number("yarn_beta_slow", "beta_slow")?.unwrap_or(1.0),
             attention: scaling.number("attn_factor", "attention_factor")?,
+            truncate: !matches!(scaling.value(None, "truncate").1, Some(Value::Bool(false))),
         }),
         Some("longrope" | "su") if !keys.is_gguf() => long_rope(keys, &scaling),
         Some(other) => bail!(UnsupportedArch, "rope scaling '{}'", short(other)),

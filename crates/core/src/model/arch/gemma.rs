@@ -67,12 +67,12 @@ pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     for (block, window) in spec.blocks.iter_mut().zip(windows) {
         let attention = &mut block.mixer.body;
         attention.scale = scale;
-        attention.qk_norm = Some(QkNorm { norm, after_rope: false });
+        attention.qk_norm = Some(QkNorm { norm, after_rope: false, whole: false });
         (attention.mask, attention.rope) = match window {
             Some(n) => (Mask::Window(n), Some(1)),
             None => (Mask::Causal, Some(0)),
         };
-        block.ffn.body.activation = kind;
+        block.ffn.body.mlp_mut().activation = kind;
         block.mixer.post = Some(norm);
         block.ffn.post = Some(norm);
     }

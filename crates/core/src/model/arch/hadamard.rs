@@ -94,7 +94,7 @@ fn mark_linears(folded: &BTreeSet<&str>, names: Names, spec: &mut Spec) -> Resul
             }
             widths.insert(match linear {
                 LinearRole::O => block.mixer.body.q_width(),
-                LinearRole::Down => block.ffn.body.width,
+                LinearRole::Down => block.ffn.body.mlp().width,
                 _ => hidden,
             });
             let Some(layer) = block.linear_mut(linear) else { continue };

@@ -22,7 +22,7 @@ pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     // The converter has applied it to `freq_base`.
     keys.float(gguf("rope.scaling.alpha"))?;
     let mut spec = decoder(keys, names)?;
-    let qk_norm = QkNorm { norm: spec.norm, after_rope: true };
+    let qk_norm = QkNorm { norm: spec.norm, after_rope: true, whole: false };
     spec.blocks.iter_mut().for_each(|block| block.mixer.body.qk_norm = Some(qk_norm));
     Ok(spec)
 }

@@ -3,7 +3,7 @@
 
 use super::{
     common::{decoder, interleave_rope},
-    keys::{Keys, hf},
+    keys::{Keys, gguf, hf},
 };
 use crate::{
     Result,
@@ -16,6 +16,9 @@ use crate::{
 
 pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     let mut spec = decoder(keys, names)?;
+    if keys.is_gguf() && keys.usize(gguf("expert_count"))?.is_some_and(|count| count > 0) {
+        super::experts::mix(keys, &mut spec, true)?;
+    }
     if keys.is_gguf() {
         // llama.cpp's converter permutes query and key rows of this architecture.
         interleave_rope(&mut spec);

@@ -6,13 +6,18 @@
 
 mod bitnet;
 mod common;
+mod experts;
 mod gemma;
+mod gpt_oss;
 mod granite;
 mod hadamard;
 mod hunyuan;
 mod keys;
 mod llama;
+mod maple;
 mod minicpm;
+mod mixtral;
+mod olmoe;
 mod phi;
 mod quantised;
 mod qwen;
@@ -82,6 +87,12 @@ static ARCHES: &[Arch] = &[
     Arch::new(&["torchscale_decoder"], torchscale::decoder).with_names(&[], torchscale::ROWS),
     Arch::new(&["minicpm"], minicpm::spec),
     Arch::new(&["hunyuan-dense", "hunyuan_v1_dense"], hunyuan::spec).with_names(&[], hunyuan::HF_ROWS),
+    Arch::new(&["mixtral"], mixtral::spec).with_names(&[], mixtral::HF_ROWS),
+    Arch::new(&["qwen2moe", "qwen2_moe", "qwen3moe", "qwen3_moe"], qwen::with_experts),
+    Arch::new(&["olmoe"], olmoe::spec),
+    Arch::new(&["gpt-oss", "gpt_oss"], gpt_oss::spec).with_names(gpt_oss::GGUF_ROWS, gpt_oss::HF_ROWS),
+    Arch::new(&["bitnet_moe"], bitnet::with_experts),
+    Arch::new(&["maple"], maple::spec),
 ];
 
 /// The names of every architecture that can be run.

@@ -17,7 +17,7 @@ use crate::{
     model::{
         rope::{Rope, RopeScaling, RopeStyle, XPos},
         spec::{
-            Activation, Attention, Block, Branch, Checkpoint, Embed, InputSemantics, LearnedPositions,
+            Activation, Attention, Block, Branch, Checkpoint, Embed, Ffn, InputSemantics, LearnedPositions,
             Linear, Mask, Mlp, Norm, NormKind, Output, Program, Spec,
         },
         tensor_names::{Field, LinearRole, Names, NormRole, Row, TensorRole, rows},
@@ -85,6 +85,8 @@ pub(super) fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
         mask: Mask::Causal,
         rope: xpos.then_some(0),
         qk_norm: None,
+        clip: None,
+        sinks: false,
         sub_norm: common.sub_norm.then_some(common.norm),
         q: linear(LinearRole::Q),
         k: linear(LinearRole::K),
@@ -94,6 +96,8 @@ pub(super) fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     let mlp = Mlp {
         width: common.width,
         activation: common.activation,
+        clamp: None,
+        up_plus_one: false,
         sub_norm: common.sub_norm.then_some(common.norm),
         gate: linear(LinearRole::Gate),
         up: None,
@@ -168,7 +172,7 @@ fn linear(keys: &Keys<'_>, names: Names, role: LinearRole) -> Linear {
 
 fn spec(keys: &Keys<'_>, names: Names, common: &Common, attention: Attention, mlp: Mlp) -> Result<Spec> {
     let norm = common.norm;
-    let block = Block { mixer: branch(common, attention), ffn: branch(common, mlp) };
+    let block = Block { mixer: branch(common, attention), ffn: branch(common, Ffn::Dense(mlp)) };
     // A stored norm counts: TorchScale 0.3.0 makes it for pre-LN only.
     let embedding_norm = keys.flag(hf("layernorm_embedding"))? == Some(true)
         || has(keys, names, TensorRole::Norm(NormRole::Embedding, Field::Weight));
