@@ -23,7 +23,8 @@ pub struct Quantiser {
 /// Codes of a token's inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codes {
-    /// `rint(x · 127 / max|x|)`.
+    /// `rint(x · 127 / max|x|)`, with the reciprocal rounded before it is multiplied by 127 (which
+    /// [`ActFormat::Token8`](crate::activations::ActFormat) does not do).
     Int8AbsMax,
     /// `rint(x · √7 / mean|x|)`, in −8…7.
     Int4AbsMean,
@@ -48,7 +49,7 @@ impl Quantiser {
         let at_least = |x: f32| if x < 1e-5 { 1e-5 } else { x };
         // The reciprocal is rounded first, as the reference's division of a number by a tensor does it.
         let scale = match self.codes {
-            Codes::Int8AbsMax => 127.0 / at_least(amax(x)),
+            Codes::Int8AbsMax => 1.0 / at_least(amax(x)) * 127.0,
             Codes::Int4AbsMean => 1.0 / at_least(mean_magnitude(x)) * libm::sqrtf(7.0),
             Codes::Fp4AbsMax => 1.0 / at_least(amax(x)) * 6.0,
         };

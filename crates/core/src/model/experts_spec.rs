@@ -7,6 +7,7 @@ use super::{
 
 /// A block's feed-forward half.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "there is one for each block, and none is copied in a loop")]
 pub enum Ffn {
     /// One network for all tokens.
     Dense(Mlp),

@@ -13,6 +13,7 @@ use crate::{
         spec::{Activation, InputSemantics, QkNorm, Spec},
         tensor_names::Names,
     },
+    quantiser::{Codes, Quantiser},
 };
 
 /// 2B4T gates with squared ReLU. The GGUF name `bitnet` without `-b1.58` is mainline llama.cpp's, whose
@@ -61,7 +62,7 @@ pub(super) fn with_experts(keys: &Keys<'_>, names: Names) -> Result<Spec> {
         spec.blocks.iter_mut().for_each(|block| block.mixer.body.qk_norm = Some(qk_norm));
     }
     experts::mix(keys, &mut spec, false)?;
-    spec.set_input(InputSemantics::Int8);
+    spec.set_input(InputSemantics::Quantised(Quantiser { codes: Codes::Int8AbsMax, keep: None }));
     Ok(spec)
 }
 

@@ -63,7 +63,7 @@ fn clamps(keys: &Keys<'_>, layers: usize) -> Result<Vec<f32>> {
     if list.len() != layers {
         bail!(Shape, "'maple.swiglu_clamp_exp' has {} entries for {layers} layers", list.len());
     }
-    match list.iter().find(|x| !(**x > 0.0)) {
+    match list.iter().find(|x| x.is_nan() || **x <= 0.0) {
         Some(x) => bail!(BadHeader, "'maple.swiglu_clamp_exp' has {x}"),
         None => Ok(list),
     }
