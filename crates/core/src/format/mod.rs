@@ -58,7 +58,7 @@ pub enum Encoding {
 /// What a weight row looks like in memory. Kernels exist per form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
-    /// Codes −1, 0, +1 and one f32 scale per row; activations: one int8 scale per token ([`crate::act`]).
+    /// Codes −1, 0, +1 and one f32 scale per row; activations: one int8 scale per token ([`crate::activations`]).
     Ternary,
     /// Codes −1…2, one scale per 64 columns; activations of 14 bits per 32 columns.
     Q2,
