@@ -122,7 +122,10 @@ fn each_knob_gets_its_fastest_setting() {
     };
     let (plan, products) = settled(product(1, 300 << 20, 2), Forced::default(), seconds);
     assert_eq!((plan.order.streams, plan.tasks), (4, 2));
-    assert!(products < 20, "{products} tokens");
+    // Kernels that read the same layout are candidates too: one on x86, two on ARM.
+    let layout = product(1, 1, 1).kernel.layout.name;
+    let kernels = kernel::available().filter(|kernel| kernel.layout.name == layout).count();
+    assert!(products < 16 + 4 * kernels, "{products} tokens, {kernels} kernels");
     let (plan, _) = settled(product(1, 4 << 20, 1), Forced::default(), seconds);
     assert_eq!((plan.order.streams, plan.tasks), (4, 1), "one thread has one task");
     let (plan, _) = settled(product(64, 4 << 20, 2), Forced::default(), seconds);
