@@ -58,7 +58,7 @@ pub struct Token8 {
 }
 
 impl Token8 {
-    /// The codes of token `t`, −127…127 (stride).
+    /// The codes of token `t`, −127…127 or a model's own (stride).
     pub fn codes(&self, t: usize) -> &[i8] {
         &self.codes[t * self.stride..][..self.stride]
     }
@@ -68,7 +68,7 @@ impl Token8 {
         &self.wide[t * self.stride..][..self.stride]
     }
 
-    /// What token `t` was multiplied by: `127 / max(amax, 1e-5)`.
+    /// What token `t` was multiplied by: `127 / max(amax, 1e-5)`, unless a [`Quantiser`] chose it.
     pub fn scale(&self, t: usize) -> f32 {
         self.scales[t]
     }
@@ -78,8 +78,15 @@ impl Token8 {
         self.sums[t]
     }
 
+    /// `quantise` writes a token's codes, zeros after them, and returns what it multiplied by and the codes' sum.
     #[inline(always)]
-    fn fill(&mut self, n: usize, cols: usize, x: &[f32]) -> Result<()> {
+    fn fill(
+        &mut self,
+        n: usize,
+        cols: usize,
+        x: &[f32],
+        quantise: impl Fn(&[f32], &mut [i8]) -> (f32, i32),
+    ) -> Result<()> {
         self.stride = cols.next_multiple_of(ALIGN);
         self.codes.resize(n * self.stride)?;
         self.scales.clear();
@@ -87,23 +94,7 @@ impl Token8 {
         self.scales.try_reserve(n)?;
         self.sums.try_reserve(n)?;
         for (x, codes) in x.chunks_exact(cols).zip(self.codes.chunks_exact_mut(self.stride)) {
-            let amax = amax(x);
-            let scale = 127.0 / if amax < 1e-5 { 1e-5 } else { amax };
-            self.scales.push(scale);
-            self.sums.push(quantise8(x, scale, codes));
-        }
-        widen(&self.codes, &mut self.wide)
-    }
-
-    fn fill_with(&mut self, quantiser: Quantiser, n: usize, cols: usize, x: &[f32]) -> Result<()> {
-        self.stride = cols.next_multiple_of(ALIGN);
-        self.codes.resize(n * self.stride)?;
-        self.scales.clear();
-        self.sums.clear();
-        self.scales.try_reserve(n)?;
-        self.sums.try_reserve(n)?;
-        for (x, codes) in x.chunks_exact(cols).zip(self.codes.chunks_exact_mut(self.stride)) {
-            let (scale, sum) = quantiser.fill(x, codes);
+            let (scale, sum) = quantise(x, codes);
             self.scales.push(scale);
             self.sums.push(sum);
         }
@@ -353,7 +344,7 @@ impl Activations {
         if self.quantiser == Some(quantiser) {
             return Ok(());
         }
-        self.token8.fill_with(quantiser, self.n, self.cols, &self.x)?;
+        self.token8.fill(self.n, self.cols, &self.x, |x, codes| quantiser.fill(x, codes))?;
         self.quantiser = Some(quantiser);
         self.ready[ActFormat::Token8 as usize] = true;
         Ok(())
@@ -362,7 +353,17 @@ impl Activations {
     #[inline(always)]
     fn fill(&mut self, input: ActFormat) -> Result<()> {
         match input {
-            ActFormat::Token8 => self.token8.fill(self.n, self.cols, &self.x)?,
+            ActFormat::Token8 => self.token8.fill(
+                self.n,
+                self.cols,
+                &self.x,
+                #[inline(always)]
+                #[expect(
+                    clippy::redundant_closure,
+                    reason = "a function's own shim is not sure to be inlined"
+                )]
+                |x, codes| absmax8(x, codes),
+            )?,
             ActFormat::Block32 => self.block32.fill(self.n, self.cols, &self.x)?,
             ActFormat::Token14 => self.token14.fill(self.n, self.cols, &self.x)?,
             ActFormat::F32 => {
@@ -456,9 +457,11 @@ fn widen<T: Plain + Into<i16>>(codes: &[T], wide: &mut Buffer<i16>) -> Result<()
     Ok(())
 }
 
-/// Writes the codes of `x`, zeros the rest of `codes`, and returns the sum of all.
+/// Writes the codes of `x` and zeros the rest of `codes`; returns what `x` was multiplied by, and the sum of all codes.
 #[inline(always)]
-fn quantise8(x: &[f32], scale: f32, codes: &mut [i8]) -> i32 {
+fn absmax8(x: &[f32], codes: &mut [i8]) -> (f32, i32) {
+    let amax = amax(x);
+    let scale = 127.0 / if amax < 1e-5 { 1e-5 } else { amax };
     let mut sum = 0;
     let (own, rest) = codes.split_at_mut(x.len());
     for (&x, code) in x.iter().zip(own) {
@@ -467,7 +470,7 @@ fn quantise8(x: &[f32], scale: f32, codes: &mut [i8]) -> i32 {
         *code = q as i8;
     }
     rest.fill(0);
-    sum
+    (scale, sum)
 }
 
 #[cfg(test)]
