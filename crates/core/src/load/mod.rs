@@ -399,11 +399,13 @@ impl Loader {
 
     /// The pieces of the file that a tensor is.
     fn pieces(&self, plan: &Plan, tensor: &TensorInfo, planned: &Planned) -> Vec<Piece> {
-        let is_head = plan.names.spellings(TensorRole::Head).contains(&tensor.name);
+        let heads = plan.names.spellings(TensorRole::Head);
+        // Without a stored head there is nothing that the embedding's bytes would be compared with.
+        let compared = plan.spec.output.tied && heads.iter().any(|head| self.tensors.contains_key(head));
         match planned {
             Planned::Unused(_) => {
                 let TensorInfo { name, offset, bytes, .. } = tensor.clone();
-                let tied = (is_head && plan.spec.output.tied).then_some(1);
+                let tied = (compared && heads.contains(&name)).then_some(1);
                 [Piece { name, offset, bytes, part: None, tied }].into()
             }
             Planned::Read(parts) => {
@@ -412,7 +414,7 @@ impl Loader {
                     offset: part.offset,
                     bytes: part.bytes,
                     part: Some(part.clone()),
-                    tied: (part.role == TensorRole::Embedding && plan.spec.output.tied).then_some(0),
+                    tied: (compared && part.role == TensorRole::Embedding).then_some(0),
                 };
                 parts.iter().map(piece).collect()
             }
@@ -441,9 +443,7 @@ impl Loader {
             if let Some(loader) = loader {
                 loader.push(own, &*self.pool).map_err(|e| located(e, &piece.name))?;
             }
-            if let Some(which) = piece.tied
-                && self.tensors.keys().any(|name| name.ends_with("lm_head.weight"))
-            {
+            if let Some(which) = piece.tied {
                 self.tied[which].get_or_insert_default().update(own);
             }
             file.position += own.len() as u64;
