@@ -321,7 +321,15 @@ impl Names {
             return [String::from(whole)].into();
         }
         let suffixes = self.convention.suffixes.iter().find(|(of, _)| *of == field);
-        suffixes.into_iter().flat_map(|(_, all)| *all).map(|suffix| format!("{stem}{suffix}")).collect()
+        let whole = suffixes.into_iter().flat_map(|(_, all)| *all).map(|suffix| format!("{stem}{suffix}"));
+        let prefix = self.convention.optional_prefix;
+        whole
+            .flat_map(|name| {
+                let short = name.strip_prefix(prefix).filter(|_| !prefix.is_empty()).map(String::from);
+                [Some(name), short]
+            })
+            .flatten()
+            .collect()
     }
 
     /// What each name that a file may use for `needed` stands for.
@@ -347,11 +355,6 @@ impl Names {
                 };
                 let Some(parts) = parts else { continue };
                 for name in self.spell(row.0, place, field) {
-                    if let Some(short) = name.strip_prefix(self.convention.optional_prefix)
-                        && !self.convention.optional_prefix.is_empty()
-                    {
-                        found.insert(String::from(short), parts.clone());
-                    }
                     found.insert(name, parts.clone());
                 }
             }

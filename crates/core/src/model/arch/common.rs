@@ -107,10 +107,7 @@ pub(super) fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
 fn vocabulary(keys: &Keys<'_>, names: Names) -> Result<usize> {
     let told = keys.usize(key("vocab_size", "vocab_size"))?;
     let spellings = names.spellings(TensorRole::Embedding);
-    let stored = spellings.iter().find_map(|name| {
-        let short = name.strip_prefix("model.").unwrap_or(name);
-        keys.tensor(name).or_else(|| keys.tensor(short))
-    });
+    let stored = spellings.iter().find_map(|name| keys.tensor(name));
     match (told, stored.map(|tensor| &tensor.shape[..])) {
         (Some(told), _) => Ok(told),
         (None, Some([rows, _])) => Ok(usize::try_from(*rows).unwrap_or(usize::MAX)),
@@ -120,9 +117,7 @@ fn vocabulary(keys: &Keys<'_>, names: Names) -> Result<usize> {
 
 /// Whether a tensor is there, under any of its names.
 pub(super) fn has(keys: &Keys<'_>, names: Names, role: TensorRole) -> bool {
-    names.spellings(role).iter().any(|name| {
-        keys.has_tensor(name) || name.strip_prefix("model.").is_some_and(|short| keys.has_tensor(short))
-    })
+    names.spellings(role).iter().any(|name| keys.has_tensor(name))
 }
 
 /// A head that is stored is used, unless a Hugging Face configuration says that it is the embedding.
@@ -148,9 +143,9 @@ fn linear(
         bail!(UnsupportedArch, "a bias on the output projection, which 'attention_bias' denies");
     }
     let own_norm = has(keys, names, TensorRole::Linear(0, linear, Field::Norm));
-    // Trained with 8-bit activations: what was ternarised with them, and what Microsoft's own format stores.
     // What `convert` writes beside ternary encodings that do not tell.
     keys.expect(gguf("activation_quantization"), &[Value::Str("int8_absmax".to_string())])?;
+    // Trained with 8-bit activations: what was ternarised with them, and what Microsoft's own format stores.
     let ternary_trained = keys.has(gguf("activation_quantization"))
         || own_norm
         || checkpoint.latent
@@ -182,6 +177,32 @@ fn full_attention(keys: &Keys<'_>) -> Result<()> {
 
 /// Families that read `layer_types` themselves.
 const WINDOWED: [&str; 3] = ["gemma3", "gemma3_text", "gpt_oss"];
+
+/// Which layers have a sliding window, by `layer_types`, where it is there.
+pub(super) fn sliding_layers(keys: &Keys<'_>) -> Result<Option<Vec<bool>>> {
+    let Some(kinds) = keys.texts(hf("layer_types"))? else { return Ok(None) };
+    let slides = kinds.iter().map(|kind| match kind.as_str() {
+        "sliding_attention" => Ok(true),
+        "full_attention" => Ok(false),
+        other => bail!(UnsupportedArch, "'layer_types' has '{}'", short(other)),
+    });
+    slides.collect::<Result<_>>().map(Some)
+}
+
+/// Gives the layers that slide the file's `sliding_window`.
+pub(super) fn sliding_windows(keys: &Keys<'_>, spec: &mut Spec, slides: &[bool]) -> Result<()> {
+    if slides.len() != spec.blocks.len() {
+        bail!(Shape, "{} kinds of attention for {} layers", slides.len(), spec.blocks.len());
+    }
+    let window = keys.usize(key("attention.sliding_window", "sliding_window"))?.filter(|&n| n > 0);
+    for (block, _) in spec.blocks.iter_mut().zip(slides).filter(|(_, slides)| **slides) {
+        let Some(window) = window else {
+            bail!(MissingKey, "there are layers with a sliding window, and its size is missing")
+        };
+        block.mixer.body.mask = Mask::Window(window);
+    }
+    Ok(())
+}
 
 /// A Hugging Face configuration names its activation; GGUF's follows from the architecture.
 pub(super) fn activation(keys: &Keys<'_>, name: Key) -> Result<Activation> {

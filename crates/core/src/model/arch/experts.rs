@@ -96,19 +96,3 @@ pub(super) fn share(spec: &mut Spec, width: usize, gated: bool) -> Result<()> {
     }
     Ok(())
 }
-
-/// The window of each layer: `sliding_window`, where a list says so.
-pub(super) fn windows(keys: &Keys<'_>, spec: &mut Spec, slides: &[bool]) -> Result<()> {
-    use crate::model::spec::Mask;
-    if slides.len() != spec.blocks.len() {
-        bail!(Shape, "{} kinds of attention for {} layers", slides.len(), spec.blocks.len());
-    }
-    let window = keys.usize(key("attention.sliding_window", "sliding_window"))?.filter(|&n| n > 0);
-    for (block, _) in spec.blocks.iter_mut().zip(slides).filter(|(_, slides)| **slides) {
-        let Some(window) = window else {
-            bail!(MissingKey, "there are layers with a sliding window, and its size is missing")
-        };
-        block.mixer.body.mask = Mask::Window(window);
-    }
-    Ok(())
-}

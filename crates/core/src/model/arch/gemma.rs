@@ -7,13 +7,12 @@
 use alloc::vec::Vec;
 
 use super::{
-    common::{activation, decoder, rope_with_theta},
+    common::{activation, decoder, rope_with_theta, sliding_layers},
     keys::{Keys, gguf, hf, key},
 };
 use crate::{
     Result, bail,
     container::Value,
-    error::short,
     math,
     model::{
         spec::{Activation, Mask, QkNorm, Spec},
@@ -94,18 +93,14 @@ fn embedding_scale(keys: &Keys<'_>, hidden: usize) -> f32 {
 fn windows(keys: &Keys<'_>, layers: usize) -> Result<Vec<Option<usize>>> {
     let window = keys.usize(key("attention.sliding_window", "sliding_window"))?.filter(|&n| n > 0);
     let pattern = keys.usize(hf("sliding_window_pattern"))?;
-    if let Some(types) = keys.texts(hf("layer_types"))? {
-        if types.len() != layers {
-            bail!(Shape, "'layer_types' has {} entries for {layers} layers", types.len());
+    if let Some(slides) = sliding_layers(keys)? {
+        if slides.len() != layers {
+            bail!(Shape, "'layer_types' has {} entries for {layers} layers", slides.len());
         }
-        return types
-            .iter()
-            .map(|kind| match (kind.as_str(), window) {
-                ("full_attention", _) => Ok(None),
-                ("sliding_attention", Some(n)) => Ok(Some(n)),
-                (other, _) => bail!(UnsupportedArch, "'layer_types' has '{}'", short(other)),
-            })
-            .collect();
+        if window.is_none() && slides.contains(&true) {
+            bail!(UnsupportedArch, "'layer_types' has 'sliding_attention', and 'sliding_window' is missing");
+        }
+        return Ok(slides.into_iter().map(|slides| window.filter(|_| slides)).collect());
     }
     // GGUF: the pattern is a period, or a flag for each layer. Every sixth layer is full where nothing says else.
     let flags = match keys.is_gguf().then(|| keys.raw("gemma3.attention.sliding_window_pattern")).flatten() {

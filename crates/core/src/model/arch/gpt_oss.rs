@@ -1,17 +1,14 @@
 //! gpt-oss (arXiv 2508.10925): experts in MXFP4 with clamped gates, sliding windows in every other layer, and attention
 //! sinks.
 
-use alloc::vec::Vec;
-
 use super::{
-    common::{decoder, has},
+    common::{decoder, has, sliding_layers, sliding_windows},
     experts,
     keys::{Keys, gguf, hf},
 };
 use crate::{
     Result, bail,
     container::Value,
-    error::short,
     model::{
         spec::{Activation, Ffn, Spec},
         tensor_names::{Field, LinearRole, Names, PackedField, Row, TensorRole, rows},
@@ -75,17 +72,8 @@ pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
             bail!(Shape, "MXFP4 needs multiples of 32 columns, not {} and {width}", spec.hidden);
         }
     }
-    let slides: Vec<bool> = match keys.texts(hf("layer_types"))? {
-        Some(kinds) => kinds
-            .iter()
-            .map(|kind| match kind.as_str() {
-                "sliding_attention" => Ok(true),
-                "full_attention" => Ok(false),
-                other => bail!(UnsupportedArch, "'layer_types' has '{}'", short(other)),
-            })
-            .collect::<Result<_>>()?,
-        None => (0..spec.blocks.len()).map(|i| i % 2 == 0).collect(),
-    };
-    experts::windows(keys, &mut spec, &slides)?;
+    let by_turns = || (0..spec.blocks.len()).map(|i| i % 2 == 0).collect();
+    let slides = sliding_layers(keys)?.unwrap_or_else(by_turns);
+    sliding_windows(keys, &mut spec, &slides)?;
     Ok(spec)
 }

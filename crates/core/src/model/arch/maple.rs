@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 
 use super::{
-    common::decoder,
+    common::{decoder, sliding_windows},
     experts,
     keys::{Keys, gguf},
 };
@@ -31,7 +31,7 @@ pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
         Some(flags) => flags.iter().map(|&flag| flag != 0).collect(),
         None => bail!(MissingKey, "'maple.attention.sliding_window_pattern' is missing"),
     };
-    experts::windows(keys, &mut spec, &slides)?;
+    sliding_windows(keys, &mut spec, &slides)?;
     if let Some(theta) = keys.float(gguf("rope.freq_base_swa"))? {
         // Only layers with a window are rotated.
         if !(theta > 0.0 && theta.is_finite()) {
