@@ -108,6 +108,11 @@ impl Form {
         }
     }
 
+    /// Whether weights stay floats; they are multiplied in f32.
+    pub const fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F16 | Self::BF16)
+    }
+
     /// Columns that share one scale; `None` for a scale per row and for float forms.
     pub const fn block(self) -> Option<usize> {
         match self {
@@ -132,6 +137,11 @@ impl Encoding {
             Self::Q1_0 | Self::Q2_0_64 | Self::Q2_0_128 | Self::PTQ1_0 | Self::STQ1_0 => Form::Q2,
             Self::TQ1_0 | Self::TQ2_0 | Self::I2_S | Self::U8 => Form::Ternary,
         }
+    }
+
+    /// Whether weights are stored as floats.
+    pub const fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F16 | Self::BF16)
     }
 
     /// Every encoding.

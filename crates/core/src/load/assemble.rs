@@ -61,8 +61,8 @@ pub(super) fn assemble(
     }
     let tensors = parts.tensors;
     let head_matrix = head.as_ref().unwrap_or(&embedding);
-    let is_float = matches!(head_matrix.form(), Form::F16 | Form::BF16 | Form::F32);
-    let screen = (screened && is_float).then(|| Screen::new(head_matrix, isa)).transpose()?;
+    let screen =
+        (screened && head_matrix.form().is_float()).then(|| Screen::new(head_matrix, isa)).transpose()?;
     let mut spec = plan.spec;
     spec.vocab = embedding.rows();
     spec.ropes = ropes;

@@ -21,9 +21,8 @@ use crate::{
     kernel,
     model::{
         arch::{self, KnownTensors},
-        is_exact,
         spec::{InputSemantics, Linear, NeededTensor, Shape, Spec},
-        tensor_names::{Field, LinearRole, Names, PackedField, Parts, TensorRole, stacked_shape},
+        tensor_names::{Field, Names, PackedField, Parts, TensorRole, stacked_shape},
     },
 };
 
@@ -185,7 +184,7 @@ impl Plan {
                 if count != len as u64 {
                     bail!(Shape, "'{}' has {count} values, {len} are needed", info.name);
                 }
-                if !is_float(info.encoding) {
+                if !info.encoding.is_float() {
                     bail!(
                         UnsupportedFormat,
                         "'{}' is a vector stored as {}",
@@ -229,17 +228,17 @@ impl Plan {
         let stored = encoding.form();
         let matrix = |form| Becomes::Matrix { form, otherwise: None, latent: false };
         if matches!(part.role, TensorRole::Router(..) | TensorRole::SharedGate(_)) {
-            if !is_exact(stored) {
+            if !stored.is_float() {
                 bail!(UnsupportedFormat, "'{}' is a router stored as {}", short(&info.name), encoding.name());
             }
             return Ok(matrix(stored));
         }
         let Some(linear) = self.linear(part.role) else {
             let is_head = matches!(part.role, TensorRole::Embedding | TensorRole::Head);
-            let int8 = is_head && is_float(encoding) && self.options.head.is_int8(rows, cols);
+            let int8 = is_head && encoding.is_float() && self.options.head.is_int8(rows, cols);
             return Ok(matrix(if int8 { Form::I8 } else { stored }));
         };
-        if is_float(encoding) && (self.spec.checkpoint.latent || linear.norm.is_some()) {
+        if encoding.is_float() && (self.spec.checkpoint.latent || linear.norm.is_some()) {
             return Ok(Becomes::Matrix { form: Form::Ternary, otherwise: None, latent: true });
         }
         Ok(match (stored, linear.input) {
@@ -271,12 +270,7 @@ impl Plan {
                 self.spec.blocks.get(block)?.linear(linear).copied()
             }
             TensorRole::SharedExpert(block, linear, Field::Weight) => {
-                let shared = &self.spec.blocks.get(block)?.ffn.body.experts()?.shared.as_ref()?.mlp;
-                match linear {
-                    LinearRole::Gate => Some(shared.gate),
-                    LinearRole::Up => shared.up,
-                    _ => Some(shared.down),
-                }
+                self.spec.blocks.get(block)?.ffn.body.experts()?.shared.as_ref()?.mlp.linear(linear).copied()
             }
             _ => None,
         }
@@ -312,11 +306,6 @@ impl Plan {
         let absent = needed.iter().filter(|tensor| !tensor.optional && !there.contains(&tensor.role));
         absent.map(|tensor| self.names.of(tensor.role)).collect()
     }
-}
-
-/// Whether a tensor is stored as floats.
-pub(super) fn is_float(encoding: Encoding) -> bool {
-    matches!(encoding, Encoding::F32 | Encoding::F16 | Encoding::BF16)
 }
 
 impl core::fmt::Display for Becomes {

@@ -13,7 +13,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::spec::Attention;
+use super::{resize, spec::Attention};
 use crate::{
     Result,
     activations::{amax, clamp, round},
@@ -184,9 +184,7 @@ impl AttentionScratch {
     }
 
     fn reserve(&mut self, len: usize) -> Result<()> {
-        self.partials.try_reserve(len.saturating_sub(self.partials.len()))?;
-        self.partials.resize(len, 0.0);
-        Ok(())
+        resize(&mut self.partials, len)
     }
 }
 

@@ -11,7 +11,8 @@ use super::{
     AttentionWeights, BranchWeights, FfnWeights, Model,
     attention::{AttentionScratch, Layer},
     experts::{ExpertScratch, FfnContext, HiddenBuffers, hidden_layer},
-    linear::{LinearInput, norm_in_place, norm_rows, rotate, rotate_back},
+    linear::{LinearInput, clip, norm_in_place, norm_rows, rotate, rotate_back},
+    resize,
     rope::{RopeTable, Rotated},
     spec::{self, Branch, Ffn, LearnedPositions, Spec},
 };
@@ -108,12 +109,6 @@ impl Buffers {
     }
 }
 
-fn resize(buffer: &mut Vec<f32>, len: usize) -> Result<()> {
-    buffer.try_reserve(len.saturating_sub(buffer.len()))?;
-    buffer.resize(len, 0.0);
-    Ok(())
-}
-
 impl Decoder {
     /// A decoder at position 0.
     ///
@@ -200,17 +195,14 @@ impl Decoder {
             bail!(BadOption, "{} numbers of experts for {mixtures} layers that have them", active.len());
         }
         let mut numbers = active.iter().cycle();
-        let mut each = Vec::new();
-        for block in &spec.blocks {
-            each.push(match (block.ffn.body.experts(), &mut numbers) {
-                (None, _) => 0,
-                (Some(experts), numbers) => match numbers.next() {
-                    Some(&number) if (1..=experts.count).contains(&number) => number,
-                    other => bail!(BadOption, "{} of {} experts", other.unwrap_or(&0), experts.count),
-                },
-            });
-        }
-        self.active = each;
+        let each = spec.blocks.iter().map(|block| {
+            let Some(experts) = block.ffn.body.experts() else { return Ok(0) };
+            match numbers.next() {
+                Some(&number) if (1..=experts.count).contains(&number) => Ok(number),
+                other => bail!(BadOption, "{} of {} experts", other.unwrap_or(&0), experts.count),
+            }
+        });
+        self.active = each.collect::<Result<_>>()?;
         Ok(())
     }
 
@@ -431,15 +423,6 @@ fn add_branch<S, W>(x: &mut [f32], h: &mut [f32], branch: &Branch<S>, weights: &
     scale_by(x, branch.residual);
     math::add(x, h);
     norm_in_place(x, branch.after, &weights.after);
-}
-
-/// Cuts values off beyond ± a limit that most models do not have.
-fn clip(x: &mut [f32], limit: Option<f32>) {
-    let Some(limit) = limit else { return };
-    for x in x {
-        *x = if *x > limit { limit } else { *x };
-        *x = if *x < -limit { -limit } else { *x };
-    }
 }
 
 /// Multiplies by a factor that most models do not have.

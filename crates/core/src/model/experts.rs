@@ -8,10 +8,11 @@ use alloc::vec::Vec;
 
 use super::{
     LinearWeights, MlpWeights,
-    linear::{LinearInput, norm_in_place},
+    linear::{LinearInput, clip, norm_in_place},
+    resize,
     spec::{Activation, Experts, Mlp, Rotation},
 };
-use crate::{Result, activations::Activations, format::Form, math, matrix::Matrix, pool::Pool};
+use crate::{Result, activations::Activations, math, matrix::Matrix, pool::Pool};
 
 /// The weights of [`super::spec::Ffn`].
 pub enum FfnWeights {
@@ -85,10 +86,7 @@ pub(super) fn hidden_layer(
     };
     if let Some(limit) = mlp.clamp {
         gate.iter_mut().filter(|g| **g > limit).for_each(|g| *g = limit);
-        for u in up.iter_mut() {
-            *u = if *u > limit { limit } else { *u };
-            *u = if *u < -limit { -limit } else { *u };
-        }
+        clip(up, Some(limit));
     }
     if mlp.up_plus_one {
         up.iter_mut().for_each(|u| *u += 1.0);
@@ -286,15 +284,4 @@ impl ExpertScratch {
         math::add(out, &self.y);
         Ok(())
     }
-}
-
-fn resize(buffer: &mut Vec<f32>, len: usize) -> Result<()> {
-    buffer.try_reserve(len.saturating_sub(buffer.len()))?;
-    buffer.resize(len, 0.0);
-    Ok(())
-}
-
-/// Whether a router or gate of this form is multiplied in f32.
-pub(crate) fn is_exact(form: Form) -> bool {
-    matches!(form, Form::F32 | Form::F16 | Form::BF16)
 }

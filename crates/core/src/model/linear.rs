@@ -123,6 +123,15 @@ fn apply_signs(x: &mut [f32], rotation: &Rotation) {
     }
 }
 
+/// Cuts values off beyond ± a limit that most models do not have.
+pub(super) fn clip(x: &mut [f32], limit: Option<f32>) {
+    let Some(limit) = limit else { return };
+    for x in x {
+        *x = if *x > limit { limit } else { *x };
+        *x = if *x < -limit { -limit } else { *x };
+    }
+}
+
 /// Normalises rows of `cols` values into `out`.
 pub(super) fn norm_rows(x: &[f32], cols: usize, norm: Norm, weights: &NormWeights, out: &mut [f32]) {
     let NormWeights { gain, bias } = weights;

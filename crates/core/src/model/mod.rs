@@ -18,7 +18,6 @@ pub mod tensor_names;
 use alloc::{string::String, sync::Arc, vec::Vec};
 
 pub use decoder::{Decoder, DecoderOptions, Want};
-pub(crate) use experts::is_exact;
 pub use experts::{Choice, ExpertSet, ExpertsWeights, FfnWeights, choose};
 pub use screened_head::{EXACT, Screen};
 pub use spec::Spec;
@@ -230,4 +229,11 @@ impl Model {
     pub fn parameters(&self) -> u64 {
         self.tensors.iter().map(|t| t.rows as u64 * t.cols as u64).sum()
     }
+}
+
+/// Gives a buffer `len` values; new ones are 0.
+fn resize(buffer: &mut Vec<f32>, len: usize) -> crate::Result<()> {
+    buffer.try_reserve(len.saturating_sub(buffer.len()))?;
+    buffer.resize(len, 0.0);
+    Ok(())
 }

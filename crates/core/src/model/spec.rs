@@ -145,16 +145,14 @@ impl Block {
 
     /// One of its linear layers, if it has that one; all experts of a block have the same.
     pub fn linear(&self, linear: LinearRole) -> Option<&Linear> {
-        let (attention, mlp) = (&self.mixer.body, self.ffn.body.mlp());
-        Some(match linear {
-            LinearRole::Q => &attention.q,
-            LinearRole::K => &attention.k,
-            LinearRole::V => &attention.v,
-            LinearRole::O => &attention.o,
-            LinearRole::Gate => &mlp.gate,
-            LinearRole::Up => return mlp.up.as_ref(),
-            LinearRole::Down => &mlp.down,
-        })
+        let attention = &self.mixer.body;
+        match linear {
+            LinearRole::Q => Some(&attention.q),
+            LinearRole::K => Some(&attention.k),
+            LinearRole::V => Some(&attention.v),
+            LinearRole::O => Some(&attention.o),
+            LinearRole::Gate | LinearRole::Up | LinearRole::Down => self.ffn.body.mlp().linear(linear),
+        }
     }
 }
 
@@ -310,6 +308,18 @@ pub struct Mlp {
     pub up: Option<Linear>,
     /// Down projection (hidden, width).
     pub down: Linear,
+}
+
+impl Mlp {
+    /// One of its linear layers, if it has that one.
+    pub fn linear(&self, linear: LinearRole) -> Option<&Linear> {
+        match linear {
+            LinearRole::Gate => Some(&self.gate),
+            LinearRole::Up => self.up.as_ref(),
+            LinearRole::Down => Some(&self.down),
+            LinearRole::Q | LinearRole::K | LinearRole::V | LinearRole::O => None,
+        }
+    }
 }
 
 /// The gate's non-linearity.
