@@ -1,8 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # Installs what a bare Debian machine with rustup, Node.js >= 20 and Python 3 lacks.
 
-# Tools are pinned here and in the package-lock.json of each npm folder, nowhere else.
-WASM_BINDGEN=0.2.130 # must equal the `=` requirement in crates/wasm/Cargo.toml
+# Tools are pinned here, in Cargo.lock and in the package-lock.json of each npm folder, nowhere else.
 CARGO_FUZZ=0.13.2
 
 # Installs the Debian packages among the arguments that are missing.
@@ -64,7 +63,6 @@ setup_build() {
         say "Rust sources (for the threads flavour)"
         rustup --quiet component add rust-src || note "not to be had: the threads flavour will be skipped"
     }
-    cargo_tool wasm-bindgen-cli "$WASM_BINDGEN" wasm-bindgen --bin wasm-bindgen
     npm_folder web # wasm-opt is one of its tools
 }
 

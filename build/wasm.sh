@@ -58,7 +58,7 @@ wasm_finish() {
     local module=$CARGO_TARGET_DIR/wasm-$1/wasm32-unknown-unknown/release/ternlight_wasm.wasm
     [[ "$out/ternlight_bg.wasm" -nt "$module" && "$out/ternlight_bg.wasm" -nt build/wasm.sh ]] && return
     rm -rf "$out.new"
-    wasm-bindgen --target web --out-dir "$out.new" --out-name ternlight "$module"
+    "$CARGO_TARGET_DIR/tool/ternlight-bindgen" "$module" "$out.new"
     # shellcheck disable=SC2046
     wasm-opt -O3 "${OPT_FEATURES[@]}" $(opt_features "$flavour") \
         "$out.new/ternlight_bg.wasm" -o "$out.new/ternlight_bg.wasm"
@@ -79,6 +79,8 @@ cmd_wasm() {
     local flavour flavours=("$@") job jobs=()
     [ ${#flavours[@]} -gt 0 ] || flavours=("${FLAVOURS[@]}")
     setup_build
+    say "wasm: bindgen"
+    cargo build --quiet --profile tool --locked -p ternlight-bindgen
     mkdir -p web/generated
     for flavour in "${flavours[@]}"; do
         if [ "$flavour" = threads ] && ! can_build_std; then

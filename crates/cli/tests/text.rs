@@ -6,7 +6,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -238,16 +238,14 @@ fn a_chat_forgets_the_oldest_when_the_context_is_full() {
 
 /// What the terminal does at Ctrl-C. No process is started for it: the answers it stops take a second.
 #[cfg(unix)]
-fn interrupt(child: &std::process::Child) {
+fn interrupt(child: &Child) {
     use nix::{sys::signal, unistd::Pid};
     signal::kill(Pid::from_raw(child.id().try_into().unwrap()), signal::Signal::SIGINT).unwrap();
 }
 
-/// An answer is stopped by a Ctrl-C, and the chat goes on.
+/// A chat in the middle of an answer that does not end.
 #[cfg(unix)]
-#[test]
-fn ctrl_c_stops_the_answer_and_not_the_chat() {
-    let desk = Desk::new();
+fn talking(desk: &Desk, stderr: Stdio) -> (Child, ChildStdin, ChildStdout) {
     let mut child = Command::new(common::PROGRAM)
         .args(["chat", "--temperature", "0", "--logit-bias", "769=-1000", "--logit-bias", "777=-1000"])
         .args(["--kernel", "scalar", "--threads", "1"])
@@ -257,15 +255,23 @@ fn ctrl_c_stops_the_answer_and_not_the_chat() {
         .env("TERNLIGHT_MODEL", "tiny.gguf")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stderr(stderr)
         .spawn()
         .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let mut stdout = child.stdout.take().unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     stdin.write_all(b"talk for ever\n").unwrap();
     stdin.flush().unwrap();
     // The first text of the answer: it is running.
     stdout.read_exact(&mut [0; 4]).unwrap();
+    (child, stdin, stdout)
+}
+
+/// An answer is stopped by a Ctrl-C, and the chat goes on.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_stops_the_answer_and_not_the_chat() {
+    let desk = Desk::new();
+    let (mut child, mut stdin, mut stdout) = talking(&desk, Stdio::piped());
     // A full pipe would hold the answer up, and with it the Ctrl-C.
     let drain = std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
     interrupt(&child);
@@ -293,22 +299,7 @@ fn ctrl_c_stops_the_answer_and_not_the_chat() {
 #[test]
 fn a_second_ctrl_c_always_ends_the_program() {
     let desk = Desk::new();
-    let mut child = Command::new(common::PROGRAM)
-        .args(["chat", "--temperature", "0", "--logit-bias", "769=-1000", "--logit-bias", "777=-1000"])
-        .args(["--kernel", "scalar", "--threads", "1"])
-        .current_dir(desk.folder.path())
-        .env("TERNLIGHT_CACHE", desk.folder.path())
-        .env("HOME", desk.folder.path())
-        .env("TERNLIGHT_MODEL", "tiny.gguf")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    stdin.write_all(b"talk for ever\n").unwrap();
-    stdin.flush().unwrap();
-    stdout.read_exact(&mut [0; 4]).unwrap();
+    let (mut child, _stdin, stdout) = talking(&desk, Stdio::null());
     nix::fcntl::fcntl(&stdout, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
     std::thread::sleep(Duration::from_secs(2));
     interrupt(&child);

@@ -133,16 +133,23 @@ impl Window {
                 let same = chat.messages[chat.system..].starts_with(dropped);
                 let again = (!dropped.is_empty() && same).then_some(chat.system + dropped.len());
                 let again = again.filter(|begin| chat.turns.contains(begin));
-                let begin = match again {
-                    Some(begin) if chat.render(engine, begin)?.len() <= room => begin,
-                    _ => chat.first_that_fits(engine, self.capacity / 2)?,
+                let again = match again {
+                    Some(begin) => Some((begin, chat.render(engine, begin)?)),
+                    None => None,
                 };
-                tokens = chat.render(engine, begin)?;
+                let (begin, rendered) = match again.filter(|(_, tokens)| tokens.len() <= room) {
+                    Some(same) => same,
+                    None => {
+                        let begin = chat.first_that_fits(engine, self.capacity / 2)?;
+                        (begin, chat.render(engine, begin)?)
+                    }
+                };
+                tokens = rendered;
                 self.dropped_messages = begin - chat.system;
                 chat.tokens = tokens.len();
             }
         }
-        self.dropped_tokens = whole - tokens.len().min(whole);
+        self.dropped_tokens = whole.saturating_sub(tokens.len());
         Ok(tokens)
     }
 

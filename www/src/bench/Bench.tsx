@@ -10,6 +10,7 @@ import { bytes, speed } from "../text/format";
 import { announce } from "../ui/announce";
 import { CopyButton } from "../ui/CopyButton";
 import { ErrorNotice } from "../ui/ErrorNotice";
+import { Facts } from "../ui/Facts";
 import { measure, type Bench as Result, stages } from "./measure";
 import { Plot } from "./Plot";
 
@@ -111,16 +112,7 @@ function Setting({ bench }: { bench: Result }) {
       ["Answer", `${speed(first.decodeTokensPerSecond)} tok/s`],
       ["Weights read", `${gigabytes(first.decodeTokensPerSecond * bench.bytesPerToken)} GB/s`],
     );
-  return (
-    <dl class="facts figures">
-      {facts.map(([name, value]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
-    </dl>
-  );
+  return <Facts facts={facts} />;
 }
 
 export function Bench() {

@@ -3,6 +3,7 @@
 import { useState } from "preact/hooks";
 import type { ModelInfo, TensorSummary } from "ternlight";
 import { bytes, count, share } from "../text/format";
+import { Facts } from "../ui/Facts";
 import { useWidth } from "../ui/useWidth";
 import { LoadStrip } from "./LoadStrip";
 import { ensureReady, model } from "./loading";
@@ -276,7 +277,7 @@ function Legend({ ternary }: { ternary: boolean }) {
   );
 }
 
-function Facts({ info }: { info: ModelInfo }) {
+function ModelFacts({ info }: { info: ModelInfo }) {
   const facts: [string, string][] = [
     ["Parameters", count(info.params)],
     ["Layers", String(info.layers)],
@@ -294,16 +295,7 @@ function Facts({ info }: { info: ModelInfo }) {
     ["Kernels", info.kernels.join(", ")],
     ["Licence", info.license ?? "not stated in the file"],
   ];
-  return (
-    <dl class="facts figures">
-      {facts.map(([name, value]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
-    </dl>
-  );
+  return <Facts facts={facts} />;
 }
 
 function Loaded({ info, name }: { info: ModelInfo; name: string }) {
@@ -325,7 +317,7 @@ function Loaded({ info, name }: { info: ModelInfo; name: string }) {
           ? `${share(total(trits) / info.params)} of its ${count(info.params)} weights are ternary: each is −1, 0 or +1, so multiplying by it is adding, skipping or subtracting.`
           : `Its ${count(info.params)} weights are kept in a few bits each. None of them are ternary, so there are no shares of −1, 0 and +1 to show.`}
       </p>
-      <Facts info={info} />
+      <ModelFacts info={info} />
       {ternary && (
         <>
           <h3>Minus one, zero, plus one</h3>

@@ -222,21 +222,22 @@ fn page_partials<'a>(
                     || attend::<F32, 1>([query], head, scale, partial),
                 );
             }),
-            KvType::F16 => with_halves(isa, AttendHalves { queries: &some[..n], head, scale, partials }),
-            KvType::I8 => with_pairs(isa, AttendCodes { queries: &some[..n], head, scale, partials }),
+            KvType::F16 => with_halves(isa, OnPage { queries: &some[..n], head, scale, partials }),
+            KvType::I8 => with_pairs(isa, OnPage { queries: &some[..n], head, scale, partials }),
         }
     }
 }
 
-/// [`attend`] on f16.
-struct AttendHalves<'a> {
+/// Some queries on the page of a head, stored as f16 or as int8 codes.
+struct OnPage<'a> {
     queries: &'a [Query<'a>],
     head: HeadPage<'a>,
     scale: HeadScale,
     partials: &'a mut [f32],
 }
 
-impl WithHalves for AttendHalves<'_> {
+/// [`attend`] on f16.
+impl WithHalves for OnPage<'_> {
     #[inline(always)]
     fn run<H: Halves>(self) {
         let Self { queries, head, scale, partials } = self;
@@ -320,14 +321,7 @@ fn attend<S: Stored, const Q: usize>(
 }
 
 /// [`attend`] on int8 codes.
-struct AttendCodes<'a> {
-    queries: &'a [Query<'a>],
-    head: HeadPage<'a>,
-    scale: HeadScale,
-    partials: &'a mut [f32],
-}
-
-impl WithPairs for AttendCodes<'_> {
+impl WithPairs for OnPage<'_> {
     #[inline(always)]
     fn run<P: Pairs>(self) {
         let Self { queries, head, scale: HeadScale { dim, scale: head_scale }, partials } = self;
