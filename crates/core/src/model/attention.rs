@@ -84,7 +84,7 @@ impl Layer<'_> {
         &self,
         page: usize,
         head: usize,
-        queries: impl Iterator<Item = Query<'q>>,
+        mut queries: impl Iterator<Item = Query<'q>>,
         partials: &mut [f32],
     ) {
         let keys_and_values = self.cache.head(self.state, page, head);
@@ -94,7 +94,7 @@ impl Layer<'_> {
             self.cache.kv(),
             keys_and_values,
             HeadScale { dim, scale },
-            queries,
+            &mut queries,
             partials,
         );
     }
@@ -195,13 +195,14 @@ struct HeadScale {
     scale: f32,
 }
 
-/// The partial results (m, l, o) of one head's page for some queries.
+/// The partial results (m, l, o) of one head's page for some queries: compiled once for all sources of them, as it is
+/// the largest function there is.
 fn page_partials<'a>(
     isa: Isa,
     kv: KvType,
     head: HeadPage<'_>,
     scale: HeadScale,
-    queries: impl Iterator<Item = Query<'a>>,
+    queries: &mut dyn Iterator<Item = Query<'a>>,
     partials: &mut [f32],
 ) {
     let size = 2 + scale.dim.next_multiple_of(TILE);
