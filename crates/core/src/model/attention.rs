@@ -507,12 +507,12 @@ mod tests {
                 let mut pages = Vec::new();
                 for page in 0..len.div_ceil(PAGE) {
                     let mut partials = vec![0.0; queries.len() * size];
-                    let queries = queries
+                    let mut queries = queries
                         .iter()
                         .enumerate()
                         .map(|(i, q)| Query { q, seen: 0..seen(i).saturating_sub(page * PAGE).min(PAGE) });
                     let scale = HeadScale { dim, scale: 1.0 / libm::sqrtf(dim as f32) };
-                    page_partials(isa, kv, cache.head(0, page, 0), scale, queries, &mut partials);
+                    page_partials(isa, kv, cache.head(0, page, 0), scale, &mut queries, &mut partials);
                     pages.push(partials);
                 }
                 for (i, q) in queries.iter().enumerate() {
