@@ -358,7 +358,7 @@ fn a_recurrent_state_goes_on_from_where_it_got_back_to() {
     let other: Vec<u32> = first[..200].iter().copied().chain(prompt(2, 90)).collect();
     let next: Vec<u32> = other.iter().copied().chain(prompt(3, 40)).collect();
     let last: Vec<u32> = next[..10].iter().copied().chain(prompt(4, 150)).collect();
-    for (tokens, cached) in [(&other, 192), (&other, 256), (&next, 256), (&last, 0), (&first, 0)] {
+    for (tokens, cached) in [(&other, 192), (&other, 289), (&next, 290), (&last, 0), (&first, 0)] {
         let prompt = Prompt::Tokens(tokens.clone());
         let (_, again, summary) = all(&mut session, &prompt, &options);
         let (_, fresh, _) = all(&mut engine.session().unwrap(), &prompt, &options);
