@@ -133,6 +133,9 @@ folders!(
     phi3_longrope,
     smollm3,
     torchscale_xpos,
+    retnet,
+    xmoe_top1,
+    xmoe_top2,
 );
 
 folders!(
@@ -149,6 +152,12 @@ folders!(
     moe_qwen3_nonorm,
     moe_sigma,
 );
+
+/// TorchScale computes a RetNet in parallel or token by token; ours is one arithmetic for both.
+#[test]
+fn retnet_recurrent() {
+    check_run("retnet", ".recurrent", &[]);
+}
 
 /// Other numbers of active experts, as in Matryoshka MoE.
 #[test]

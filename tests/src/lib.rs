@@ -15,7 +15,8 @@ use ternlight_core::{
     load::{LoadOptions, Loader},
     model::{
         Decoder, DecoderOptions, Model, Spec,
-        spec::{Block, Norm},
+        spec::{Block, Mixer, Norm},
+        tensor_names::LinearRole,
     },
     pool::Serial,
 };
@@ -127,15 +128,18 @@ pub fn nudge_norms(spec: &mut Spec, factor: f32) {
         }
     };
     nudge(Some(&mut spec.norm));
-    for Block { mixer, ffn } in &mut spec.blocks {
-        let (attention, mlp) = (&mut mixer.body, ffn.body.mlp_mut());
+    for block in &mut spec.blocks {
+        for linear in LinearRole::ALL {
+            nudge(block.linear_mut(linear).and_then(|linear| linear.norm.as_mut()));
+        }
+        let Block { mixer, ffn } = block;
+        let mlp = ffn.body.mlp_mut();
         [&mut mixer.pre, &mut ffn.pre].into_iter().for_each(|norm| nudge(Some(norm)));
-        let sub_norms = [&mut mixer.post, &mut ffn.post, &mut attention.sub_norm, &mut mlp.sub_norm];
-        sub_norms.into_iter().for_each(|norm| nudge(norm.as_mut()));
-        nudge(attention.qk_norm.as_mut().map(|qk| &mut qk.norm));
-        let linears = [&mut attention.q, &mut attention.k, &mut attention.v, &mut attention.o];
-        let linears = linears.into_iter().chain([&mut mlp.gate, &mut mlp.down]).chain(&mut mlp.up);
-        linears.for_each(|linear| nudge(linear.norm.as_mut()));
+        [&mut mixer.post, &mut ffn.post, &mut mlp.sub_norm].into_iter().for_each(|norm| nudge(norm.as_mut()));
+        if let Mixer::Attention(attention) = &mut mixer.body {
+            nudge(attention.sub_norm.as_mut());
+            nudge(attention.qk_norm.as_mut().map(|qk| &mut qk.norm));
+        }
     }
 }
 

@@ -241,6 +241,26 @@ fn bench_measures() {
     assert!(kernels.as_array().unwrap().iter().any(|k| k["kernel"] == "ternary/scalar"));
 }
 
+/// A RetNet: what it keeps is the same after a long prompt, and what `inspect` says.
+#[test]
+fn a_state_of_constant_size_is_shown() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/oracle2/retnet");
+    let bench = Bench::new();
+    let inspected = json(bench.run().args(["inspect", "--json", "--model"]).arg(&model));
+    assert_eq!(inspected["memory"]["kv_per_token"], 0);
+    let runs = ["4", "300"].map(|prompt| {
+        json(bench.run().args(["bench", "--json", "--gen", "3", "--prompt", prompt, "--model"]).arg(&model))
+    });
+    for run in &runs {
+        assert_eq!(run["state_bytes"], inspected["memory"]["states"]);
+        assert!(run["cache_bytes"].as_u64() > run["state_bytes"].as_u64(), "copies to go back to");
+        assert_eq!(run["cache_bytes"], runs[0]["cache_bytes"]);
+        assert_eq!(run["bytes_per_token"], runs[0]["bytes_per_token"]);
+    }
+    let text = bench.run().args(["inspect", "--model"]).arg(&model).output();
+    assert!(String::from_utf8(text.stdout).unwrap().contains("of states, however long the text"));
+}
+
 #[test]
 fn broken_files_have_stable_codes() {
     let bench = Bench::new();

@@ -230,7 +230,9 @@ impl KvCache {
         if want > self.capacity {
             bail!(ContextFull, "{want} tokens do not fit a context of {}", self.capacity);
         }
-        while self.pages.len() * PAGE < want {
+        // Where nothing is kept by position, nothing grows.
+        let keeps = self.slots.iter().any(|slot| slot.heads > 0);
+        while keeps && self.pages.len() * PAGE < want {
             let mut page = Vec::new();
             page.try_reserve_exact(self.slots.len())?;
             for slot in &self.slots {

@@ -43,6 +43,7 @@ pub mod model;
 #[allow(unsafe_code)]
 pub mod pool;
 pub mod quantiser;
+pub mod recurrent;
 pub mod sample;
 #[allow(unsafe_code)]
 pub mod simd;

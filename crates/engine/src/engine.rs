@@ -64,7 +64,8 @@ impl Engine {
             _ => None,
         };
         // Of the first block, which speaks for all in the models at hand.
-        let (attention, mlp) = (&spec.blocks[0].mixer.body, spec.blocks[0].ffn.body.mlp());
+        let ((heads, kv_heads, head_dim), mlp) =
+            (spec.blocks[0].mixer.body.heads(), spec.blocks[0].ffn.body.mlp());
         let tensors = model.tensors.iter().map(|tensor| TensorInfo {
             name: tensor.name.clone(),
             rows: tensor.rows,
@@ -85,9 +86,9 @@ impl Engine {
             layers: spec.blocks.len(),
             hidden: spec.hidden,
             ffn: mlp.width,
-            heads: attention.heads,
-            kv_heads: attention.kv_heads,
-            head_dim: attention.head_dim,
+            heads,
+            kv_heads,
+            head_dim,
             file_bytes: inner.file_bytes,
             packed_bytes: model.packed_bytes() as u64,
             bytes_per_token: model.bytes_per_token() as u64,

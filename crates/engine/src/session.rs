@@ -186,11 +186,15 @@ impl Session {
     /// computed again even if it is cached: its logits are not kept.
     fn replace_tokens(&mut self, tokens: Vec<u32>) -> Range<usize> {
         let same = self.cached.iter().zip(&tokens).take_while(|(a, b)| a == b).count();
-        let common = same.min(tokens.len() - 1);
-        self.decoder.rewind(common);
-        self.cached.truncate(common);
+        self.rewind(same.min(tokens.len() - 1));
         self.tokens = tokens;
-        common..self.tokens.len()
+        self.cached.len()..self.tokens.len()
+    }
+
+    /// Forgets the cached tokens from `position` on, and those before that the decoder must compute again.
+    fn rewind(&mut self, position: usize) {
+        let left = self.decoder.rewind(position);
+        self.cached.truncate(left);
     }
 
     /// Does one bounded step of the answer.
@@ -206,7 +210,7 @@ impl Session {
         let result = self.step(&mut answer);
         if matches!(result, Err(_) | Ok(Step::Done(_))) {
             // After an error nothing is known about a block that was being computed.
-            self.decoder.rewind(self.cached.len());
+            self.rewind(self.cached.len());
         } else {
             self.answer = Some(answer);
         }
@@ -326,9 +330,8 @@ impl Session {
     pub fn clear(&mut self) {
         self.answer = None;
         self.tokens.clear();
-        self.cached.clear();
         self.dropped.clear();
-        self.decoder.rewind(0);
+        self.rewind(0);
     }
 
     /// The engine that this session belongs to.

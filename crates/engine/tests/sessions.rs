@@ -335,3 +335,39 @@ fn tokenizer_types_are_public() {
     let tokenizer = Tokenizer::from_json(&tokenizer_json(), Some(CONFIG)).unwrap();
     assert_eq!((tokenizer.bos(), tokenizer.eos(), tokenizer.len()), (Some(510), Some(511), 512));
 }
+
+/// The state of a RetNet cannot be cut anywhere: a session computes again what lies between where the decoder got back
+/// to and the first token that differs.
+#[test]
+fn a_recurrent_state_goes_on_from_where_it_got_back_to() {
+    let engine = load("../oracle2/retnet", EngineOptions::default(), 1, 1 << 20, false);
+    let prompt = |seed: u32, n: usize| -> Vec<u32> {
+        let mut state = seed;
+        let next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state >> 24
+        };
+        core::iter::repeat_with(next).take(n).collect()
+    };
+    let options = greedy(30);
+    let mut session = engine.session().unwrap();
+    let first = prompt(1, 300);
+    let (_, answer, _) = all(&mut session, &Prompt::Tokens(first.clone()), &options);
+    let bytes = session.cache_bytes();
+    // Another prompt from position 200 on; the same again; the next turn; another from position 10 on.
+    let other: Vec<u32> = first[..200].iter().copied().chain(prompt(2, 90)).collect();
+    let next: Vec<u32> = other.iter().copied().chain(prompt(3, 40)).collect();
+    let last: Vec<u32> = next[..10].iter().copied().chain(prompt(4, 150)).collect();
+    for (tokens, cached) in [(&other, 192), (&other, 289), (&next, 290), (&last, 0), (&first, 0)] {
+        let prompt = Prompt::Tokens(tokens.clone());
+        let (_, again, summary) = all(&mut session, &prompt, &options);
+        let (_, fresh, _) = all(&mut engine.session().unwrap(), &prompt, &options);
+        assert_eq!(again, fresh);
+        assert_eq!(summary.cached_tokens, cached);
+        assert_eq!(session.cache_bytes(), bytes, "a state of constant size");
+        assert_eq!(session.cached(), tokens.len() + 29);
+        if tokens == &first {
+            assert_eq!(again, answer);
+        }
+    }
+}

@@ -83,7 +83,11 @@ struct Report {
     load_ms: f64,
     prefill: Rate,
     decode: Rate,
-    /// Weights, and the part of the cache that an average token of this run looks at.
+    /// Keys, values and states after this run.
+    cache_bytes: u64,
+    /// What a token reads of states that do not grow with the text.
+    state_bytes: u64,
+    /// Weights, states, and the part of the cache that an average token of this run looks at.
     bytes_per_token: u64,
     decode_gb_s: f64,
     read_bandwidth_gb_s: Option<f64>,
@@ -187,9 +191,10 @@ impl Bench {
         }
         bar.finish_and_clear();
         let peak_rss_bytes = hardware::peak_rss();
-        let row = decoder.cache_bytes() as u64 / context.max(1) as u64;
+        let (cache_bytes, state_bytes) = (decoder.cache_bytes() as u64, decoder.state_bytes() as u64);
+        let row = decoder.kv_bytes() as u64 / context.max(1) as u64;
         let average = u64::from(self.prompt) + u64::from(self.generate) / 2;
-        let bytes_per_token = model.bytes_per_token() as u64 + row * average;
+        let bytes_per_token = model.bytes_per_token() as u64 + state_bytes + row * average;
         let mut names: Vec<_> = model.tensors.iter().map(|t| t.kernel).collect();
         names.sort_unstable();
         names.dedup();
@@ -206,6 +211,8 @@ impl Bench {
             load_ms,
             prefill,
             decode,
+            cache_bytes,
+            state_bytes,
             bytes_per_token,
             decode_gb_s: bytes_per_token as f64 * decode.tok_s / 1e9,
             read_bandwidth_gb_s: bandwidth.map(|b| b / 1e9),
@@ -357,6 +364,11 @@ fn print(report: &Report) {
         |rate: &Rate| format!("{:8.2} tok/s   {} tokens in {:.2} s", rate.tok_s, rate.tokens, rate.seconds);
     line("prefill", rate(&report.prefill));
     line("decode", rate(&report.decode));
+    let state = match report.state_bytes {
+        0 => String::new(),
+        bytes => format!(", {} of state that does not grow", console::bytes(bytes)),
+    };
+    line("cache", format!("{}{state}", console::bytes(report.cache_bytes)));
     line(
         "per token",
         format!("{} read, {:.1} GB/s", console::bytes(report.bytes_per_token), report.decode_gb_s),

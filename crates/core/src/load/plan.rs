@@ -227,7 +227,10 @@ impl Plan {
         let encoding = info.encoding;
         let stored = encoding.form();
         let matrix = |form| Becomes::Matrix { form, otherwise: None, latent: false };
-        if matches!(part.role, TensorRole::Router(..) | TensorRole::SharedGate(_)) {
+        if matches!(
+            part.role,
+            TensorRole::Router(..) | TensorRole::RouterReduction(_) | TensorRole::SharedGate(_)
+        ) {
             if !stored.is_float() {
                 bail!(UnsupportedFormat, "'{}' is a router stored as {}", short(&info.name), encoding.name());
             }

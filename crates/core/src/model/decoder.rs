@@ -8,13 +8,14 @@
 use alloc::{sync::Arc, vec::Vec};
 
 use super::{
-    AttentionWeights, BranchWeights, FfnWeights, Model,
+    AttentionWeights, BranchWeights, FfnWeights, MixerWeights, Model,
     attention::{AttentionScratch, Layer},
     experts::{ExpertScratch, FfnContext, HiddenBuffers, hidden_layer},
     linear::{LinearInput, clip, norm_in_place, norm_rows, rotate, rotate_back},
     resize,
+    retention::RetentionScratch,
     rope::{RopeTable, Rotated},
-    spec::{self, Branch, Ffn, LearnedPositions, Spec},
+    spec::{self, Branch, Ffn, LearnedPositions, Mixer, Spec},
 };
 use crate::{
     Result,
@@ -25,6 +26,7 @@ use crate::{
     matrix::Matrix,
     pool::Pool,
     quantiser::{CacheCodes, quantise_row},
+    recurrent::RecurrentStates,
 };
 
 /// How a [`Decoder`] is set up.
@@ -57,33 +59,36 @@ pub enum Want {
 
 /// Runs a [`Model`] over one sequence.
 pub struct Decoder {
-    model: Arc<Model>,
-    pool: Arc<dyn Pool>,
-    cache: KvCache,
+    pub(super) model: Arc<Model>,
+    pub(super) pool: Arc<dyn Pool>,
+    pub(super) cache: KvCache,
+    /// What is not kept by position: the states of retention.
+    pub(super) states: RecurrentStates,
     block: usize,
     /// One for each of [`Spec::ropes`].
-    tables: Vec<RopeTable>,
+    pub(super) tables: Vec<RopeTable>,
     attention: AttentionScratch,
+    pub(super) retention: RetentionScratch,
     experts: ExpertScratch,
     /// For each of [`Spec::blocks`], how many experts a token is given to; 0 for dense ones.
     active: Vec<usize>,
-    rows: Activations,
-    buffers: Buffers,
+    pub(super) rows: Activations,
+    pub(super) buffers: Buffers,
     out: Vec<f32>,
 }
 
 /// Activations of one block of tokens, each `(n, width)`.
 #[derive(Default)]
-struct Buffers {
+pub(super) struct Buffers {
     /// The residual stream.
-    x: Vec<f32>,
+    pub x: Vec<f32>,
     /// Normalised input of a branch, and its output.
-    h: Vec<f32>,
-    q: Vec<f32>,
-    k: Vec<f32>,
-    v: Vec<f32>,
-    attn: Vec<f32>,
-    gate: Vec<f32>,
+    pub h: Vec<f32>,
+    pub q: Vec<f32>,
+    pub k: Vec<f32>,
+    pub v: Vec<f32>,
+    pub attn: Vec<f32>,
+    pub gate: Vec<f32>,
     up: Vec<f32>,
     /// The output of experts, whose input is `h`.
     mixed: Vec<f32>,
@@ -120,9 +125,14 @@ impl Decoder {
         // A learned table ends somewhere.
         let context = spec.embed.positions.map_or(context, |table| context.min(table.rows - table.first));
         let mut shapes = alloc::vec![HeadShape::default(); spec.program.states()];
+        let mut recurrent = alloc::vec![None; spec.program.states()];
         for run in &spec.program.runs {
-            let attention = &spec.blocks[run.block].mixer.body;
-            shapes[run.state] = HeadShape { heads: attention.kv_heads, dim: attention.head_dim };
+            match &spec.blocks[run.block].mixer.body {
+                Mixer::Attention(attention) => {
+                    shapes[run.state] = HeadShape { heads: attention.kv_heads, dim: attention.head_dim };
+                }
+                Mixer::Retention(retention) => recurrent[run.state] = Some(retention.state()),
+            }
         }
         // The model's own codes are kept as the numbers they stand for.
         let kv = if spec.cache_codes.is_some() { KvType::F32 } else { options.kv };
@@ -131,9 +141,11 @@ impl Decoder {
         buffers.resize(1, spec)?;
         Ok(Self {
             cache,
+            states: RecurrentStates::new(recurrent),
             block: options.block.max(1),
             tables: spec.ropes.iter().map(|rope| RopeTable::new(rope, context)).collect(),
             attention: AttentionScratch::default(),
+            retention: RetentionScratch::default(),
             experts: ExpertScratch::new(Activations::new(model.isa)),
             active: active_experts(spec).collect(),
             rows: Activations::new(model.isa),
@@ -164,15 +176,26 @@ impl Decoder {
         self.block
     }
 
-    /// Bytes of the cache now.
+    /// Bytes of the cache now: keys and values of attention, which grow with the text, and states of retention,
+    /// which do not.
     pub fn cache_bytes(&self) -> usize {
+        self.cache.bytes() + self.states.bytes()
+    }
+
+    /// Bytes of the states that every token reads whole, however long the text is (those of retention).
+    pub fn state_bytes(&self) -> usize {
+        self.states.live_bytes()
+    }
+
+    /// Bytes of keys and values now.
+    pub fn kv_bytes(&self) -> usize {
         self.cache.bytes()
     }
 
     /// Forgets the tokens from `position` on; returns how many are left, from which the caller goes on. (States that
     /// cannot be cut anywhere go further back.)
     pub fn rewind(&mut self, position: usize) -> usize {
-        self.cache.rewind(position);
+        self.cache.rewind(self.states.rewind(position.min(self.cache.len())));
         self.cache.len()
     }
 
@@ -228,8 +251,8 @@ impl Decoder {
         };
         resize(&mut self.out, rows * vocab)?;
         let mut done = 0;
-        for block in tokens.chunks(self.block) {
-            self.blocks(&model, block)?;
+        while done < tokens.len() {
+            let block = self.blocks(&model, &tokens[done..])?;
             done += block.len();
             let from = match want {
                 Want::All => 0,
@@ -269,8 +292,8 @@ impl Decoder {
         let hidden = model.spec.hidden;
         resize(&mut self.out, tokens.len() * hidden)?;
         let mut done = 0;
-        for block in tokens.chunks(self.block) {
-            self.blocks(&model, block)?;
+        while done < tokens.len() {
+            let block = self.blocks(&model, &tokens[done..])?;
             let out = &mut self.out[done * hidden..][..block.len() * hidden];
             norm_rows(&self.buffers.x, hidden, model.spec.norm, &model.norm, out);
             done += block.len();
@@ -283,12 +306,15 @@ impl Decoder {
         if let Some(token) = tokens.iter().find(|&&t| t as usize >= vocab) {
             bail!(BadOption, "token {token} is outside the vocabulary of {vocab}");
         }
+        self.states.reserve()?;
         self.cache.reserve(tokens.len())
     }
 
-    /// Runs the program over one block of tokens; the residual stream is left in `buffers.x`.
-    fn blocks(&mut self, model: &Model, tokens: &[u32]) -> Result<()> {
+    /// Runs the program over the first block of `tokens`, and returns it; the residual stream is left in `buffers.x`.
+    fn blocks<'t>(&mut self, model: &Model, tokens: &'t [u32]) -> Result<&'t [u32]> {
         let spec = &model.spec;
+        self.states.begin(model.isa, &*self.pool);
+        let tokens = &tokens[..tokens.len().min(self.block).min(self.states.room())];
         self.buffers.resize(tokens.len(), spec)?;
         for (token, x) in tokens.iter().zip(self.buffers.x.chunks_exact_mut(spec.hidden)) {
             model.embedding.row(*token as usize, x);
@@ -310,7 +336,8 @@ impl Decoder {
             self.ffn(spec, &block.ffn, &weights.ffn, self.active[run.block])?;
         }
         self.cache.advance(tokens.len());
-        Ok(())
+        self.states.advance(tokens.len());
+        Ok(tokens)
     }
 
     fn add_positions(&mut self, learned: LearnedPositions, table: &Matrix) {
@@ -325,17 +352,40 @@ impl Decoder {
     fn mixer(
         &mut self,
         spec: &Spec,
-        branch: &Branch<spec::Attention>,
-        weights: &BranchWeights<AttentionWeights>,
+        branch: &Branch<Mixer>,
+        weights: &BranchWeights<MixerWeights>,
+        state: usize,
+    ) -> Result<()> {
+        let b = &mut self.buffers;
+        norm_rows(&b.x, spec.hidden, branch.pre, &weights.pre, &mut b.h);
+        match (&branch.body, &weights.body) {
+            (Mixer::Attention(attention), MixerWeights::Attention(body)) => {
+                self.attention(spec, attention, body, state)?;
+            }
+            (Mixer::Retention(retention), MixerWeights::Retention(body)) => {
+                self.retention(spec, retention, body, state)?;
+            }
+            _ => unreachable!("weights are loaded as the spec says"),
+        }
+        let b = &mut self.buffers;
+        add_branch(&mut b.x, &mut b.h, branch, weights);
+        Ok(())
+    }
+
+    /// The output of an attention for the normalised tokens in `buffers.h`, left there.
+    fn attention(
+        &mut self,
+        spec: &Spec,
+        attention: &spec::Attention,
+        body: &AttentionWeights,
         state: usize,
     ) -> Result<()> {
         let rotation = spec.rotation.as_ref();
         let Self { buffers: b, rows, cache, tables, attention: scratch, pool, .. } = self;
-        let (attention, body, pool) = (&branch.body, &weights.body, &**pool);
+        let pool = &**pool;
         let n = b.x.len() / spec.hidden;
         let (q_width, kv_width) = (attention.q_width(), attention.kv_width());
         let (q, k, v) = (&mut b.q[..n * q_width], &mut b.k[..n * kv_width], &mut b.v[..n * kv_width]);
-        norm_rows(&b.x, spec.hidden, branch.pre, &weights.pre, &mut b.h);
         let mut input = LinearInput::new(rows, &b.h, rotation, pool);
         input.apply(attention.q, &body.q, q)?;
         input.apply(attention.k, &body.k, k)?;
@@ -361,11 +411,13 @@ impl Decoder {
         }
         let out = &mut b.attn[..n * q_width];
         let sinks = body.sinks.as_deref();
-        scratch.run(&Layer { isa: self.model.isa, attention, sinks, cache, state, first, pool }, q, out)?;
+        let relative_bias = &self.model.relative_bias[..];
+        let table = attention.rope.map(|rope| &tables[rope]);
+        let isa = self.model.isa;
+        let layer = Layer { isa, attention, sinks, relative_bias, table, cache, state, first, pool };
+        scratch.run(&layer, q, out)?;
         norm_in_place(out, attention.sub_norm, &body.sub_norm);
-        LinearInput::new(rows, out, rotation, pool).apply(attention.o, &body.o, &mut b.h)?;
-        add_branch(&mut b.x, &mut b.h, branch, weights);
-        Ok(())
+        LinearInput::new(rows, out, rotation, pool).apply(attention.o, &body.o, &mut b.h)
     }
 
     fn ffn(
@@ -376,7 +428,7 @@ impl Decoder {
         active: usize,
     ) -> Result<()> {
         let Self { buffers: b, rows, pool, experts: scratch, .. } = self;
-        let context = FfnContext { rotation: spec.rotation.as_ref(), pool: &**pool };
+        let context = FfnContext { hidden: spec.hidden, rotation: spec.rotation.as_ref(), pool: &**pool };
         norm_rows(&b.x, spec.hidden, branch.pre, &weights.pre, &mut b.h);
         match (&branch.body, &weights.body) {
             (Ffn::Dense(mlp), FfnWeights::Dense(body)) => {

@@ -2,7 +2,7 @@
 
 use super::{
     spec::{InputSemantics, Linear, Mlp, Spec, TensorList},
-    tensor_names::{Field, LinearRole, PackedField, TensorRole},
+    tensor_names::{Field, LinearRole, NormRole, PackedField, TensorRole},
 };
 
 /// A block's feed-forward half.
@@ -63,6 +63,9 @@ pub struct Experts {
     pub normalise: bool,
     /// The router adds a bias to its scores.
     pub router_bias: bool,
+    /// The router narrows its input to so many values first, and scores them by each expert's direction alone: the
+    /// length of its row does not count (X-MoE, Chi et al. 2022).
+    pub cosine: Option<usize>,
     /// What each of them is.
     pub expert: Mlp,
     /// A network that every token is given to besides.
@@ -87,7 +90,10 @@ impl Experts {
     /// Lists the tensors of block `i`.
     pub(super) fn tensors(&self, i: usize, spec: &Spec, list: &mut TensorList) {
         let hidden = spec.hidden;
-        list.matrix(TensorRole::Router(i, Field::Weight), self.count, hidden);
+        list.matrix(TensorRole::Router(i, Field::Weight), self.count, self.cosine.unwrap_or(hidden));
+        if let Some(width) = self.cosine {
+            list.matrix(TensorRole::RouterReduction(i), width, hidden);
+        }
         if self.router_bias {
             list.vector(TensorRole::Router(i, Field::Bias), self.count);
         }
@@ -105,18 +111,14 @@ impl Experts {
             for e in 0..self.count {
                 let linear = |linear| move |field| TensorRole::Expert(i, e, linear, field);
                 list.mlp(&linear, &self.expert, hidden, |list| {
-                    if self.expert.sub_norm.is_some() {
-                        list.vector(TensorRole::ExpertNorm(i, e), self.expert.width);
-                    }
+                    list.norm(NormRole::Expert(i, e), self.expert.sub_norm, self.expert.width);
                 });
             }
         }
         if let Some(shared) = &self.shared {
             let linear = |linear| move |field| TensorRole::SharedExpert(i, linear, field);
             list.mlp(&linear, &shared.mlp, hidden, |list| {
-                if shared.mlp.sub_norm.is_some() {
-                    list.vector(TensorRole::SharedExpertNorm(i), shared.mlp.width);
-                }
+                list.norm(NormRole::SharedExpert(i), shared.mlp.sub_norm, shared.mlp.width);
             });
             if shared.gated {
                 list.matrix(TensorRole::SharedGate(i), 1, hidden);

@@ -10,6 +10,8 @@ mod decoder;
 mod experts;
 mod experts_spec;
 mod linear;
+mod relative;
+mod retention;
 pub mod rope;
 mod screened_head;
 pub mod spec;
@@ -18,7 +20,8 @@ pub mod tensor_names;
 use alloc::{string::String, sync::Arc, vec::Vec};
 
 pub use decoder::{Decoder, DecoderOptions, Want};
-pub use experts::{Choice, ExpertSet, ExpertsWeights, FfnWeights, choose};
+pub use experts::{Choice, CosineRouter, ExpertSet, ExpertsWeights, FfnWeights, choose};
+pub use retention::RetentionWeights;
 pub use screened_head::{EXACT, Screen};
 pub use spec::Spec;
 
@@ -92,38 +95,66 @@ pub struct MlpWeights {
 /// The weights of one block.
 #[allow(missing_docs, reason = "the names are those of the spec")]
 pub struct BlockWeights {
-    pub mixer: BranchWeights<AttentionWeights>,
+    pub mixer: BranchWeights<MixerWeights>,
     pub ffn: BranchWeights<FfnWeights>,
+}
+
+/// The weights of [`spec::Mixer`].
+#[allow(missing_docs, reason = "the names are those of the spec")]
+#[allow(clippy::large_enum_variant, reason = "there is one for each block")]
+pub enum MixerWeights {
+    Attention(AttentionWeights),
+    Retention(RetentionWeights),
+}
+
+impl MixerWeights {
+    /// One of its linear layers, if it has that one.
+    fn linear(&self, linear: LinearRole) -> Option<&LinearWeights> {
+        match (self, linear) {
+            (Self::Attention(attention), LinearRole::Q) => Some(&attention.q),
+            (Self::Attention(attention), LinearRole::K) => Some(&attention.k),
+            (Self::Attention(attention), LinearRole::V) => Some(&attention.v),
+            (Self::Attention(attention), LinearRole::O) => Some(&attention.o),
+            (Self::Retention(retention), LinearRole::Q) => Some(&retention.q),
+            (Self::Retention(retention), LinearRole::K) => Some(&retention.k),
+            (Self::Retention(retention), LinearRole::V) => Some(&retention.v),
+            (Self::Retention(retention), LinearRole::MixerGate) => Some(&retention.gate),
+            (Self::Retention(retention), LinearRole::O) => Some(&retention.o),
+            _ => None,
+        }
+    }
 }
 
 impl BlockWeights {
     /// One of its linear layers, if it has that one; `None` for those of experts.
     pub fn linear(&self, linear: LinearRole) -> Option<&LinearWeights> {
-        let attention = &self.mixer.body;
         let mlp = match &self.ffn.body {
             FfnWeights::Dense(mlp) => Some(mlp),
             FfnWeights::Experts(_) => None,
         };
         match linear {
-            LinearRole::Q => Some(&attention.q),
-            LinearRole::K => Some(&attention.k),
-            LinearRole::V => Some(&attention.v),
-            LinearRole::O => Some(&attention.o),
             LinearRole::Gate => mlp.map(|mlp| &mlp.gate),
             LinearRole::Up => mlp.and_then(|mlp| mlp.up.as_ref()),
             LinearRole::Down => mlp.map(|mlp| &mlp.down),
+            of_mixer => self.mixer.body.linear(of_mixer),
         }
     }
 
     /// One of its norms; empty if it does not have that one.
     pub fn norm(&self, norm: BlockNorm) -> &NormWeights {
+        let attention = match &self.mixer.body {
+            MixerWeights::Attention(attention) => Some(attention),
+            MixerWeights::Retention(_) => None,
+        };
+        let of_attention =
+            |norm: fn(&AttentionWeights) -> &NormWeights| attention.map_or(NormWeights::none(), norm);
         match norm {
             BlockNorm::MixerPre => &self.mixer.pre,
             BlockNorm::MixerPost => &self.mixer.post,
             BlockNorm::MixerAfter => &self.mixer.after,
-            BlockNorm::Query => &self.mixer.body.query_norm,
-            BlockNorm::Key => &self.mixer.body.key_norm,
-            BlockNorm::MixerSub => &self.mixer.body.sub_norm,
+            BlockNorm::Query => of_attention(|attention| &attention.query_norm),
+            BlockNorm::Key => of_attention(|attention| &attention.key_norm),
+            BlockNorm::MixerSub => of_attention(|attention| &attention.sub_norm),
             BlockNorm::FfnPre => &self.ffn.pre,
             BlockNorm::FfnPost => &self.ffn.post,
             BlockNorm::FfnAfter => &self.ffn.after,
@@ -170,6 +201,9 @@ pub struct Model {
     pub embedding: Matrix,
     /// `(rows, hidden)`, where positions are learned.
     pub positions: Option<Matrix>,
+    /// What every attention adds to its scores, `(heads, distances)`; empty for most. The last distance stands for all
+    /// longer ones.
+    pub relative_bias: Vec<f32>,
     /// The norm on the embedding.
     pub embedding_norm: NormWeights,
     /// `(vocab, hidden)`; `None` when the embedding serves as head.
@@ -208,18 +242,18 @@ impl Model {
         };
         let of_block = |run: &spec::Run| {
             let (spec, block) = (&self.spec.blocks[run.block], &self.blocks[run.block]);
-            let attention = &block.mixer.body;
-            let attention = [&attention.q, &attention.k, &attention.v, &attention.o];
+            let mixer = LinearRole::ALL.into_iter().filter_map(|linear| block.mixer.body.linear(linear));
             let ffn = match &block.ffn.body {
                 FfnWeights::Dense(mlp) => of_mlp(mlp),
                 FfnWeights::Experts(weights) => {
                     let active = spec.ffn.body.experts().map_or(0, |experts| experts.active);
                     weights.router.matrix.bytes()
+                        + weights.cosine.as_ref().map_or(0, |cosine| cosine.reduction.bytes())
                         + weights.shared.as_ref().map_or(0, of_mlp)
                         + active * weights.experts.iter().map(of_mlp).sum::<usize>() / weights.experts.count()
                 }
             };
-            attention.iter().map(|linear| linear.matrix.bytes()).sum::<usize>() + ffn
+            mixer.map(|linear| linear.matrix.bytes()).sum::<usize>() + ffn
         };
         let blocks: usize = self.spec.program.runs.iter().map(of_block).sum();
         blocks + self.screen.as_ref().map_or(self.head().bytes(), Screen::bytes)

@@ -16,6 +16,7 @@ pub enum LinearRole {
     Q,
     K,
     V,
+    MixerGate,
     O,
     Gate,
     Up,
@@ -24,7 +25,8 @@ pub enum LinearRole {
 
 impl LinearRole {
     /// In the order the forward pass meets them.
-    pub const ALL: [Self; 7] = [Self::Q, Self::K, Self::V, Self::O, Self::Gate, Self::Up, Self::Down];
+    pub const ALL: [Self; 8] =
+        [Self::Q, Self::K, Self::V, Self::MixerGate, Self::O, Self::Gate, Self::Up, Self::Down];
 }
 
 /// The norms of a block. (A projection's own norm is a [`Field`] of it.)
@@ -52,6 +54,10 @@ pub enum NormRole {
     Final,
     /// Of block `.0`.
     Block(usize, BlockNorm),
+    /// Before the down projection of expert `.1` of block `.0`.
+    Expert(usize, usize),
+    /// Before the down projection of the shared expert of block `.0`.
+    SharedExpert(usize),
 }
 
 /// The tensors that may belong to one linear layer.
@@ -82,20 +88,22 @@ pub enum TensorRole {
     Norm(NormRole, Field),
     /// A tensor of a linear layer of block `.0`.
     Linear(usize, LinearRole, Field),
+    /// What is added to the scores by distance `(buckets, heads)`.
+    RelativeBias,
+    /// The angles and decays that a RetNet stores beside its weights.
+    RetentionTable(RetentionTable),
     /// The scores that attention heads of block `.0` give to nothing.
     Sinks(usize),
     /// The router over the experts of block `.0`.
     Router(usize, Field),
+    /// What narrows the input of the cosine router of block `.0`.
+    RouterReduction(usize),
     /// A tensor of a linear layer of expert `.1` of block `.0`.
     Expert(usize, usize, LinearRole, Field),
-    /// The norm before the down projection of expert `.1` of block `.0`.
-    ExpertNorm(usize, usize),
     /// A tensor of all experts of block `.0`: gates and ups in turn (`Up`), or downs.
     PackedExperts(usize, LinearRole, PackedField),
     /// A tensor of a linear layer of the shared expert of block `.0`.
     SharedExpert(usize, LinearRole, Field),
-    /// The norm before the down projection of the shared expert of block `.0`.
-    SharedExpertNorm(usize),
     /// What gates the shared expert of block `.0`.
     SharedGate(usize),
 }
@@ -109,6 +117,15 @@ pub enum PackedField {
     Scales,
     /// Added to the outputs.
     Bias,
+}
+
+/// A table of a RetNet, which follows from the dimensions too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RetentionTable {
+    /// Radians per position of each element of a key (`key_dim`).
+    Angles,
+    /// The logarithm of each head's decay (`heads`).
+    Decays,
 }
 
 /// Which contexts a set of RoPE divisors is for.
@@ -129,10 +146,13 @@ pub(super) enum Slot {
     EmbeddingNorm,
     FinalNorm,
     RopeFactors(RopeFactors),
+    RelativeBias,
+    RetentionTable(RetentionTable),
     Norm(BlockNorm),
     Linear(LinearRole),
     Sinks,
     Router,
+    RouterReduction,
     /// One expert: `{e}` in the name.
     Expert(LinearRole),
     ExpertNorm,
@@ -173,7 +193,8 @@ macro_rules! rows {
             LinearRole::*,
             Slot::{
                 AllExperts, Embedding, EmbeddingNorm, Expert, ExpertNorm, FinalNorm, Head, Linear, Norm,
-                PackedExperts, Positions, RopeFactors, Router, SharedExpert, SharedExpertNorm, SharedGate, Sinks,
+                PackedExperts, Positions, RelativeBias, RetentionTable, RopeFactors, Router, RouterReduction, SharedExpert,
+                SharedExpertNorm, SharedGate, Sinks,
             },
         };
         &[$(($name, &[$($slot),+])),*]
@@ -383,19 +404,24 @@ fn parts(role: TensorRole) -> (Slot, Place, Field) {
         TensorRole::Norm(NormRole::Embedding, field) => (Slot::EmbeddingNorm, at(0), field),
         TensorRole::Norm(NormRole::Final, field) => (Slot::FinalNorm, at(0), field),
         TensorRole::Norm(NormRole::Block(block, norm), field) => (Slot::Norm(norm), at(block), field),
+        TensorRole::Norm(NormRole::Expert(block, expert), field) => {
+            (Slot::ExpertNorm, Place { block, expert }, field)
+        }
+        TensorRole::Norm(NormRole::SharedExpert(block), field) => (Slot::SharedExpertNorm, at(block), field),
         TensorRole::RopeFactors(factors) => (Slot::RopeFactors(factors), at(0), Field::Weight),
+        TensorRole::RelativeBias => (Slot::RelativeBias, at(0), Field::Weight),
+        TensorRole::RetentionTable(table) => (Slot::RetentionTable(table), at(0), Field::Weight),
         TensorRole::Linear(block, linear, field) => (Slot::Linear(linear), at(block), field),
         TensorRole::Sinks(block) => (Slot::Sinks, at(block), Field::Weight),
         TensorRole::Router(block, field) => (Slot::Router, at(block), field),
+        TensorRole::RouterReduction(block) => (Slot::RouterReduction, at(block), Field::Weight),
         TensorRole::Expert(block, expert, linear, field) => {
             (Slot::Expert(linear), Place { block, expert }, field)
         }
-        TensorRole::ExpertNorm(block, expert) => (Slot::ExpertNorm, Place { block, expert }, Field::Weight),
         TensorRole::PackedExperts(block, linear, field) => {
             (Slot::PackedExperts(linear, field), at(block), Field::Weight)
         }
         TensorRole::SharedExpert(block, linear, field) => (Slot::SharedExpert(linear), at(block), field),
-        TensorRole::SharedExpertNorm(block) => (Slot::SharedExpertNorm, at(block), Field::Weight),
         TensorRole::SharedGate(block) => (Slot::SharedGate, at(block), Field::Weight),
     }
 }
@@ -408,15 +434,18 @@ fn join(slot: Slot, Place { block, expert }: Place, field: Field) -> TensorRole 
         Slot::EmbeddingNorm => TensorRole::Norm(NormRole::Embedding, field),
         Slot::FinalNorm => TensorRole::Norm(NormRole::Final, field),
         Slot::RopeFactors(factors) => TensorRole::RopeFactors(factors),
+        Slot::RelativeBias => TensorRole::RelativeBias,
+        Slot::RetentionTable(table) => TensorRole::RetentionTable(table),
         Slot::Norm(norm) => TensorRole::Norm(NormRole::Block(block, norm), field),
         Slot::Linear(linear) => TensorRole::Linear(block, linear, field),
         Slot::Sinks => TensorRole::Sinks(block),
         Slot::Router => TensorRole::Router(block, field),
+        Slot::RouterReduction => TensorRole::RouterReduction(block),
         Slot::Expert(linear) | Slot::AllExperts(linear) => TensorRole::Expert(block, expert, linear, field),
-        Slot::ExpertNorm => TensorRole::ExpertNorm(block, expert),
+        Slot::ExpertNorm => TensorRole::Norm(NormRole::Expert(block, expert), field),
         Slot::PackedExperts(linear, field) => TensorRole::PackedExperts(block, linear, field),
         Slot::SharedExpert(linear) => TensorRole::SharedExpert(block, linear, field),
-        Slot::SharedExpertNorm => TensorRole::SharedExpertNorm(block),
+        Slot::SharedExpertNorm => TensorRole::Norm(NormRole::SharedExpert(block), field),
         Slot::SharedGate => TensorRole::SharedGate(block),
     }
 }

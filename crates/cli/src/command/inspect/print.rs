@@ -57,7 +57,12 @@ impl Inspect {
                 console::bytes(m.weights_native_head)
             ),
         );
-        line("", format!("{} of cache per token (f16)", console::bytes(m.kv_per_token)));
+        if m.kv_per_token > 0 || m.states == 0 {
+            line("", format!("{} of cache per token (f16)", console::bytes(m.kv_per_token)));
+        }
+        if m.states > 0 {
+            line("", format!("{} of states, however long the text", console::bytes(m.states)));
+        }
         line("", format!("{} with all {} tokens of context", console::bytes(m.total), m.context));
         let kernels: Vec<_> = report.kernels.values().map(String::as_str).collect();
         line("runs on", format!("{} (this CPU has {})", kernels.join(", "), report.isas.join(", ")));

@@ -18,7 +18,11 @@ use ternlight_core::{
         HeadPrecision, LoadOptions,
         plan::{Plan, Planned},
     },
-    model::{Spec, arch::KnownTensors},
+    model::{
+        Spec,
+        arch::KnownTensors,
+        spec::{Mixer, Run},
+    },
     simd::Isa,
 };
 use ternlight_engine::Threads;
@@ -83,8 +87,10 @@ pub struct Memory {
     /// With the embedding or head as in the file.
     pub weights_native_head: u64,
     pub kv_per_token: u64,
+    /// States that do not grow with the text (retention's).
+    pub states: u64,
     pub context: usize,
-    /// Weights and a full f16 cache.
+    /// Weights, states and a full f16 cache.
     pub total: u64,
 }
 
@@ -218,7 +224,7 @@ impl Report {
         let context = args.context.unwrap_or(auto.spec.context);
         let weights = packed_bytes(&tensors);
         let with_native = headers.tensors().map(|info| tensor(&native, info)).collect::<Result<Vec<_>>>()?;
-        let kv_per_token = cache_bytes(&auto.spec);
+        let (kv_per_token, states) = (cache_bytes(&auto.spec), state_bytes(&auto.spec));
         Ok(Self {
             files: headers.files,
             container: match headers.container {
@@ -238,8 +244,9 @@ impl Report {
                 weights,
                 weights_native_head: packed_bytes(&with_native),
                 kv_per_token,
+                states,
                 context,
-                total: weights + kv_per_token * context as u64,
+                total: weights + states + kv_per_token * context as u64,
             },
             kernels,
             isas: kernel::isas().map(Isa::name).collect(),
@@ -258,20 +265,21 @@ impl Report {
 
 impl Dimensions {
     fn of(spec: &Spec) -> Self {
-        let (attention, mlp) = (&spec.blocks[0].mixer.body, spec.blocks[0].ffn.body.mlp());
+        let (mixer, mlp) = (&spec.blocks[0].mixer.body, spec.blocks[0].ffn.body.mlp());
+        let ((heads, kv_heads, head_dim), attention) = (mixer.heads(), mixer.attention());
         Self {
             layers: spec.blocks.len(),
             hidden: spec.hidden,
             feed_forward: mlp.width,
-            heads: attention.heads,
-            kv_heads: attention.kv_heads,
-            head_dim: attention.head_dim,
+            heads,
+            kv_heads,
+            head_dim,
             vocab: spec.vocab,
             context: spec.context,
             rope_theta: spec.ropes.first().map_or(0.0, |rope| rope.theta),
             norm_eps: spec.norm.eps,
-            sub_norms: attention.sub_norm.is_some(),
-            qk_norm: attention.qk_norm.is_some(),
+            sub_norms: attention.is_some_and(|attention| attention.sub_norm.is_some()),
+            qk_norm: attention.is_some_and(|attention| attention.qk_norm.is_some()),
             activation: mlp.activation.name().to_owned(),
         }
     }
@@ -309,9 +317,18 @@ fn packed_bytes(tensors: &[Tensor]) -> u64 {
 
 /// Bytes of an f16 cache for each token.
 fn cache_bytes(spec: &Spec) -> u64 {
-    let state = |run: &ternlight_core::model::spec::Run| {
-        let attention = &spec.blocks[run.block].mixer.body;
+    let state = |run: &Run| {
+        let Some(attention) = spec.blocks[run.block].mixer.body.attention() else { return 0 };
         2 * attention.kv_heads as u64 * KvType::F16.row_bytes(attention.head_dim) as u64
+    };
+    spec.program.runs.iter().map(state).sum()
+}
+
+/// Bytes of what retention keeps, whatever the number of tokens.
+fn state_bytes(spec: &Spec) -> u64 {
+    let state = |run: &Run| match &spec.blocks[run.block].mixer.body {
+        Mixer::Retention(retention) => retention.state().bytes() as u64,
+        Mixer::Attention(_) => 0,
     };
     spec.program.runs.iter().map(state).sum()
 }

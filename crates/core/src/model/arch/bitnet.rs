@@ -32,7 +32,7 @@ pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
         };
         spec.blocks.iter_mut().for_each(|block| block.ffn.body.mlp_mut().activation = activation);
     }
-    if spec.blocks.iter().any(|block| block.mixer.body.q.bias) {
+    if spec.attentions_mut().any(|attention| attention.q.bias) {
         bail!(UnsupportedArch, "bitnet with attention biases");
     }
     // Float projections of a BitNet are latent weights, whatever the container.
@@ -59,7 +59,7 @@ pub(super) fn with_experts(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     }
     if keys.flag(hf("use_qk_norm"))? == Some(true) {
         let qk_norm = QkNorm { norm: spec.norm, after_rope: false, whole: false };
-        spec.blocks.iter_mut().for_each(|block| block.mixer.body.qk_norm = Some(qk_norm));
+        spec.attentions_mut().for_each(|attention| attention.qk_norm = Some(qk_norm));
     }
     experts::mix(keys, &mut spec, false)?;
     spec.set_input(InputSemantics::Quantised(Quantiser { codes: Codes::Int8AbsMax, keep: None }));
@@ -69,8 +69,8 @@ pub(super) fn with_experts(keys: &Keys<'_>, names: Names) -> Result<Spec> {
 /// Norms before the output projection and before the down projection.
 pub(super) fn sub_norms(spec: &mut Spec) {
     let norm = spec.norm;
+    spec.attentions_mut().for_each(|attention| attention.sub_norm = Some(norm));
     for block in &mut spec.blocks {
-        block.mixer.body.sub_norm = Some(norm);
         block.ffn.body.mlp_mut().sub_norm = Some(norm);
     }
 }

@@ -14,8 +14,8 @@ use crate::{
     model::{
         rope::{Rope, RopeScaling, RopeStyle},
         spec::{
-            Activation, Attention, Block, Branch, Checkpoint, Embed, Ffn, InputSemantics, Linear, Mask, Mlp,
-            Norm, Output, PackedScale, Program, Spec,
+            Activation, Attention, Block, Branch, Checkpoint, Embed, Ffn, InputSemantics, Linear, Mask,
+            Mixer, Mlp, Norm, Output, PackedScale, Program, Spec,
         },
         tensor_names::{Field, LinearRole, Names, TensorRole},
     },
@@ -84,8 +84,10 @@ pub(super) fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
         up: Some(linear(LinearRole::Up)?),
         down: linear(LinearRole::Down)?,
     };
-    let block =
-        Block { mixer: Branch::pre_norm(norm, attention), ffn: Branch::pre_norm(norm, Ffn::Dense(mlp)) };
+    let block = Block {
+        mixer: Branch::pre_norm(norm, Mixer::Attention(attention)),
+        ffn: Branch::pre_norm(norm, Ffn::Dense(mlp)),
+    };
     Ok(Spec {
         arch: keys.arch.to_string(),
         vocab,
@@ -93,6 +95,7 @@ pub(super) fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
         context,
         embed: Embed { scale: 1.0, rotated: false, positions: None, norm: None },
         ropes: [rope(keys, head_dim)?].into(),
+        relative_bias: None,
         blocks: alloc::vec![block; layers],
         program: Program::sequential(layers),
         norm,
@@ -195,11 +198,11 @@ pub(super) fn sliding_windows(keys: &Keys<'_>, spec: &mut Spec, slides: &[bool])
         bail!(Shape, "{} kinds of attention for {} layers", slides.len(), spec.blocks.len());
     }
     let window = keys.usize(key("attention.sliding_window", "sliding_window"))?.filter(|&n| n > 0);
-    for (block, _) in spec.blocks.iter_mut().zip(slides).filter(|(_, slides)| **slides) {
+    for (attention, _) in spec.attentions_mut().zip(slides).filter(|(_, slides)| **slides) {
         let Some(window) = window else {
             bail!(MissingKey, "there are layers with a sliding window, and its size is missing")
         };
-        block.mixer.body.mask = Mask::Window(window);
+        attention.mask = Mask::Window(window);
     }
     Ok(())
 }

@@ -31,7 +31,7 @@ pub use keys::KnownTensors;
 
 use super::{
     attention::MAX_HEAD_DIM,
-    spec::Spec,
+    spec::{Mixer, Spec},
     tensor_names::{Names, Row},
 };
 use crate::{
@@ -85,6 +85,7 @@ static ARCHES: &[Arch] = &[
     Arch::new(&["phi3"], phi::spec).with_names(phi::GGUF_ROWS, phi::HF_ROWS),
     Arch::new(&["smollm3"], smollm::spec),
     Arch::new(&["torchscale_decoder"], torchscale::decoder).with_names(&[], torchscale::ROWS),
+    Arch::new(&["torchscale_retnet"], torchscale::retnet).with_names(&[], torchscale::ROWS),
     Arch::new(&["minicpm"], minicpm::spec),
     Arch::new(&["hunyuan-dense", "hunyuan_v1_dense"], hunyuan::spec).with_names(&[], hunyuan::HF_ROWS),
     Arch::new(&["mixtral"], mixtral::spec).with_names(&[], mixtral::HF_ROWS),
@@ -138,7 +139,7 @@ pub fn spec(
 /// Refuses numbers that cannot be meant. (Dimensions were checked before blocks were made of them.)
 fn check(spec: &Spec) -> Result<()> {
     for block in &spec.blocks {
-        let attention = &block.mixer.body;
+        let Mixer::Attention(attention) = &block.mixer.body else { continue };
         if !attention.heads.is_multiple_of(attention.kv_heads) {
             bail!(Shape, "{} heads cannot share {} key/value heads", attention.heads, attention.kv_heads);
         }

@@ -206,3 +206,42 @@ fn published_gguf_metadata_is_understood() {
         assert!(result.is_ok(), "{arch}: {}", result.unwrap_err());
     }
 }
+
+/// What TorchScale computes is read from its keys, or refused by the key's name.
+#[test]
+fn torchscale_says_which_key_it_does_not_know() {
+    let spec_of = |model_type: &str, more: &str| {
+        let json = alloc::format!(
+            r#"{{"model_type": "{model_type}", "decoder_embed_dim": 64, "decoder_layers": 2, "decoder_ffn_embed_dim": 64,
+                "decoder_attention_heads": 2, "decoder_retention_heads": 2, "decoder_value_embed_dim": 128,
+                "vocab_size": 100, "max_target_positions": 64, "subln": true {more}}}"#
+        );
+        let meta = crate::container::config(&json)?;
+        Ok::<_, crate::Error>(spec(Container::Safetensors, &meta, &KnownTensors::new(), &[])?.0)
+    };
+    let experts = r#", "moe_freq": 2, "moe_expert_count": 4, "moe_eval_capacity_token_fraction": 1.0"#;
+    for (key, more) in [
+        (
+            "moe_eval_capacity_token_fraction",
+            r#", "moe_freq": 2, "moe_expert_count": 4, "moe_top1_expert": true"#,
+        ),
+        ("moe_second_expert_policy", experts),
+        ("moe_second_expert_policy", &alloc::format!(r#"{experts}, "moe_second_expert_policy": "sampling""#)),
+        ("activation", r#", "activation_fn": "tanh""#),
+        ("vocab_parallel", r#", "vocab_parallel": 3"#),
+    ] {
+        let error = spec_of("torchscale_decoder", more).expect_err(more);
+        assert!(error.kind == crate::ErrorKind::UnsupportedArch && error.detail.contains(key), "{error}");
+    }
+    for count in [0, 1, 5000] {
+        let more = alloc::format!(
+            r#", "moe_freq": 2, "moe_expert_count": {count}, "moe_eval_capacity_token_fraction": 1.0,
+            "moe_second_expert_policy": "all""#
+        );
+        assert_eq!(spec_of("torchscale_decoder", &more).unwrap_err().kind, crate::ErrorKind::TooLarge);
+    }
+    let spec =
+        spec_of("torchscale_decoder", &alloc::format!(r#"{experts}, "moe_top1_expert": true"#)).unwrap();
+    let active = spec.blocks.iter().map(|block| block.ffn.body.experts().map(|experts| experts.active));
+    assert_eq!(active.collect::<Vec<_>>(), [None, Some(1)]);
+}
