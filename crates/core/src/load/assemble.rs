@@ -11,9 +11,9 @@ use crate::{
     matrix::Matrix,
     model::{
         AttentionWeights, BlockWeights, BranchWeights, ExpertSet, ExpertsWeights, FfnWeights, LinearWeights,
-        MlpWeights, Model, NormWeights, Screen, TensorSummary,
+        LoopWeights, LoraWeights, MlpWeights, Model, NormWeights, Screen, TensorSummary,
         spec::{Block, Experts, Ffn, InputSemantics, Linear, Mlp, Norm, NormKind, PackedScale},
-        tensor_names::{BlockNorm, Field, LinearRole, NormRole, TensorRole},
+        tensor_names::{BlockNorm, Field, LinearRole, LoraSide, NormRole, TensorRole},
     },
     simd::Isa,
 };
@@ -46,6 +46,7 @@ pub(super) fn assemble(
     for (i, block) in plan.spec.blocks.iter().enumerate() {
         blocks.push(parts.block(i, block)?);
     }
+    let looped = parts.looped()?;
     let mut ropes = plan.spec.ropes.clone();
     for rope in &mut ropes {
         for role in rope.scaling.tensors() {
@@ -66,7 +67,20 @@ pub(super) fn assemble(
     let mut spec = plan.spec;
     spec.vocab = embedding.rows();
     spec.ropes = ropes;
-    Ok(Model { isa, spec, meta, embedding, positions, embedding_norm, head, screen, norm, blocks, tensors })
+    Ok(Model {
+        isa,
+        spec,
+        meta,
+        embedding,
+        positions,
+        embedding_norm,
+        head,
+        screen,
+        norm,
+        blocks,
+        looped,
+        tensors,
+    })
 }
 
 struct Assembly<'a> {
@@ -179,7 +193,12 @@ impl Assembly<'_> {
                 matrix.scale_rows(factor);
             }
         }
+        let lora = match role(Field::Weight) {
+            TensorRole::Linear(block, linear, _) => self.lora(block, linear)?,
+            _ => Vec::new(),
+        };
         Ok(LinearWeights {
+            lora,
             matrix: {
                 let matrix = self.summarise(loaded)?;
                 self.shared(matrix)
@@ -187,6 +206,29 @@ impl Assembly<'_> {
             norm: if spec.norm.is_some() { Some(self.vector(role(Field::Norm))?) } else { None },
             bias: if spec.bias { Some(self.vector(role(Field::Bias))?) } else { None },
         })
+    }
+
+    /// What passes add to a linear layer of a block.
+    fn lora(&mut self, block: usize, linear: LinearRole) -> Result<Vec<LoraWeights>> {
+        let passes = self.plan.spec.program.lora.map_or(0, |lora| lora.passes);
+        let pass = |pass| {
+            let mut matrix = |side| self.matrix(TensorRole::Lora(block, linear, pass, side));
+            Ok(LoraWeights { a: matrix(LoraSide::A)?, b: matrix(LoraSide::B)? })
+        };
+        (0..passes).map(pass).collect()
+    }
+
+    /// What belongs to the loop and to none of its blocks.
+    fn looped(&mut self) -> Result<LoopWeights> {
+        let mut weights = LoopWeights::default();
+        let Some(body) = &self.plan.spec.program.body else { return Ok(weights) };
+        if body.adapter {
+            weights.adapter = Some(self.matrix(TensorRole::LoopAdapter)?);
+        }
+        if let Some((layer, _)) = body.exit_layer() {
+            weights.exit = Some(self.linear(TensorRole::LoopExit, layer)?);
+        }
+        Ok(weights)
     }
 
     fn block(&mut self, i: usize, block: &Block) -> Result<BlockWeights> {

@@ -12,9 +12,10 @@ use super::{
     attention::{AttentionScratch, Layer},
     experts::{ExpertScratch, FfnContext, HiddenBuffers, hidden_layer},
     linear::{LinearInput, clip, norm_in_place, norm_rows, rotate, rotate_back},
+    looped::LoopState,
     resize,
     rope::{RopeTable, Rotated},
-    spec::{self, Branch, Ffn, LearnedPositions, Spec},
+    spec::{self, Branch, Ffn, LearnedPositions, Run, Spec},
 };
 use crate::{
     Result,
@@ -57,9 +58,9 @@ pub enum Want {
 
 /// Runs a [`Model`] over one sequence.
 pub struct Decoder {
-    model: Arc<Model>,
-    pool: Arc<dyn Pool>,
-    cache: KvCache,
+    pub(super) model: Arc<Model>,
+    pub(super) pool: Arc<dyn Pool>,
+    pub(super) cache: KvCache,
     block: usize,
     /// One for each of [`Spec::ropes`].
     tables: Vec<RopeTable>,
@@ -67,16 +68,17 @@ pub struct Decoder {
     experts: ExpertScratch,
     /// For each of [`Spec::blocks`], how many experts a token is given to; 0 for dense ones.
     active: Vec<usize>,
-    rows: Activations,
-    buffers: Buffers,
+    pub(super) rows: Activations,
+    pub(super) buffers: Buffers,
+    pub(super) looped: LoopState,
     out: Vec<f32>,
 }
 
 /// Activations of one block of tokens, each `(n, width)`.
 #[derive(Default)]
-struct Buffers {
+pub(super) struct Buffers {
     /// The residual stream.
-    x: Vec<f32>,
+    pub x: Vec<f32>,
     /// Normalised input of a branch, and its output.
     h: Vec<f32>,
     q: Vec<f32>,
@@ -90,7 +92,7 @@ struct Buffers {
 }
 
 impl Buffers {
-    fn resize(&mut self, n: usize, spec: &Spec) -> Result<()> {
+    pub fn resize(&mut self, n: usize, spec: &Spec) -> Result<()> {
         let (q, kv, ffn) = spec.widths();
         let widths = [
             (&mut self.x, spec.hidden),
@@ -119,14 +121,10 @@ impl Decoder {
         let context = if options.context == 0 { spec.context } else { options.context };
         // A learned table ends somewhere.
         let context = spec.embed.positions.map_or(context, |table| context.min(table.rows - table.first));
-        let mut shapes = alloc::vec![HeadShape::default(); spec.program.states()];
-        for run in &spec.program.runs {
-            let attention = &spec.blocks[run.block].mixer.body;
-            shapes[run.state] = HeadShape { heads: attention.kv_heads, dim: attention.head_dim };
-        }
+        let looped = LoopState::new(spec);
         // The model's own codes are kept as the numbers they stand for.
         let kv = if spec.cache_codes.is_some() { KvType::F32 } else { options.kv };
-        let cache = KvCache::new(kv, shapes, context);
+        let cache = KvCache::new(kv, slots(spec, looped.runs(spec)), context);
         let mut buffers = Buffers::default();
         buffers.resize(1, spec)?;
         Ok(Self {
@@ -138,6 +136,7 @@ impl Decoder {
             active: active_experts(spec).collect(),
             rows: Activations::new(model.isa),
             buffers,
+            looped,
             out: Vec::new(),
             model,
             pool,
@@ -161,7 +160,7 @@ impl Decoder {
 
     /// Tokens computed together.
     pub fn block(&self) -> usize {
-        self.block
+        if self.looped.is_sequential() { 1 } else { self.block }
     }
 
     /// Bytes of the cache now.
@@ -173,6 +172,7 @@ impl Decoder {
     /// cannot be cut anywhere go further back.)
     pub fn rewind(&mut self, position: usize) -> usize {
         self.cache.rewind(position);
+        self.looped.rewind(self.cache.len());
         self.cache.len()
     }
 
@@ -228,7 +228,7 @@ impl Decoder {
         };
         resize(&mut self.out, rows * vocab)?;
         let mut done = 0;
-        for block in tokens.chunks(self.block) {
+        for block in tokens.chunks(self.block()) {
             self.blocks(&model, block)?;
             done += block.len();
             let from = match want {
@@ -239,7 +239,7 @@ impl Decoder {
             let n = block.len() - from;
             let x = &self.buffers.x[from * hidden..];
             let normed = self.rows.set(n, hidden);
-            norm_rows(x, hidden, model.spec.norm, &model.norm, normed);
+            norm_rows(x, hidden, model.spec.head_norm(), &model.norm, normed);
             if let (true, Some(rotation)) = (model.spec.output.rotated, &model.spec.rotation) {
                 rotate(normed, hidden, rotation);
             }
@@ -269,10 +269,10 @@ impl Decoder {
         let hidden = model.spec.hidden;
         resize(&mut self.out, tokens.len() * hidden)?;
         let mut done = 0;
-        for block in tokens.chunks(self.block) {
+        for block in tokens.chunks(self.block()) {
             self.blocks(&model, block)?;
             let out = &mut self.out[done * hidden..][..block.len() * hidden];
-            norm_rows(&self.buffers.x, hidden, model.spec.norm, &model.norm, out);
+            norm_rows(&self.buffers.x, hidden, model.spec.head_norm(), &model.norm, out);
             done += block.len();
         }
         Ok(&self.out)
@@ -304,13 +304,25 @@ impl Decoder {
         for table in &mut self.tables {
             table.fill(self.cache.len(), tokens.len())?;
         }
-        for run in &spec.program.runs {
-            let (block, weights) = (&spec.blocks[run.block], &model.blocks[run.block]);
-            self.mixer(spec, &block.mixer, &weights.mixer, run.state)?;
-            self.ffn(spec, &block.ffn, &weights.ffn, self.active[run.block])?;
+        let first = self.cache.len();
+        for &run in &spec.program.prelude {
+            self.run(model, run, &BlockTokens::all(first))?;
+        }
+        if let Some(body) = &spec.program.body {
+            self.run_loop(model, body)?;
+        }
+        for &run in &spec.program.coda {
+            self.run(model, run, &BlockTokens::all(first))?;
         }
         self.cache.advance(tokens.len());
         Ok(())
+    }
+
+    /// One pass through one block, of `tokens`, whose residual stream `buffers.x` is.
+    pub(super) fn run(&mut self, model: &Model, run: Run, tokens: &BlockTokens<'_>) -> Result<()> {
+        let (spec, block, weights) = (&model.spec, &model.spec.blocks[run.block], &model.blocks[run.block]);
+        self.mixer(spec, (&block.mixer, &weights.mixer), run, tokens)?;
+        self.ffn(spec, (&block.ffn, &weights.ffn), run)
     }
 
     fn add_positions(&mut self, learned: LearnedPositions, table: &Matrix) {
@@ -325,9 +337,9 @@ impl Decoder {
     fn mixer(
         &mut self,
         spec: &Spec,
-        branch: &Branch<spec::Attention>,
-        weights: &BranchWeights<AttentionWeights>,
-        state: usize,
+        (branch, weights): (&Branch<spec::Attention>, &BranchWeights<AttentionWeights>),
+        Run { state, pass, .. }: Run,
+        tokens: &BlockTokens<'_>,
     ) -> Result<()> {
         let rotation = spec.rotation.as_ref();
         let Self { buffers: b, rows, cache, tables, attention: scratch, pool, .. } = self;
@@ -336,34 +348,38 @@ impl Decoder {
         let (q_width, kv_width) = (attention.q_width(), attention.kv_width());
         let (q, k, v) = (&mut b.q[..n * q_width], &mut b.k[..n * kv_width], &mut b.v[..n * kv_width]);
         norm_rows(&b.x, spec.hidden, branch.pre, &weights.pre, &mut b.h);
-        let mut input = LinearInput::new(rows, &b.h, rotation, pool);
+        let mut input = LinearInput::new(rows, &b.h, rotation, pool).in_pass(pass);
         input.apply(attention.q, &body.q, q)?;
         input.apply(attention.k, &body.k, k)?;
         input.apply(attention.v, &body.v, v)?;
-        let first = cache.len();
-        let tokens = q.chunks_exact_mut(q_width).zip(k.chunks_exact_mut(kv_width));
+        let first = tokens.first;
+        let heads = q.chunks_exact_mut(q_width).zip(k.chunks_exact_mut(kv_width));
         clip(v, attention.clip);
-        for (i, ((q, k), v)) in tokens.zip(v.chunks_exact_mut(kv_width)).enumerate() {
+        for (i, ((q, k), v)) in heads.zip(v.chunks_exact_mut(kv_width)).enumerate() {
+            // Which token of the block it is.
+            let token = tokens.some.map_or(i, |some| some[i]);
             let both = [(Rotated::Query, &mut *q, &body.query_norm), (Rotated::Key, &mut *k, &body.key_norm)];
             for (which, x, gain) in both {
                 let norm = |after| attention.qk_norm.filter(|qk| qk.after_rope == after).map(|qk| qk.norm);
                 norm_in_place(x, norm(false), gain);
                 clip(x, attention.clip);
                 if let Some(rope) = attention.rope {
-                    spec.ropes[rope].rotate(which, x, attention.head_dim, &tables[rope], i);
+                    spec.ropes[rope].rotate(which, x, attention.head_dim, &tables[rope], token);
                 }
                 norm_in_place(x, norm(true), gain);
             }
             if let Some(codes) = spec.cache_codes {
-                quantise_heads([q, k, v], attention.head_dim, codes, first + i);
+                quantise_heads([q, k, v], attention.head_dim, codes, cache.len() + token);
             }
-            cache.write(state, first + i, k, v)?;
+            if !tokens.left.get(token).is_some_and(|left| *left) {
+                cache.write(state, first + i, k, v)?;
+            }
         }
         let out = &mut b.attn[..n * q_width];
         let sinks = body.sinks.as_deref();
         scratch.run(&Layer { isa: self.model.isa, attention, sinks, cache, state, first, pool }, q, out)?;
         norm_in_place(out, attention.sub_norm, &body.sub_norm);
-        LinearInput::new(rows, out, rotation, pool).apply(attention.o, &body.o, &mut b.h)?;
+        LinearInput::new(rows, out, rotation, pool).in_pass(pass).apply(attention.o, &body.o, &mut b.h)?;
         add_branch(&mut b.x, &mut b.h, branch, weights);
         Ok(())
     }
@@ -371,10 +387,10 @@ impl Decoder {
     fn ffn(
         &mut self,
         spec: &Spec,
-        branch: &Branch<Ffn>,
-        weights: &BranchWeights<FfnWeights>,
-        active: usize,
+        (branch, weights): (&Branch<Ffn>, &BranchWeights<FfnWeights>),
+        Run { block, pass, .. }: Run,
     ) -> Result<()> {
+        let active = self.active[block];
         let Self { buffers: b, rows, pool, experts: scratch, .. } = self;
         let context = FfnContext { rotation: spec.rotation.as_ref(), pool: &**pool };
         norm_rows(&b.x, spec.hidden, branch.pre, &weights.pre, &mut b.h);
@@ -382,9 +398,9 @@ impl Decoder {
             (Ffn::Dense(mlp), FfnWeights::Dense(body)) => {
                 let n = b.x.len() / spec.hidden;
                 let (gate, up) = (&mut b.gate[..n * mlp.width], &mut b.up[..n * mlp.width]);
-                let mut input = LinearInput::new(rows, &b.h, context.rotation, context.pool);
+                let mut input = LinearInput::new(rows, &b.h, context.rotation, context.pool).in_pass(pass);
                 hidden_layer(mlp, body, &mut input, gate, up)?;
-                let mut input = LinearInput::new(rows, gate, context.rotation, context.pool);
+                let mut input = LinearInput::new(rows, gate, context.rotation, context.pool).in_pass(pass);
                 input.apply(mlp.down, &body.down, &mut b.h)?;
             }
             (Ffn::Experts(experts), FfnWeights::Experts(body)) => {
@@ -399,6 +415,36 @@ impl Decoder {
         add_branch(&mut b.x, &mut b.h, branch, weights);
         Ok(())
     }
+}
+
+/// The tokens of a block that take part in a run.
+pub(super) struct BlockTokens<'a> {
+    /// The position in the run's state of the first one.
+    pub first: usize,
+    /// Which of the block's tokens they are; none: all.
+    pub some: Option<&'a [usize]>,
+    /// Tokens of the block that have left the loop, whose keys and values stay as they are.
+    pub left: &'a [bool],
+}
+
+impl BlockTokens<'_> {
+    /// All of a block that begins at position `first`.
+    pub const fn all(first: usize) -> Self {
+        Self { first, some: None, left: &[] }
+    }
+}
+
+/// What each state of `runs` holds.
+pub(super) fn slots(spec: &Spec, runs: impl Iterator<Item = Run>) -> Vec<HeadShape> {
+    let mut shapes = Vec::new();
+    for run in runs {
+        let attention = &spec.blocks[run.block].mixer.body;
+        if shapes.len() <= run.state {
+            shapes.resize(run.state + 1, HeadShape::default());
+        }
+        shapes[run.state] = HeadShape { heads: attention.kv_heads, dim: attention.head_dim };
+    }
+    shapes
 }
 
 /// How many experts each block gives a token to.

@@ -10,6 +10,8 @@ mod decoder;
 mod experts;
 mod experts_spec;
 mod linear;
+mod looped;
+mod program;
 pub mod rope;
 mod screened_head;
 pub mod spec;
@@ -19,6 +21,7 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 
 pub use decoder::{Decoder, DecoderOptions, Want};
 pub use experts::{Choice, ExpertSet, ExpertsWeights, FfnWeights, choose};
+pub use looped::{LoopKv, LoopOptions, LoopWeights};
 pub use screened_head::{EXACT, Screen};
 pub use spec::Spec;
 
@@ -39,6 +42,16 @@ pub struct LinearWeights {
     pub norm: Option<Vec<f32>>,
     /// `(out)`, added last.
     pub bias: Option<Vec<f32>>,
+    /// What each pass of a loop adds ([`spec::Lora`]); most models: nothing.
+    pub lora: Vec<LoraWeights>,
+}
+
+/// The matrices of a low-rank addition, `B·(A·x)`.
+pub struct LoraWeights {
+    /// `(rank, in)`.
+    pub a: Matrix,
+    /// `(out, rank)`.
+    pub b: Matrix,
 }
 
 /// The weights of a norm; both are empty where there is nothing to multiply by or to add.
@@ -180,6 +193,8 @@ pub struct Model {
     pub norm: NormWeights,
     /// As many as [`Spec::blocks`].
     pub blocks: Vec<BlockWeights>,
+    /// What belongs to the loop and to none of its blocks.
+    pub looped: LoopWeights,
     /// Every matrix, in file order.
     pub tensors: Vec<TensorSummary>,
 }
@@ -196,9 +211,14 @@ impl Model {
         own.map(|t| t.bytes).sum::<usize>() + self.screen.as_ref().map_or(0, Screen::bytes)
     }
 
-    /// Bytes that are read to decode one token: every block that runs, of its experts those that are active, and
-    /// the head.
+    /// Bytes that are read to decode one token: every block that runs, as often as it runs, of its experts those that
+    /// are active, and the head.
     pub fn bytes_per_token(&self) -> usize {
+        self.bytes_of_loops(self.spec.program.times())
+    }
+
+    /// The same with so many passes through the model's loop.
+    pub fn bytes_of_loops(&self, loops: usize) -> usize {
         let of_mlp = |mlp: &MlpWeights| {
             [Some(&mlp.gate), mlp.up.as_ref(), Some(&mlp.down)]
                 .into_iter()
@@ -206,7 +226,7 @@ impl Model {
                 .map(|l| l.matrix.bytes())
                 .sum::<usize>()
         };
-        let of_block = |run: &spec::Run| {
+        let of_block = |run: spec::Run| {
             let (spec, block) = (&self.spec.blocks[run.block], &self.blocks[run.block]);
             let attention = &block.mixer.body;
             let attention = [&attention.q, &attention.k, &attention.v, &attention.o];
@@ -221,7 +241,7 @@ impl Model {
             };
             attention.iter().map(|linear| linear.matrix.bytes()).sum::<usize>() + ffn
         };
-        let blocks: usize = self.spec.program.runs.iter().map(of_block).sum();
+        let blocks: usize = self.spec.program.runs(loops).map(of_block).sum();
         blocks + self.screen.as_ref().map_or(self.head().bytes(), Screen::bytes)
     }
 

@@ -309,11 +309,11 @@ fn packed_bytes(tensors: &[Tensor]) -> u64 {
 
 /// Bytes of an f16 cache for each token.
 fn cache_bytes(spec: &Spec) -> u64 {
-    let state = |run: &ternlight_core::model::spec::Run| {
+    let state = |run: ternlight_core::model::spec::Run| {
         let attention = &spec.blocks[run.block].mixer.body;
         2 * attention.kv_heads as u64 * KvType::F16.row_bytes(attention.head_dim) as u64
     };
-    spec.program.runs.iter().map(state).sum()
+    spec.program.runs(spec.program.times()).map(state).sum()
 }
 
 fn trits(path: &Path, options: LoadOptions, console: &Console) -> Result<Vec<Trits>> {
