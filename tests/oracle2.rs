@@ -9,7 +9,7 @@ use serde_json::Value;
 use ternlight_core::{
     kernel,
     load::LoadOptions,
-    model::{Decoder, Want},
+    model::{Decoder, LoopOptions, Want},
     simd::Isa,
 };
 use ternlight_tests::{
@@ -33,13 +33,16 @@ impl Tolerance {
     }
 }
 
+/// Sets a decoder at position 0 up for a run and one of its sequences.
+type Setup<'a> = &'a dyn Fn(&mut Decoder, &SafeTensors<'_>, &str);
+
 /// The default run of a folder.
 fn check(folder: &str) {
-    check_run(folder, "", &[]);
+    check_run(folder, "", &|_, _, _| {});
 }
 
-/// A run of a folder (its name, with a dot), with so many experts.
-fn check_run(folder: &str, run: &str, experts: &[usize]) {
+/// A run of a folder (its name, with a dot).
+fn check_run(folder: &str, run: &str, setup: Setup<'_>) {
     let reference = bytes(&format!("oracle2/{folder}/reference.safetensors"));
     let reference = SafeTensors::deserialize(&reference).expect("a safetensors file");
     let tolerance = Tolerance::of(folder);
@@ -53,7 +56,7 @@ fn check_run(folder: &str, run: &str, experts: &[usize]) {
                 load_folder_with(&format!("oracle2/{folder}"), options, 1 << 16).expect("a valid model");
             let vocab = model.spec.vocab;
             let mut decoder = decoder_with_context(model, 64, ids.len());
-            decoder.set_experts(experts).expect("experts");
+            setup(&mut decoder, &reference, seq);
             let got = decoder.forward(&ids, Want::All).expect("logits");
             let (median, max) = difference(got, &want);
             println!("{folder}{run} {seq} on {isa}: median {median:.1e}, max {max:.1e}");
@@ -71,7 +74,7 @@ fn check_run(folder: &str, run: &str, experts: &[usize]) {
                     let mut model = model.expect("a valid model");
                     nudge_norms(&mut model.spec, factor);
                     let mut decoder = decoder_with_context(model, 64, ids.len());
-                    decoder.set_experts(experts).expect("experts");
+                    setup(&mut decoder, &reference, seq);
                     off(decoder.forward(&ids, Want::All).expect("logits"), t)
                 });
                 let best = nudged.into_iter().fold(f32::INFINITY, f32::min);
@@ -88,7 +91,13 @@ fn check_run(folder: &str, run: &str, experts: &[usize]) {
             for (t, (got, want)) in got.chunks(vocab).zip(want.chunks(vocab)).enumerate() {
                 assert_eq!(argmax(got), argmax(want), "{folder} {seq} on {isa}, position {t}");
             }
-            check_bits(&mut decoder, &ids, isa, &mut scalar, seq);
+            check_bits(
+                &mut decoder,
+                &ids,
+                isa,
+                &mut scalar,
+                (seq, &|decoder| setup(decoder, &reference, seq)),
+            );
         }
     }
 }
@@ -99,10 +108,11 @@ fn check_bits(
     ids: &[u32],
     isa: &str,
     scalar: &mut BTreeMap<String, Vec<f32>>,
-    seq: &str,
+    (seq, setup): (&str, &dyn Fn(&mut Decoder)),
 ) {
     for cut in [usize::MAX, 1, 3] {
         decoder.rewind(0);
+        setup(decoder);
         let mut got = Vec::new();
         for piece in ids.chunks(cut.min(ids.len())) {
             got.extend_from_slice(decoder.forward(piece, Want::All).expect("logits"));
@@ -156,17 +166,76 @@ folders!(
 /// TorchScale computes a RetNet in parallel or token by token; ours is one arithmetic for both.
 #[test]
 fn retnet_recurrent() {
-    check_run("retnet", ".recurrent", &[]);
+    check_run("retnet", ".recurrent", &|_, _, _| {});
+}
+
+folders!(huginn, mor_token_choice, ouro, recursive, universal);
+
+/// Other numbers of passes through a loop.
+#[test]
+fn loops() {
+    let check = |folder: &str, run: &str, loops: usize| {
+        let options = LoopOptions { loops: Some(loops), ..LoopOptions::default() };
+        check_run(folder, run, &|decoder, _, _| decoder.set_loops(options).expect("loops"));
+    };
+    for (folder, loops) in [("ouro", 4), ("universal", 4), ("recursive", 3)] {
+        (1..=loops).for_each(|loops| check(folder, &format!(".loop{loops}"), loops));
+    }
+    [1, 2, 8].into_iter().for_each(|steps| check("huginn", &format!(".r{steps}"), steps));
+}
+
+/// The reference's exit: all passes are computed, and each token's logits are those of the first pass whose cumulative
+/// exit probability reaches the threshold.
+#[test]
+fn exit_gate() {
+    let config: Value = serde_json::from_slice(&bytes("oracle2/ouro/config.json")).expect("JSON");
+    let threshold = config["oracle_exit_threshold"].as_f64().map(|threshold| threshold as f32);
+    let options = LoopOptions { exit_threshold: threshold, ..LoopOptions::default() };
+    check_run("ouro", ".exit", &|decoder, _, _| decoder.set_loops(options).expect("loops"));
+    passes_taken("ouro", options, "exit_step", 1);
+}
+
+/// The passes that each token takes, beside the reference's numbers, which count from `first` less.
+fn passes_taken(folder: &str, options: LoopOptions, name: &str, first: u32) {
+    let reference = bytes(&format!("oracle2/{folder}/reference.safetensors"));
+    let reference = SafeTensors::deserialize(&reference).expect("a safetensors file");
+    for seq in ["seq_a", "seq_b", "seq_c"] {
+        let ids = tokens(&reference, &format!("tokens.{seq}"));
+        let model = load_folder(&format!("oracle2/{folder}"), "auto", 1 << 16).expect("a valid model");
+        let mut decoder = decoder_with_context(model, 5, ids.len());
+        decoder.set_loops(options).expect("loops");
+        decoder.forward(&ids, Want::Nothing).expect("room");
+        let taken: Vec<u32> = decoder.loops_taken().iter().map(|&taken| u32::from(taken)).collect();
+        let want: Vec<u32> =
+            tokens(&reference, &format!("{name}.{seq}")).iter().map(|step| step + first).collect();
+        assert_eq!(taken, want, "{folder} {seq}");
+    }
+}
+
+#[test]
+fn routed_depths() {
+    passes_taken("mor_token_choice", LoopOptions::default(), "depth", 0);
+}
+
+/// A loop that begins with given states.
+#[test]
+fn huginn_from_other_states() {
+    check_run("huginn", ".state0", &|decoder, reference, seq| {
+        decoder.begin_loops_with(&floats(reference, &format!("state0.{seq}"))).expect("states");
+    });
 }
 
 /// Other numbers of active experts, as in Matryoshka MoE.
 #[test]
 fn elastic_experts() {
     for (folder, list) in [("moe_bitnet", &[3, 1, 2][..]), ("moe_sigma", &[1, 3, 2, 1])] {
-        check_run(folder, ".k1", &[1]);
-        check_run(folder, ".k2", &[2]);
-        check_run(folder, ".kfull", &[8]);
-        check_run(folder, ".klist", list);
+        let check = |run, experts: &[usize]| {
+            check_run(folder, run, &|decoder, _, _| decoder.set_experts(experts).expect("experts"));
+        };
+        check(".k1", &[1]);
+        check(".k2", &[2]);
+        check(".kfull", &[8]);
+        check(".klist", list);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Instant};
 
 use clap::Args;
-use ternlight_core::ErrorKind;
+use ternlight_core::{ErrorKind, model::LoopOptions};
 use ternlight_engine::{
     Engine, EngineOptions, GenerateOptions, Prompt, Sampling, Session, Step, Summary, Token,
 };
@@ -13,7 +13,7 @@ use crate::{
     console::Console,
     failure::Failure,
     interrupt,
-    options::{ComputeOptions, Kv},
+    options::{ComputeOptions, Kv, LoopArgs},
 };
 
 /// How the cache is set up.
@@ -86,6 +86,9 @@ pub struct SampleArgs {
     /// End the answer before this text; may be repeated
     #[arg(help_heading = "Sampling", long, value_name = "TEXT")]
     pub stop: Vec<String>,
+
+    #[command(flatten)]
+    loops: LoopArgs,
 }
 
 fn bias(text: &str) -> Result<(u32, f32), String> {
@@ -99,6 +102,7 @@ fn bias(text: &str) -> Result<(u32, f32), String> {
 impl SampleArgs {
     /// The engine's options: what was given, else what the model's authors suggest, else greedy.
     pub fn options(&self, suggested: &Sampling) -> GenerateOptions {
+        let LoopOptions { loops, exit_threshold, early_exit, kv: loop_kv } = self.loops.options();
         GenerateOptions {
             max_tokens: self.max_tokens.unwrap_or(usize::MAX),
             stop: self.stop.clone(),
@@ -114,6 +118,10 @@ impl SampleArgs {
             logit_bias: self.logit_bias.clone(),
             banned_tokens: self.ban.clone(),
             seed: self.seed,
+            loops,
+            exit_threshold,
+            early_exit,
+            loop_kv,
             ..GenerateOptions::default()
         }
     }

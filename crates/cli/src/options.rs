@@ -7,6 +7,7 @@ use ternlight_core::{
     cache::KvType,
     kernel::{MAX_STREAMS, ReadOrder},
     load::{HeadPrecision, LoadOptions},
+    model::{LoopKv, LoopOptions},
     pool::Pool,
     tune::Forced,
 };
@@ -218,6 +219,49 @@ impl From<Kv> for KvType {
             Kv::I8 => Self::I8,
         }
     }
+}
+
+/// How a looped model loops.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct LoopArgs {
+    /// Passes through the loop of a looped model, the steps of Huginn [default: as many as the model says]
+    #[arg(help_heading = "Computation", long, value_name = "N")]
+    loops: Option<usize>,
+
+    /// A token leaves the loop after the first pass whose cumulative exit probability reaches Q, 0 to 1
+    /// [default: as the model says, mostly after the last pass]
+    #[arg(help_heading = "Computation", long, value_name = "Q")]
+    exit_threshold: Option<f32>,
+
+    /// Do not compute the passes after a token's exit; without this all are computed, and the exit chooses among
+    /// their results
+    #[arg(help_heading = "Computation", long)]
+    early_exit: bool,
+
+    /// Whose keys and values of earlier tokens a pass sees (last is experimental)
+    #[arg(help_heading = "Computation", long, value_enum, default_value = "each")]
+    loop_kv: LoopKvChoice,
+}
+
+impl LoopArgs {
+    /// For a decoder.
+    pub fn options(self) -> LoopOptions {
+        let Self { loops, exit_threshold, early_exit, loop_kv } = self;
+        let kv = match loop_kv {
+            LoopKvChoice::Each => LoopKv::Each,
+            LoopKvChoice::Last => LoopKv::Last,
+        };
+        LoopOptions { loops, exit_threshold, early_exit, kv }
+    }
+}
+
+/// Which keys and values of earlier tokens a pass through a loop sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LoopKvChoice {
+    /// Those of the same pass
+    Each,
+    /// Those of the last pass: less memory, slow prompts
+    Last,
 }
 
 /// How a float embedding or head is stored in memory.

@@ -415,6 +415,44 @@ fn containers_differ_but_names_agree() {
     }
 }
 
+/// The runs of a looped model, and the passes that each token took.
+#[test]
+fn logits_of_other_loops() {
+    let bench = Bench::new();
+    let folder =
+        |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/oracle2").join(name);
+    let floats = |data: &[u8]| -> Vec<f32> {
+        data.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)).collect()
+    };
+    let check = |model: &str, run: &str, extra: &[&str]| {
+        let reference = folder(model).join("reference.safetensors");
+        let all = tensors(&reference);
+        let of = |name: &str| &all.iter().find(|(own, ..)| own == name).unwrap().2;
+        let words = of("tokens.seq_a").as_chunks::<4>().0.iter();
+        let ids: Vec<String> = words.map(|word| i32::from_le_bytes(*word).to_string()).collect();
+        let out = bench.path("logits.safetensors");
+        let mut command = bench.run();
+        command.args(["logits", "--json", "--tokens", &ids.join(","), "--model"]).arg(folder(model));
+        let report = json(command.arg("--out").arg(&out).args(extra));
+        let (got, want) = (floats(&tensors(&out)[0].2), floats(of(&format!("logits.seq_a{run}.f32"))));
+        let worst = got.iter().zip(&want).fold(0.0f32, |worst, (a, b)| worst.max((a - b).abs()));
+        assert!(worst < 2e-3, "{model}{run}: {worst}");
+        report["loops"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(check("ouro", "", &[]), [4; 8]);
+    assert_eq!(check("ouro", ".loop2", &["--loops", "2"]), [2; 8]);
+    let taken = check("ouro", ".exit", &["--exit-threshold", "0.6"]);
+    assert!(taken.iter().any(|&n| n < 4), "{taken:?}");
+    assert_eq!(check("huginn", ".r8", &["--loops", "8"]), [8; 8]);
+    let states = format!("{}:state0.seq_a", folder("huginn").join("reference.safetensors").display());
+    check("huginn", ".state0", &["--loop-states", &states]);
+
+    let dense = folder("smollm3");
+    let args = ["logits", "--tokens", "1", "--out", "x", "--loops", "2", "--model"];
+    let text = fails(bench.run().args(args).arg(&dense), "bad-option", 1);
+    assert!(text.contains("loops"), "{text}");
+}
+
 /// The fixed interface: token ids in, the tensor `embedding` out, the same as in the reference.
 #[test]
 fn embed_writes_the_pooled_vector() {

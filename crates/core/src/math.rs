@@ -211,6 +211,12 @@ pub fn walsh_hadamard(x: &mut [f32], block: usize) {
     }
 }
 
+/// σ(x) = 1 / (1 + e⁻ˣ).
+#[inline(always)]
+pub fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
 /// GELU as σ approximates it: x·σ(1.702·x).
 #[inline(always)]
 pub fn quick_gelu(x: f32) -> f32 {

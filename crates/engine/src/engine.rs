@@ -84,6 +84,7 @@ impl Engine {
             trained_context: spec.context,
             vocab: spec.vocab,
             layers: spec.blocks.len(),
+            loops: spec.program.body.as_ref().map(|body| body.times),
             hidden: spec.hidden,
             ffn: mlp.width,
             heads,

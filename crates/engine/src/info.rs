@@ -22,6 +22,10 @@ pub struct ModelInfo {
     pub vocab: usize,
     /// Layers.
     pub layers: usize,
+    /// Passes through the loop of a looped model, unless a reply asks for another number; nothing for other models.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "js", tsify(optional))]
+    pub loops: Option<usize>,
     /// Width of the residual stream.
     pub hidden: usize,
     /// Width of the feed-forward network.

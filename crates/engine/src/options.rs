@@ -4,7 +4,12 @@
 //! TypeScript's declarations are derived from it, names become camelCase.
 
 use serde::{Deserialize, Deserializer, de};
-use ternlight_core::{Error, ErrorKind, Result, cache::KvType, load::HeadPrecision};
+use ternlight_core::{
+    Error, ErrorKind, Result,
+    cache::KvType,
+    load::HeadPrecision,
+    model::{LoopKv, LoopOptions},
+};
 
 use crate::text::template::{ChatOptions, Message};
 
@@ -168,12 +173,33 @@ pub struct GenerateOptions {
     /// The same seed gives the same text on every platform. Default: a new one each time.
     #[cfg_attr(feature = "js", tsify(optional))]
     pub seed: Option<u64>,
+    /// Passes through the loop of a looped model; the steps of Huginn. Default: as many as the model says.
+    #[cfg_attr(feature = "js", tsify(optional))]
+    pub loops: Option<usize>,
+    /// A token leaves the loop after the first pass whose cumulative exit probability reaches this, 0 to 1; for
+    /// models with an exit gate. Default: as the model says, mostly after the last pass.
+    #[cfg_attr(feature = "js", tsify(optional))]
+    pub exit_threshold: Option<f32>,
+    /// Passes after a token's exit are not computed; later tokens see the keys and values of its last pass in their
+    /// place. Without it all passes are computed, and the exit chooses among their results.
+    pub early_exit: bool,
+    /// Which keys and values of earlier tokens a pass through a loop sees: those of the same pass (`each`), or of the last
+    /// one (`last`: less memory, prompts are slow; experimental). Default: `each`.
+    #[serde(deserialize_with = "loop_kv")]
+    #[cfg_attr(feature = "js", tsify(type = r#""each" | "last""#))]
+    pub loop_kv: LoopKv,
 }
 
 impl GenerateOptions {
     /// The likeliest token each time.
     pub fn greedy() -> Self {
         Self { temperature: Some(0.0), ..Self::default() }
+    }
+
+    /// How a looped model loops.
+    pub fn loop_options(&self) -> LoopOptions {
+        let &Self { loops, exit_threshold, early_exit, loop_kv: kv, .. } = self;
+        LoopOptions { loops, exit_threshold, early_exit, kv }
     }
 }
 
@@ -198,8 +224,17 @@ impl Default for GenerateOptions {
             min_p: None,
             typical_p: 1.0,
             seed: None,
+            loops: None,
+            exit_threshold: None,
+            early_exit: false,
+            loop_kv: LoopKv::default(),
         }
     }
+}
+
+fn loop_kv<'de, D: Deserializer<'de>>(from: D) -> Result<LoopKv, D::Error> {
+    let name = String::deserialize(from)?;
+    LoopKv::from_name(&name).ok_or_else(|| de::Error::custom(format_args!("{name:?} is not each or last")))
 }
 
 /// An object of numbers, whose keys are text in JavaScript.

@@ -56,6 +56,10 @@ pub struct Token {
     pub logprob: f32,
     /// The likeliest tokens of that distribution, best first.
     pub top: Vec<Alternative>,
+    /// How many passes through the model's loop made that distribution; nothing for a model without a loop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "js", tsify(optional))]
+    pub loops: Option<usize>,
 }
 
 /// A token that might have come.

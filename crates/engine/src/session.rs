@@ -98,6 +98,7 @@ impl Session {
     /// [`Overflow::Slide`]: crate::Overflow::Slide
     pub fn start(&mut self, prompt: &Prompt, options: &GenerateOptions) -> Result<()> {
         self.answer = None;
+        let loops = options.loop_options();
         let (mut answer, tokens) = self.prepare(prompt, options.clone())?;
         let bad = |detail: String| Err(Error::new(ErrorKind::BadOption, detail));
         if tokens.is_empty() {
@@ -107,6 +108,9 @@ impl Session {
         if let Some(token) = tokens.iter().find(|&&t| t as usize >= vocab) {
             return bad(format!("token {token} is outside the vocabulary of {vocab}"));
         }
+        self.decoder.set_loops(loops)?;
+        // Other loops make other keys and values.
+        self.cached.truncate(self.decoder.position());
         answer.prefill = self.replace_tokens(tokens);
         answer.prompt_tokens = answer.prefill.end;
         answer.cached_tokens = answer.prefill.start;
@@ -136,6 +140,11 @@ impl Session {
             min_p,
             typical_p,
             seed,
+            // Read by `loop_options`.
+            loops: _,
+            exit_threshold: _,
+            early_exit: _,
+            loop_kv: _,
         } = options;
         let suggested = self.engine.sampling();
         let neutral = SampleOptions::default();
@@ -295,7 +304,8 @@ impl Session {
         let alternative =
             |&(id, logprob): &(u32, f32)| Alternative { id, text: text_of(id), logprob: finite(logprob) };
         let top = sampled.top.iter().map(alternative).collect();
-        let info = Token { id: token, text: text_of(token), logprob: finite(sampled.logprob), top };
+        let loops = self.decoder.loops_taken().last().map(|&passes| passes.into());
+        let info = Token { id: token, text: text_of(token), logprob: finite(sampled.logprob), top, loops };
         let (mut decoded, mut text) = (String::new(), String::new());
         if let Some(tokenizer) = tokenizer {
             answer.text.push(tokenizer, token, &mut decoded);

@@ -222,6 +222,39 @@ fn a_seed_repeats_and_logprobs_are_reported() {
 }
 
 #[test]
+fn each_token_says_how_many_loops_it_took() {
+    let looped = load("../oracle2/ouro", EngineOptions::default(), 1, 1 << 20, false);
+    assert_eq!(looped.info().loops, Some(4));
+    let prompt = Prompt::Tokens(vec![1, 2, 3, 4]);
+    let mut session = looped.session().unwrap();
+    let mut run = |options: GenerateOptions| {
+        session.start(&prompt, &options).unwrap();
+        let (mut loops, mut cached) = (Vec::new(), None);
+        while cached.is_none() {
+            match session.next().unwrap() {
+                Step::Piece(piece) => loops.extend(piece.tokens.iter().map(|t| t.loops.unwrap())),
+                Step::Done(summary) => cached = Some(summary.cached_tokens),
+                Step::Prefill(_) => {}
+            }
+        }
+        (loops, cached.unwrap())
+    };
+    assert_eq!(run(greedy(3)), (vec![4; 3], 0));
+    // Other loops make other keys and values, so nothing is left of the cache.
+    assert_eq!(run(GenerateOptions { loops: Some(2), ..greedy(3) }), (vec![2; 3], 0));
+    assert_eq!(run(GenerateOptions { loops: Some(2), ..greedy(3) }), (vec![2; 3], 3));
+    let exit = GenerateOptions { exit_threshold: Some(0.0), early_exit: true, ..greedy(3) };
+    assert_eq!(run(exit), (vec![1; 3], 0));
+
+    let engine = engine();
+    assert_eq!(engine.info().loops, None);
+    let mut session = engine.session().unwrap();
+    let error = session.start(&text("x"), &GenerateOptions { loops: Some(2), ..greedy(1) }).unwrap_err();
+    assert!(error.kind == ErrorKind::BadOption && error.detail.contains("loops"), "{error}");
+    session.start(&text("x"), &greedy(1)).unwrap();
+}
+
+#[test]
 fn cancelling_and_misuse() {
     let engine = engine();
     let mut session = engine.session().unwrap();

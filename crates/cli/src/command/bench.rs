@@ -14,7 +14,7 @@ use serde::Serialize;
 use ternlight_core::{
     kernel::{self, ReadOrder},
     load::Loader,
-    model::{Decoder, DecoderOptions, Model, Want},
+    model::{Decoder, DecoderOptions, Model, Want, spec::Exit},
     pool::Pool,
     tune::{Choice, Phase},
 };
@@ -26,7 +26,7 @@ use crate::{
     failure::Failure,
     hardware, interrupt,
     model_file::{self, Format},
-    options::{ComputeOptions, Kv, ModelOptions},
+    options::{ComputeOptions, Kv, LoopArgs, ModelOptions},
 };
 
 /// Measure speed: a whole model, or every kernel by itself.
@@ -64,6 +64,9 @@ pub struct Bench {
     kernels: bool,
 
     #[command(flatten)]
+    loops: LoopArgs,
+
+    #[command(flatten)]
     compute: ComputeOptions,
 
     /// Print the result as JSON
@@ -87,6 +90,9 @@ struct Report {
     cache_bytes: u64,
     /// What a token reads of states that do not grow with the text.
     state_bytes: u64,
+    /// Passes through the loop of a looped model that a generated token took on average.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loops: Option<f64>,
     /// Weights, states, and the part of the cache that an average token of this run looks at.
     bytes_per_token: u64,
     decode_gb_s: f64,
@@ -180,6 +186,7 @@ impl Bench {
         let context = (self.prompt + self.generate) as usize + 1;
         let options = DecoderOptions { context, kv: self.kv.into(), ..DecoderOptions::default() };
         let mut decoder = Decoder::new(model.clone(), options, pool.clone())?;
+        decoder.set_loops(self.loops.options())?;
         let (mut prefill, mut decode) = (Rate::default(), Rate::default());
         let total = u64::from(self.repeat) * u64::from(self.prompt + self.generate);
         let bar = console.count_bar("running", total);
@@ -194,7 +201,8 @@ impl Bench {
         let (cache_bytes, state_bytes) = (decoder.cache_bytes() as u64, decoder.state_bytes() as u64);
         let row = decoder.kv_bytes() as u64 / context.max(1) as u64;
         let average = u64::from(self.prompt) + u64::from(self.generate) / 2;
-        let bytes_per_token = model.bytes_per_token() as u64 + state_bytes + row * average;
+        let loops = self.loops_computed(&decoder);
+        let bytes_per_token = weights_per_token(&model, loops) + state_bytes + row * average;
         let mut names: Vec<_> = model.tensors.iter().map(|t| t.kernel).collect();
         names.sort_unstable();
         names.dedup();
@@ -213,6 +221,7 @@ impl Bench {
             decode,
             cache_bytes,
             state_bytes,
+            loops,
             bytes_per_token,
             decode_gb_s: bytes_per_token as f64 * decode.tok_s / 1e9,
             read_bandwidth_gb_s: bandwidth.map(|b| b / 1e9),
@@ -221,6 +230,17 @@ impl Bench {
         };
         console.result(&report, || print(&report));
         Ok(())
+    }
+
+    /// Passes through the loop that a generated token took on average, as far as they were computed.
+    fn loops_computed(&self, decoder: &Decoder) -> Option<f64> {
+        let options = decoder.loops();
+        let body = decoder.model().spec.program.body.as_ref()?;
+        let all = options.loops.unwrap_or(body.times);
+        let taken = decoder.loops_taken().get(self.prompt as usize..).filter(|taken| !taken.is_empty());
+        let is_own = options.early_exit || matches!(body.exit, Exit::Router { .. });
+        let average = |taken: &[u16]| taken.iter().map(|&n| f64::from(n)).sum::<f64>() / taken.len() as f64;
+        Some(taken.filter(|_| is_own).map_or(all as f64, average))
     }
 
     /// A prompt and an answer.
@@ -335,6 +355,12 @@ impl Write for IntoLoader {
     }
 }
 
+/// Bytes of weights that a token reads with so many passes through the loop.
+fn weights_per_token(model: &Model, loops: Option<f64>) -> u64 {
+    let [one, two] = [1, 2].map(|loops| model.bytes_of_loops(loops) as f64);
+    (one + (loops.unwrap_or(1.0) - 1.0) * (two - one)).round() as u64
+}
+
 /// The first largest.
 fn best(row: &[f32]) -> u32 {
     let better = |best: usize, i: usize| if row[i] > row[best] { i } else { best };
@@ -369,6 +395,9 @@ fn print(report: &Report) {
         bytes => format!(", {} of state that does not grow", console::bytes(bytes)),
     };
     line("cache", format!("{}{state}", console::bytes(report.cache_bytes)));
+    if let Some(loops) = report.loops {
+        line("loops", format!("{loops:.2} passes per generated token"));
+    }
     line(
         "per token",
         format!("{} read, {:.1} GB/s", console::bytes(report.bytes_per_token), report.decode_gb_s),

@@ -7,17 +7,20 @@ use std::{
     fs::File,
     io::{BufWriter, Write},
     path::PathBuf,
+    str::FromStr,
     sync::Arc,
 };
 
 use clap::Args;
 use serde_json::json;
 use ternlight_core::{
+    ErrorKind,
     container::Meta,
     container::write::{TensorSpec, safetensors_header},
-    format::{Encoding, pack_f32},
+    format::{Encoding, FormRow, pack_f32, unpack},
     load::LoadOptions,
     model::{Decoder, DecoderOptions, Want},
+    simd::Isa,
 };
 
 use crate::{
@@ -25,7 +28,7 @@ use crate::{
     console::{self, Console, STRONG},
     failure::{Failure, USAGE},
     interrupt, model_file,
-    options::{ComputeOptions, Kv, ModelOptions},
+    options::{ComputeOptions, Kv, LoopArgs, ModelOptions},
 };
 
 /// Compute the logits of every position of a token sequence.
@@ -47,6 +50,14 @@ pub struct Logits {
     /// model's own codes, else f32]
     #[arg(long, value_enum, help_heading = "Computation")]
     kv: Option<Kv>,
+
+    /// States that a loop begins with instead of zeros, for models that have them (Huginn): a tensor [tokens, width] of a
+    /// safetensors file
+    #[arg(long, value_name = "FILE:TENSOR", help_heading = "Computation")]
+    loop_states: Option<TensorRef>,
+
+    #[command(flatten)]
+    loops: LoopArgs,
 
     #[command(flatten)]
     compute: ComputeOptions,
@@ -74,6 +85,10 @@ impl Logits {
         let options =
             DecoderOptions { context: n, kv: self.kv.unwrap_or(Kv::F32).into(), ..DecoderOptions::default() };
         let mut decoder = Decoder::new(Arc::new(model), options, pool)?;
+        decoder.set_loops(self.loops.options())?;
+        if let Some(states) = &self.loop_states {
+            decoder.begin_loops_with(&states.read()?)?;
+        }
         let spec = TensorSpec {
             name: "logits".to_owned(),
             shape: vec![n as u64, vocab as u64],
@@ -100,12 +115,53 @@ impl Logits {
         }
         file.flush().map_err(io)?;
         bar.finish_and_clear();
-        let report = json!({ "path": self.out, "shape": [n, vocab], "argmax": argmax });
+        let mut report = json!({ "path": self.out, "shape": [n, vocab], "argmax": argmax });
+        if !decoder.loops_taken().is_empty() {
+            report["loops"] = json!(decoder.loops_taken());
+        }
         console.result(&report, || {
             crate::say!("{STRONG}{}{STRONG:#}", self.out.display());
             crate::say!("logits [{n}, {vocab}], {}", console::bytes(header.file_len()));
         });
         Ok(())
+    }
+}
+
+/// A float tensor in a safetensors file.
+#[derive(Clone, Debug)]
+struct TensorRef {
+    file: PathBuf,
+    tensor: String,
+}
+
+impl FromStr for TensorRef {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (file, tensor) = text.rsplit_once(':').ok_or("not FILE:TENSOR")?;
+        Ok(Self { file: file.into(), tensor: tensor.to_owned() })
+    }
+}
+
+impl TensorRef {
+    /// Its values, row by row.
+    fn read(&self) -> Result<Vec<f32>> {
+        let (index, _) = model_file::header(&self.file)?;
+        let Some(info) = index.tensors.iter().find(|info| info.name == self.tensor) else {
+            let text = format!("{}: there is no tensor '{}'", self.file.display(), self.tensor);
+            return Err(Failure::kind(ErrorKind::MissingTensor, text));
+        };
+        if !info.encoding.is_float() {
+            let text = format!("'{}' is stored as {}", self.tensor, info.encoding.name());
+            return Err(Failure::kind(ErrorKind::UnsupportedFormat, text));
+        }
+        let bytes = std::fs::read(&self.file).map_err(|e| Failure::io(&self.file, &e))?;
+        // The header was checked against the file's length.
+        let bytes = &bytes[info.offset as usize..][..info.bytes as usize];
+        let count = info.shape.iter().product::<u64>() as usize;
+        let mut row = FormRow::default();
+        unpack(Isa::SCALAR, info.encoding, bytes, count, &mut row)?;
+        Ok(row.floats)
     }
 }
 

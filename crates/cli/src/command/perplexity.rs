@@ -21,7 +21,7 @@ use crate::{
     failure::{Failure, USAGE},
     interrupt,
     model_ref::ModelRef,
-    options::{ComputeOptions, Kv, NamedModel},
+    options::{ComputeOptions, Kv, LoopArgs, NamedModel},
 };
 
 /// Measure how well a model predicts a text, per token and per byte.
@@ -58,6 +58,9 @@ pub struct Perplexity {
     /// How the cache stores keys and values
     #[arg(long, value_enum, default_value = "f32", help_heading = "Computation")]
     kv: Kv,
+
+    #[command(flatten)]
+    loops: LoopArgs,
 
     #[command(flatten)]
     compute: ComputeOptions,
@@ -97,6 +100,7 @@ impl Perplexity {
         }
         let options = DecoderOptions { context: window, kv: self.kv.into(), ..DecoderOptions::default() };
         let mut decoder = Decoder::new(model.clone(), options, compute.pool())?;
+        decoder.set_loops(self.loops.options())?;
         let vocab = model.spec.vocab;
         let bar = console.count_bar("scoring", tokens.len() as u64);
         let (mut nats, mut scored, mut done) = (0.0f64, 0usize, 1);

@@ -111,6 +111,10 @@ impl Run {
         if let Some(string) = &summary.stop_string {
             report["stop_string"] = json!(string);
         }
+        let loops: Vec<usize> = answer.tokens.iter().filter_map(|token| token.loops).collect();
+        if !loops.is_empty() {
+            report["loops"] = json!(loops);
+        }
         if self.logprobs > 0 {
             report["logprobs"] = json!(answer.tokens);
         }

@@ -12,12 +12,13 @@ use crate::{
     matrix::Matrix,
     model::{
         AttentionWeights, BlockWeights, BranchWeights, CosineRouter, ExpertSet, ExpertsWeights, FfnWeights,
-        LinearWeights, MixerWeights, MlpWeights, Model, NormWeights, RetentionWeights, Screen, TensorSummary,
+        LinearWeights, LoopWeights, LoraWeights, MixerWeights, MlpWeights, Model, NormWeights,
+        RetentionWeights, Screen, TensorSummary,
         spec::{
             Attention, Block, Experts, Ffn, InputSemantics, Linear, Mixer, Mlp, Norm, NormKind, PackedScale,
             Retention,
         },
-        tensor_names::{BlockNorm, Field, LinearRole, NormRole, RetentionTable, TensorRole},
+        tensor_names::{BlockNorm, Field, LinearRole, LoraSide, NormRole, RetentionTable, TensorRole},
     },
     simd::Isa,
 };
@@ -55,6 +56,7 @@ pub(super) fn assemble(
         Some(bias) => bias.by_distance(&parts.vector(TensorRole::RelativeBias)?),
         None => Vec::new(),
     };
+    let looped = parts.looped()?;
     let mut ropes = plan.spec.ropes.clone();
     for rope in &mut ropes {
         for role in rope.scaling.tensors() {
@@ -87,6 +89,7 @@ pub(super) fn assemble(
         screen,
         norm,
         blocks,
+        looped,
         tensors,
     })
 }
@@ -201,7 +204,12 @@ impl Assembly<'_> {
                 matrix.scale_rows(factor);
             }
         }
+        let lora = match role(Field::Weight) {
+            TensorRole::Linear(block, linear, _) => self.lora(block, linear)?,
+            _ => Vec::new(),
+        };
         Ok(LinearWeights {
+            lora,
             matrix: {
                 let matrix = self.summarise(loaded)?;
                 self.shared(matrix)
@@ -209,6 +217,29 @@ impl Assembly<'_> {
             norm: if spec.norm.is_some() { Some(self.vector(role(Field::Norm))?) } else { None },
             bias: if spec.bias { Some(self.vector(role(Field::Bias))?) } else { None },
         })
+    }
+
+    /// What passes add to a linear layer of a block.
+    fn lora(&mut self, block: usize, linear: LinearRole) -> Result<Vec<LoraWeights>> {
+        let passes = self.plan.spec.program.lora.map_or(0, |lora| lora.passes);
+        let pass = |pass| {
+            let mut matrix = |side| self.matrix(TensorRole::Lora(block, linear, pass, side));
+            Ok(LoraWeights { a: matrix(LoraSide::A)?, b: matrix(LoraSide::B)? })
+        };
+        (0..passes).map(pass).collect()
+    }
+
+    /// What belongs to the loop and to none of its blocks.
+    fn looped(&mut self) -> Result<LoopWeights> {
+        let mut weights = LoopWeights::default();
+        let Some(body) = &self.plan.spec.program.body else { return Ok(weights) };
+        if body.adapter {
+            weights.adapter = Some(self.matrix(TensorRole::LoopAdapter)?);
+        }
+        if let Some((layer, _)) = body.exit_layer() {
+            weights.exit = Some(self.linear(TensorRole::LoopExit, layer)?);
+        }
+        Ok(weights)
     }
 
     fn block(&mut self, i: usize, block: &Block) -> Result<BlockWeights> {

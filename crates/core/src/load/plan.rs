@@ -236,6 +236,13 @@ impl Plan {
             }
             return Ok(matrix(stored));
         }
+        if matches!(part.role, TensorRole::Lora(..) | TensorRole::LoopAdapter | TensorRole::LoopExit(_)) {
+            if !stored.is_float() {
+                let encoding = encoding.name();
+                bail!(UnsupportedFormat, "'{}' belongs to a loop and is {encoding}", short(&info.name));
+            }
+            return Ok(matrix(stored));
+        }
         let Some(linear) = self.linear(part.role) else {
             let is_head = matches!(part.role, TensorRole::Embedding | TensorRole::Head);
             let int8 = is_head && encoding.is_float() && self.options.head.is_int8(rows, cols);

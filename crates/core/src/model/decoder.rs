@@ -12,10 +12,11 @@ use super::{
     attention::{AttentionScratch, Layer},
     experts::{ExpertScratch, FfnContext, HiddenBuffers, hidden_layer},
     linear::{LinearInput, clip, norm_in_place, norm_rows, rotate, rotate_back},
+    looped::LoopState,
     resize,
     retention::RetentionScratch,
     rope::{RopeTable, Rotated},
-    spec::{self, Branch, Ffn, LearnedPositions, Mixer, Spec},
+    spec::{self, Branch, Ffn, LearnedPositions, Mixer, Run, Spec},
 };
 use crate::{
     Result,
@@ -26,7 +27,7 @@ use crate::{
     matrix::Matrix,
     pool::Pool,
     quantiser::{CacheCodes, quantise_row},
-    recurrent::RecurrentStates,
+    recurrent::{RecurrentShape, RecurrentStates},
 };
 
 /// How a [`Decoder`] is set up.
@@ -74,6 +75,7 @@ pub struct Decoder {
     active: Vec<usize>,
     pub(super) rows: Activations,
     pub(super) buffers: Buffers,
+    pub(super) looped: LoopState,
     out: Vec<f32>,
 }
 
@@ -95,7 +97,7 @@ pub(super) struct Buffers {
 }
 
 impl Buffers {
-    fn resize(&mut self, n: usize, spec: &Spec) -> Result<()> {
+    pub fn resize(&mut self, n: usize, spec: &Spec) -> Result<()> {
         let (q, kv, ffn) = spec.widths();
         let widths = [
             (&mut self.x, spec.hidden),
@@ -124,19 +126,11 @@ impl Decoder {
         let context = if options.context == 0 { spec.context } else { options.context };
         // A learned table ends somewhere.
         let context = spec.embed.positions.map_or(context, |table| context.min(table.rows - table.first));
-        let mut shapes = alloc::vec![HeadShape::default(); spec.program.states()];
-        let mut recurrent = alloc::vec![None; spec.program.states()];
-        for run in &spec.program.runs {
-            match &spec.blocks[run.block].mixer.body {
-                Mixer::Attention(attention) => {
-                    shapes[run.state] = HeadShape { heads: attention.kv_heads, dim: attention.head_dim };
-                }
-                Mixer::Retention(retention) => recurrent[run.state] = Some(retention.state()),
-            }
-        }
+        let looped = LoopState::new(spec);
+        let recurrent = recurrent_states(spec);
         // The model's own codes are kept as the numbers they stand for.
         let kv = if spec.cache_codes.is_some() { KvType::F32 } else { options.kv };
-        let cache = KvCache::new(kv, shapes, context);
+        let cache = KvCache::new(kv, slots(spec, looped.runs(spec)), context);
         let mut buffers = Buffers::default();
         buffers.resize(1, spec)?;
         Ok(Self {
@@ -150,6 +144,7 @@ impl Decoder {
             active: active_experts(spec).collect(),
             rows: Activations::new(model.isa),
             buffers,
+            looped,
             out: Vec::new(),
             model,
             pool,
@@ -173,7 +168,7 @@ impl Decoder {
 
     /// Tokens computed together.
     pub fn block(&self) -> usize {
-        self.block
+        if self.looped.is_sequential() { 1 } else { self.block }
     }
 
     /// Bytes of the cache now: keys and values of attention, which grow with the text, and states of retention,
@@ -196,6 +191,7 @@ impl Decoder {
     /// cannot be cut anywhere go further back.)
     pub fn rewind(&mut self, position: usize) -> usize {
         self.cache.rewind(self.states.rewind(position.min(self.cache.len())));
+        self.looped.rewind(self.cache.len());
         self.cache.len()
     }
 
@@ -262,7 +258,7 @@ impl Decoder {
             let n = block.len() - from;
             let x = &self.buffers.x[from * hidden..];
             let normed = self.rows.set(n, hidden);
-            norm_rows(x, hidden, model.spec.norm, &model.norm, normed);
+            norm_rows(x, hidden, model.spec.head_norm(), &model.norm, normed);
             if let (true, Some(rotation)) = (model.spec.output.rotated, &model.spec.rotation) {
                 rotate(normed, hidden, rotation);
             }
@@ -295,7 +291,7 @@ impl Decoder {
         while done < tokens.len() {
             let block = self.blocks(&model, &tokens[done..])?;
             let out = &mut self.out[done * hidden..][..block.len() * hidden];
-            norm_rows(&self.buffers.x, hidden, model.spec.norm, &model.norm, out);
+            norm_rows(&self.buffers.x, hidden, model.spec.head_norm(), &model.norm, out);
             done += block.len();
         }
         Ok(&self.out)
@@ -314,7 +310,7 @@ impl Decoder {
     fn blocks<'t>(&mut self, model: &Model, tokens: &'t [u32]) -> Result<&'t [u32]> {
         let spec = &model.spec;
         self.states.begin(model.isa, &*self.pool);
-        let tokens = &tokens[..tokens.len().min(self.block).min(self.states.room())];
+        let tokens = &tokens[..tokens.len().min(self.block()).min(self.states.room())];
         self.buffers.resize(tokens.len(), spec)?;
         for (token, x) in tokens.iter().zip(self.buffers.x.chunks_exact_mut(spec.hidden)) {
             model.embedding.row(*token as usize, x);
@@ -330,14 +326,26 @@ impl Decoder {
         for table in &mut self.tables {
             table.fill(self.cache.len(), tokens.len())?;
         }
-        for run in &spec.program.runs {
-            let (block, weights) = (&spec.blocks[run.block], &model.blocks[run.block]);
-            self.mixer(spec, &block.mixer, &weights.mixer, run.state)?;
-            self.ffn(spec, &block.ffn, &weights.ffn, self.active[run.block])?;
+        let first = self.cache.len();
+        for &run in &spec.program.prelude {
+            self.run(model, run, &BlockTokens::all(first))?;
+        }
+        if let Some(body) = &spec.program.body {
+            self.run_loop(model, body)?;
+        }
+        for &run in &spec.program.coda {
+            self.run(model, run, &BlockTokens::all(first))?;
         }
         self.cache.advance(tokens.len());
         self.states.advance(tokens.len());
         Ok(tokens)
+    }
+
+    /// One pass through one block, of `tokens`, whose residual stream `buffers.x` is.
+    pub(super) fn run(&mut self, model: &Model, run: Run, tokens: &BlockTokens<'_>) -> Result<()> {
+        let (spec, block, weights) = (&model.spec, &model.spec.blocks[run.block], &model.blocks[run.block]);
+        self.mixer(spec, (&block.mixer, &weights.mixer), run, tokens)?;
+        self.ffn(spec, (&block.ffn, &weights.ffn), run)
     }
 
     fn add_positions(&mut self, learned: LearnedPositions, table: &Matrix) {
@@ -352,18 +360,18 @@ impl Decoder {
     fn mixer(
         &mut self,
         spec: &Spec,
-        branch: &Branch<Mixer>,
-        weights: &BranchWeights<MixerWeights>,
-        state: usize,
+        (branch, weights): (&Branch<Mixer>, &BranchWeights<MixerWeights>),
+        run: Run,
+        tokens: &BlockTokens<'_>,
     ) -> Result<()> {
         let b = &mut self.buffers;
         norm_rows(&b.x, spec.hidden, branch.pre, &weights.pre, &mut b.h);
         match (&branch.body, &weights.body) {
             (Mixer::Attention(attention), MixerWeights::Attention(body)) => {
-                self.attention(spec, attention, body, state)?;
+                self.attention(spec, (attention, body), run, tokens)?;
             }
             (Mixer::Retention(retention), MixerWeights::Retention(body)) => {
-                self.retention(spec, retention, body, state)?;
+                self.retention(spec, retention, body, run.state)?;
             }
             _ => unreachable!("weights are loaded as the spec says"),
         }
@@ -376,9 +384,9 @@ impl Decoder {
     fn attention(
         &mut self,
         spec: &Spec,
-        attention: &spec::Attention,
-        body: &AttentionWeights,
-        state: usize,
+        (attention, body): (&spec::Attention, &AttentionWeights),
+        Run { state, pass, .. }: Run,
+        tokens: &BlockTokens<'_>,
     ) -> Result<()> {
         let rotation = spec.rotation.as_ref();
         let Self { buffers: b, rows, cache, tables, attention: scratch, pool, .. } = self;
@@ -386,28 +394,32 @@ impl Decoder {
         let n = b.x.len() / spec.hidden;
         let (q_width, kv_width) = (attention.q_width(), attention.kv_width());
         let (q, k, v) = (&mut b.q[..n * q_width], &mut b.k[..n * kv_width], &mut b.v[..n * kv_width]);
-        let mut input = LinearInput::new(rows, &b.h, rotation, pool);
+        let mut input = LinearInput::new(rows, &b.h, rotation, pool).in_pass(pass);
         input.apply(attention.q, &body.q, q)?;
         input.apply(attention.k, &body.k, k)?;
         input.apply(attention.v, &body.v, v)?;
-        let first = cache.len();
-        let tokens = q.chunks_exact_mut(q_width).zip(k.chunks_exact_mut(kv_width));
+        let first = tokens.first;
+        let heads = q.chunks_exact_mut(q_width).zip(k.chunks_exact_mut(kv_width));
         clip(v, attention.clip);
-        for (i, ((q, k), v)) in tokens.zip(v.chunks_exact_mut(kv_width)).enumerate() {
+        for (i, ((q, k), v)) in heads.zip(v.chunks_exact_mut(kv_width)).enumerate() {
+            // Which token of the block it is.
+            let token = tokens.some.map_or(i, |some| some[i]);
             let both = [(Rotated::Query, &mut *q, &body.query_norm), (Rotated::Key, &mut *k, &body.key_norm)];
             for (which, x, gain) in both {
                 let norm = |after| attention.qk_norm.filter(|qk| qk.after_rope == after).map(|qk| qk.norm);
                 norm_in_place(x, norm(false), gain);
                 clip(x, attention.clip);
                 if let Some(rope) = attention.rope {
-                    spec.ropes[rope].rotate(which, x, attention.head_dim, &tables[rope], i);
+                    spec.ropes[rope].rotate(which, x, attention.head_dim, &tables[rope], token);
                 }
                 norm_in_place(x, norm(true), gain);
             }
             if let Some(codes) = spec.cache_codes {
-                quantise_heads([q, k, v], attention.head_dim, codes, first + i);
+                quantise_heads([q, k, v], attention.head_dim, codes, cache.len() + token);
             }
-            cache.write(state, first + i, k, v)?;
+            if !tokens.left.get(token).is_some_and(|left| *left) {
+                cache.write(state, first + i, k, v)?;
+            }
         }
         let out = &mut b.attn[..n * q_width];
         let sinks = body.sinks.as_deref();
@@ -417,16 +429,16 @@ impl Decoder {
         let layer = Layer { isa, attention, sinks, relative_bias, table, cache, state, first, pool };
         scratch.run(&layer, q, out)?;
         norm_in_place(out, attention.sub_norm, &body.sub_norm);
-        LinearInput::new(rows, out, rotation, pool).apply(attention.o, &body.o, &mut b.h)
+        LinearInput::new(rows, out, rotation, pool).in_pass(pass).apply(attention.o, &body.o, &mut b.h)
     }
 
     fn ffn(
         &mut self,
         spec: &Spec,
-        branch: &Branch<Ffn>,
-        weights: &BranchWeights<FfnWeights>,
-        active: usize,
+        (branch, weights): (&Branch<Ffn>, &BranchWeights<FfnWeights>),
+        Run { block, pass, .. }: Run,
     ) -> Result<()> {
+        let active = self.active[block];
         let Self { buffers: b, rows, pool, experts: scratch, .. } = self;
         let context = FfnContext { hidden: spec.hidden, rotation: spec.rotation.as_ref(), pool: &**pool };
         norm_rows(&b.x, spec.hidden, branch.pre, &weights.pre, &mut b.h);
@@ -434,9 +446,9 @@ impl Decoder {
             (Ffn::Dense(mlp), FfnWeights::Dense(body)) => {
                 let n = b.x.len() / spec.hidden;
                 let (gate, up) = (&mut b.gate[..n * mlp.width], &mut b.up[..n * mlp.width]);
-                let mut input = LinearInput::new(rows, &b.h, context.rotation, context.pool);
+                let mut input = LinearInput::new(rows, &b.h, context.rotation, context.pool).in_pass(pass);
                 hidden_layer(mlp, body, &mut input, gate, up)?;
-                let mut input = LinearInput::new(rows, gate, context.rotation, context.pool);
+                let mut input = LinearInput::new(rows, gate, context.rotation, context.pool).in_pass(pass);
                 input.apply(mlp.down, &body.down, &mut b.h)?;
             }
             (Ffn::Experts(experts), FfnWeights::Experts(body)) => {
@@ -451,6 +463,48 @@ impl Decoder {
         add_branch(&mut b.x, &mut b.h, branch, weights);
         Ok(())
     }
+}
+
+/// The tokens of a block that take part in a run.
+pub(super) struct BlockTokens<'a> {
+    /// The position in the run's state of the first one.
+    pub first: usize,
+    /// Which of the block's tokens they are; none: all.
+    pub some: Option<&'a [usize]>,
+    /// Tokens of the block that have left the loop, whose keys and values stay as they are.
+    pub left: &'a [bool],
+}
+
+impl BlockTokens<'_> {
+    /// All of a block that begins at position `first`.
+    pub const fn all(first: usize) -> Self {
+        Self { first, some: None, left: &[] }
+    }
+}
+
+/// What each state of `runs` holds.
+pub(super) fn slots(spec: &Spec, runs: impl Iterator<Item = Run>) -> Vec<HeadShape> {
+    let mut shapes = Vec::new();
+    for run in runs {
+        if shapes.len() <= run.state {
+            shapes.resize(run.state + 1, HeadShape::default());
+        }
+        if let Mixer::Attention(attention) = &spec.blocks[run.block].mixer.body {
+            shapes[run.state] = HeadShape { heads: attention.kv_heads, dim: attention.head_dim };
+        }
+    }
+    shapes
+}
+
+/// The states of retention, by the states of the program. (No model has retention in a loop.)
+fn recurrent_states(spec: &Spec) -> Vec<Option<RecurrentShape>> {
+    let mut shapes = alloc::vec![None; spec.program.states(1)];
+    for run in spec.program.runs(1) {
+        if let Mixer::Retention(retention) = &spec.blocks[run.block].mixer.body {
+            shapes[run.state] = Some(retention.state());
+        }
+    }
+    shapes
 }
 
 /// How many experts each block gives a token to.

@@ -303,7 +303,7 @@ impl ExpertScratch {
             resize(&mut self.scores, n)?;
             input.multiply(matrix, &mut self.scores)?;
             for (y, score) in self.y.chunks_exact_mut(out.len() / n).zip(&self.scores) {
-                let gate = 1.0 / (1.0 + math::exp(-score));
+                let gate = math::sigmoid(*score);
                 y.iter_mut().for_each(|y| *y *= gate);
             }
         }

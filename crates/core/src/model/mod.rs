@@ -10,6 +10,8 @@ mod decoder;
 mod experts;
 mod experts_spec;
 mod linear;
+mod looped;
+mod program;
 mod relative;
 mod retention;
 pub mod rope;
@@ -21,6 +23,7 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 
 pub use decoder::{Decoder, DecoderOptions, Want};
 pub use experts::{Choice, CosineRouter, ExpertSet, ExpertsWeights, FfnWeights, choose};
+pub use looped::{LoopKv, LoopOptions, LoopWeights};
 pub use retention::RetentionWeights;
 pub use screened_head::{EXACT, Screen};
 pub use spec::Spec;
@@ -42,6 +45,16 @@ pub struct LinearWeights {
     pub norm: Option<Vec<f32>>,
     /// `(out)`, added last.
     pub bias: Option<Vec<f32>>,
+    /// What each pass of a loop adds ([`spec::Lora`]); most models: nothing.
+    pub lora: Vec<LoraWeights>,
+}
+
+/// The matrices of a low-rank addition, `B·(A·x)`.
+pub struct LoraWeights {
+    /// `(rank, in)`.
+    pub a: Matrix,
+    /// `(out, rank)`.
+    pub b: Matrix,
 }
 
 /// The weights of a norm; both are empty where there is nothing to multiply by or to add.
@@ -214,6 +227,8 @@ pub struct Model {
     pub norm: NormWeights,
     /// As many as [`Spec::blocks`].
     pub blocks: Vec<BlockWeights>,
+    /// What belongs to the loop and to none of its blocks.
+    pub looped: LoopWeights,
     /// Every matrix, in file order.
     pub tensors: Vec<TensorSummary>,
 }
@@ -230,9 +245,14 @@ impl Model {
         own.map(|t| t.bytes).sum::<usize>() + self.screen.as_ref().map_or(0, Screen::bytes)
     }
 
-    /// Bytes that are read to decode one token: every block that runs, of its experts those that are active, and
-    /// the head.
+    /// Bytes that are read to decode one token: every block that runs, as often as it runs, of its experts those that
+    /// are active, and the head.
     pub fn bytes_per_token(&self) -> usize {
+        self.bytes_of_loops(self.spec.program.times())
+    }
+
+    /// The same with so many passes through the model's loop.
+    pub fn bytes_of_loops(&self, loops: usize) -> usize {
         let of_mlp = |mlp: &MlpWeights| {
             [Some(&mlp.gate), mlp.up.as_ref(), Some(&mlp.down)]
                 .into_iter()
@@ -240,7 +260,7 @@ impl Model {
                 .map(|l| l.matrix.bytes())
                 .sum::<usize>()
         };
-        let of_block = |run: &spec::Run| {
+        let of_block = |run: spec::Run| {
             let (spec, block) = (&self.spec.blocks[run.block], &self.blocks[run.block]);
             let mixer = LinearRole::ALL.into_iter().filter_map(|linear| block.mixer.body.linear(linear));
             let ffn = match &block.ffn.body {
@@ -255,7 +275,7 @@ impl Model {
             };
             mixer.map(|linear| linear.matrix.bytes()).sum::<usize>() + ffn
         };
-        let blocks: usize = self.spec.program.runs.iter().map(of_block).sum();
+        let blocks: usize = self.spec.program.runs(loops).map(of_block).sum();
         blocks + self.screen.as_ref().map_or(self.head().bytes(), Screen::bytes)
     }
 

@@ -10,6 +10,7 @@ use crate::quantiser::{CacheCodes, Quantiser};
 
 pub use super::{
     experts_spec::{Experts, Ffn, SharedExpert},
+    program::{Exit, Loop, LoopNorm, Lora, MAX_LOOPS, Program, Run},
     relative::RelativeBias,
     retention::Retention,
 };
@@ -95,36 +96,6 @@ pub struct Output {
     pub rotated: bool,
 }
 
-/// The order in which blocks run.
-///
-/// Weights and state are apart, so a looped transformer may run one block several times on a state each.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program {
-    /// The runs, first to last.
-    pub runs: Vec<Run>,
-}
-
-/// One pass through one block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
-    /// Index into [`Spec::blocks`].
-    pub block: usize,
-    /// Which state (keys and values of past tokens) it reads and extends.
-    pub state: usize,
-}
-
-impl Program {
-    /// Every block once, each with a state of its own.
-    pub fn sequential(blocks: usize) -> Self {
-        Self { runs: (0..blocks).map(|i| Run { block: i, state: i }).collect() }
-    }
-
-    /// How many states it uses.
-    pub fn states(&self) -> usize {
-        self.runs.iter().map(|run| run.state + 1).max().unwrap_or(0)
-    }
-}
-
 /// One transformer block: a mixer over the sequence, then a feed-forward network over each token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block {
@@ -147,6 +118,21 @@ impl Block {
                 Mixer::Retention(retention) => retention.linear_mut(of_mixer),
             },
         }
+    }
+
+    /// (outputs, inputs) of one of its linear layers outside retention and experts, if it has that one.
+    pub fn linear_shape(&self, linear: LinearRole, hidden: usize) -> Option<(usize, usize)> {
+        let (attention, mlp) = (self.mixer.body.attention()?, self.ffn.body.mlp());
+        Some(match linear {
+            LinearRole::Q => (attention.q_width(), hidden),
+            LinearRole::K | LinearRole::V => (attention.kv_width(), hidden),
+            LinearRole::O => (hidden, attention.q_width()),
+            _ if self.ffn.body.experts().is_some() => return None,
+            LinearRole::MixerGate => return None,
+            LinearRole::Up if mlp.up.is_none() => return None,
+            LinearRole::Gate | LinearRole::Up => (mlp.width, hidden),
+            LinearRole::Down => (hidden, mlp.width),
+        })
     }
 
     /// One of its linear layers, if it has that one; all experts of a block have the same.
@@ -537,6 +523,7 @@ impl Spec {
         for (i, block) in self.blocks.iter().enumerate() {
             list.block(i, block, self);
         }
+        self.program.tensors(self.hidden, &mut list);
         list.norm(NormRole::Final, Some(self.norm), self.hidden);
         if !self.output.tied {
             list.matrix(TensorRole::Head, self.vocab, self.hidden);
@@ -558,6 +545,14 @@ impl Spec {
             Mixer::Retention(retention) => Some(retention),
             Mixer::Attention(_) => None,
         })
+    }
+
+    /// The norm before the head: none where the last pass of a loop has applied it.
+    pub fn head_norm(&self) -> Norm {
+        match &self.program.body {
+            Some(body) if body.norm == LoopNorm::EachPass => self.norm.identity(),
+            _ => self.norm,
+        }
     }
 
     /// Gives every linear layer of every block the same input semantics.
@@ -648,6 +643,11 @@ impl TensorList {
         }
         self.norm(norm(BlockNorm::FfnPost), block.ffn.post, hidden);
         self.norm(norm(BlockNorm::FfnAfter), block.ffn.after, hidden);
+        for role in LinearRole::ALL {
+            if let Some((rows, cols)) = block.linear_shape(role, hidden) {
+                spec.program.lora_tensors((i, role), rows, cols, self);
+            }
+        }
     }
 
     /// The tensors of a feed-forward network; `linear` makes the roles of a layer's fields, `sub_norm` lists the norm.

@@ -106,6 +106,20 @@ pub enum TensorRole {
     SharedExpert(usize, LinearRole, Field),
     /// What gates the shared expert of block `.0`.
     SharedGate(usize),
+    /// What pass `.2` adds to a linear layer of block `.0`.
+    Lora(usize, LinearRole, usize, LoraSide),
+    /// What a pass through the loop begins with, `(hidden, 2 · hidden)`.
+    LoopAdapter,
+    /// The gate or router that ends the loop.
+    LoopExit(Field),
+}
+
+/// The matrices of a low-rank addition `B·(A·x)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the names are the field's own")]
+pub enum LoraSide {
+    A,
+    B,
 }
 
 /// What gpt-oss keeps of its packed experts.
@@ -162,6 +176,10 @@ pub(super) enum Slot {
     SharedExpert(LinearRole),
     SharedExpertNorm,
     SharedGate,
+    /// What one pass adds: `{e}` in the name is the pass.
+    Lora(LinearRole, LoraSide),
+    LoopAdapter,
+    LoopExit,
 }
 
 /// Which block and expert a role belongs to.
@@ -192,8 +210,9 @@ macro_rules! rows {
             BlockNorm::*,
             LinearRole::*,
             Slot::{
-                AllExperts, Embedding, EmbeddingNorm, Expert, ExpertNorm, FinalNorm, Head, Linear, Norm,
-                PackedExperts, Positions, RelativeBias, RetentionTable, RopeFactors, Router, RouterReduction, SharedExpert,
+                AllExperts, Embedding, EmbeddingNorm, Expert, ExpertNorm, FinalNorm, Head, Linear, LoopAdapter,
+                LoopExit, Lora, Norm, PackedExperts, Positions, RelativeBias, RetentionTable, RopeFactors, Router,
+                RouterReduction, SharedExpert,
                 SharedExpertNorm, SharedGate, Sinks,
             },
         };
@@ -277,7 +296,7 @@ static HUGGING_FACE: Convention = Convention {
     suffixes: &[
         (Field::Weight, &[".weight"]),
         (Field::Scale, &[".weight_scale"]),
-        (Field::Bias, &[".bias"]),
+        (Field::Bias, &[".bias", "_bias"]),
         (Field::Norm, &[".norm.weight", ".rms_norm.weight"]),
     ],
     optional_prefix: "model.",
@@ -289,6 +308,29 @@ pub struct Names {
     convention: &'static Convention,
     /// Rows of the architecture; where one mentions a slot, the convention's row of that slot does not count.
     own: &'static [Row],
+    sections: Option<Sections>,
+}
+
+/// Names of models whose blocks before, in and after a loop are called differently.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sections {
+    /// How each of the three begins, instead of `model.layers.{b}`; `{b}` counts from 0 in each.
+    pub stems: [&'static str; 3],
+    /// How many blocks come before the loop and are in it.
+    pub blocks: [usize; 2],
+}
+
+impl Sections {
+    /// The beginning of a block's names.
+    fn stem(&self, block: usize) -> String {
+        let [before, inside] = self.blocks;
+        let (section, first) = match block {
+            _ if block < before => (0, 0),
+            _ if block - before < inside => (1, before),
+            _ => (2, before + inside),
+        };
+        self.stems[section].replace("{b}", &format!("{}", block - first))
+    }
 }
 
 impl core::fmt::Debug for Names {
@@ -307,7 +349,12 @@ impl Names {
             Container::Gguf => &GGUF,
             Container::Safetensors => &HUGGING_FACE,
         };
-        Self { convention, own }
+        Self { convention, own, sections: None }
+    }
+
+    /// The same, with other names for blocks before, in and after a loop.
+    pub(super) fn with_sections(self, sections: Sections) -> Self {
+        Self { sections: Some(sections), ..self }
     }
 
     /// The rows that mention `slot`.
@@ -335,7 +382,10 @@ impl Names {
     }
 
     fn spell(&self, stem: &str, place: Place, field: Field) -> Vec<String> {
-        let stem = stem.replace("{b}", &format!("{}", place.block));
+        let stem = match self.sections {
+            Some(sections) => stem.replace("model.layers.{b}", &sections.stem(place.block)),
+            None => stem.replace("{b}", &format!("{}", place.block)),
+        };
         let stem = stem.replace("{e}", &format!("{}", place.expert));
         // Some have no suffix.
         if let Some(whole) = stem.strip_suffix('!') {
@@ -423,6 +473,11 @@ fn parts(role: TensorRole) -> (Slot, Place, Field) {
         }
         TensorRole::SharedExpert(block, linear, field) => (Slot::SharedExpert(linear), at(block), field),
         TensorRole::SharedGate(block) => (Slot::SharedGate, at(block), Field::Weight),
+        TensorRole::Lora(block, linear, pass, side) => {
+            (Slot::Lora(linear, side), Place { block, expert: pass }, Field::Weight)
+        }
+        TensorRole::LoopAdapter => (Slot::LoopAdapter, at(0), Field::Weight),
+        TensorRole::LoopExit(field) => (Slot::LoopExit, at(0), field),
     }
 }
 
@@ -447,5 +502,8 @@ fn join(slot: Slot, Place { block, expert }: Place, field: Field) -> TensorRole 
         Slot::SharedExpert(linear) => TensorRole::SharedExpert(block, linear, field),
         Slot::SharedExpertNorm => TensorRole::Norm(NormRole::SharedExpert(block), field),
         Slot::SharedGate => TensorRole::SharedGate(block),
+        Slot::Lora(linear, side) => TensorRole::Lora(block, linear, expert, side),
+        Slot::LoopAdapter => TensorRole::LoopAdapter,
+        Slot::LoopExit => TensorRole::LoopExit(field),
     }
 }

@@ -317,20 +317,20 @@ fn packed_bytes(tensors: &[Tensor]) -> u64 {
 
 /// Bytes of an f16 cache for each token.
 fn cache_bytes(spec: &Spec) -> u64 {
-    let state = |run: &Run| {
+    let state = |run: Run| {
         let Some(attention) = spec.blocks[run.block].mixer.body.attention() else { return 0 };
         2 * attention.kv_heads as u64 * KvType::F16.row_bytes(attention.head_dim) as u64
     };
-    spec.program.runs.iter().map(state).sum()
+    spec.program.runs(spec.program.times()).map(state).sum()
 }
 
 /// Bytes of what retention keeps, whatever the number of tokens.
 fn state_bytes(spec: &Spec) -> u64 {
-    let state = |run: &Run| match &spec.blocks[run.block].mixer.body {
+    let state = |run: Run| match &spec.blocks[run.block].mixer.body {
         Mixer::Retention(retention) => retention.state().bytes() as u64,
         Mixer::Attention(_) => 0,
     };
-    spec.program.runs.iter().map(state).sum()
+    spec.program.runs(spec.program.times()).map(state).sum()
 }
 
 fn trits(path: &Path, options: LoadOptions, console: &Console) -> Result<Vec<Trits>> {

@@ -23,8 +23,13 @@ use crate::{
 
 /// A decoder of LLaMA blocks with the dimensions, ε, RoPE and tensors of this file.
 pub(super) fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
-    let hidden = keys.need(key("embedding_length", "hidden_size"))?;
     let layers = keys.need(key("block_count", "num_hidden_layers"))?;
+    decoder_of(keys, names, layers)
+}
+
+/// The same, of so many blocks.
+pub(super) fn decoder_of(keys: &Keys<'_>, names: Names, layers: usize) -> Result<Spec> {
+    let hidden = keys.need(key("embedding_length", "hidden_size"))?;
     let heads = keys.need(key("attention.head_count", "num_attention_heads"))?;
     let kv_heads = keys.usize(key("attention.head_count_kv", "num_key_value_heads"))?.unwrap_or(heads);
     let width = match keys.usize(key("feed_forward_length", "intermediate_size"))? {

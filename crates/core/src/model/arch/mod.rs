@@ -11,6 +11,7 @@ mod gemma;
 mod gpt_oss;
 mod granite;
 mod hadamard;
+mod huginn;
 mod hunyuan;
 mod keys;
 mod llama;
@@ -18,9 +19,11 @@ mod maple;
 mod minicpm;
 mod mixtral;
 mod olmoe;
+mod ouro;
 mod phi;
 mod quantised;
 mod qwen;
+mod recursive;
 mod smollm;
 mod torchscale;
 
@@ -32,7 +35,7 @@ pub use keys::KnownTensors;
 use super::{
     attention::MAX_HEAD_DIM,
     spec::{Mixer, Spec},
-    tensor_names::{Names, Row},
+    tensor_names::{Names, Row, Sections},
 };
 use crate::{
     Result, bail,
@@ -51,11 +54,13 @@ struct Arch {
     hf_rows: &'static [Row],
     /// PrismML's `prism.hadamard.*` keys are known for it.
     rotatable: bool,
+    /// How names begin before, in and after a loop, where that differs (Hugging Face files).
+    sections: Option<[&'static str; 3]>,
 }
 
 impl Arch {
     const fn new(names: &'static [&'static str], spec: fn(&Keys<'_>, Names) -> Result<Spec>) -> Self {
-        Self { names, spec, gguf_rows: &[], hf_rows: &[], rotatable: false }
+        Self { names, spec, gguf_rows: &[], hf_rows: &[], rotatable: false, sections: None }
     }
 
     const fn rotatable(self) -> Self {
@@ -64,6 +69,10 @@ impl Arch {
 
     const fn with_names(self, gguf_rows: &'static [Row], hf_rows: &'static [Row]) -> Self {
         Self { gguf_rows, hf_rows, ..self }
+    }
+
+    const fn with_sections(self, stems: [&'static str; 3]) -> Self {
+        Self { sections: Some(stems), ..self }
     }
 
     fn tensor_names(&self, container: Container) -> Names {
@@ -94,6 +103,18 @@ static ARCHES: &[Arch] = &[
     Arch::new(&["gpt-oss", "gpt_oss"], gpt_oss::spec).with_names(gpt_oss::GGUF_ROWS, gpt_oss::HF_ROWS),
     Arch::new(&["bitnet_moe"], bitnet::with_experts),
     Arch::new(&["maple"], maple::spec),
+    Arch::new(&["ouro"], ouro::spec).with_names(&[], ouro::HF_ROWS),
+    Arch::new(&["recursive_llama"], recursive::spec).with_names(&[], recursive::HF_ROWS),
+    Arch::new(&["mor_llama"], recursive::routed).with_names(&[], recursive::ROUTED_ROWS).with_sections([
+        "model.first_layer",
+        "model.layers.{b}",
+        "model.last_layer",
+    ]),
+    Arch::new(&["huginn_raven"], huginn::spec).with_names(&[], huginn::HF_ROWS).with_sections([
+        "transformer.prelude.{b}",
+        "transformer.core_block.{b}",
+        "transformer.coda.{b}",
+    ]),
 ];
 
 /// The names of every architecture that can be run.
@@ -126,8 +147,12 @@ pub fn spec(
         let known: Vec<&str> = ARCHES.iter().map(|arch| arch.names[0]).collect();
         bail!(UnsupportedArch, "architecture '{}' is not one of: {}", short(keys.arch), known.join(", "));
     };
-    let names = arch.tensor_names(container);
+    let mut names = arch.tensor_names(container);
     let mut spec = (arch.spec)(&keys, names)?;
+    if let (Some(stems), Some(body)) = (arch.sections, &spec.program.body) {
+        let blocks = [spec.program.prelude.len(), body.runs.len()];
+        names = names.with_sections(Sections { stems, blocks });
+    }
     if arch.rotatable {
         hadamard::rotate(&keys, names, &mut spec)?;
     }
