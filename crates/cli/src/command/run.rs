@@ -111,6 +111,9 @@ impl Run {
         if let Some(string) = &summary.stop_string {
             report["stop_string"] = json!(string);
         }
+        if let Some(speculation) = &summary.speculation {
+            report["speculation"] = json!(speculation);
+        }
         if self.logprobs > 0 {
             report["logprobs"] = json!(answer.tokens);
         }
