@@ -2,19 +2,19 @@
 //!
 //! `data/oracle2/README.md` says what each folder exercises, where its logits come from, and how wrong looks.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use safetensors::SafeTensors;
 use serde_json::Value;
 use ternlight_core::{
     kernel,
-    load::LoadOptions,
-    model::{Decoder, LoopOptions, Want},
+    load::{LoadOptions, Loader},
+    model::{Decoder, LoopOptions, Model, Want, tensor_names::LinearRole},
     simd::Isa,
 };
 use ternlight_tests::{
     argmax, bytes, decoder_with_context, difference, floats, load_folder, load_folder_with, nudge_norms,
-    tokens,
+    push, tokens,
 };
 
 /// Greatest differences that are allowed in a folder, by the rule of its README.
@@ -223,6 +223,66 @@ fn huginn_from_other_states() {
     check_run("huginn", ".state0", &|decoder, reference, seq| {
         decoder.begin_loops_with(&floats(reference, &format!("state0.{seq}"))).expect("states");
     });
+}
+
+/// A model whose layers were repeated takes the memory of the one that it came from; its experts' as well.
+#[test]
+fn grown_layers_share_memory() {
+    let load =
+        |folder: &str| load_folder(&format!("oracle2/{folder}"), "auto", 1 << 16).expect("a valid model");
+    let base = load("growth_base");
+    assert!(base.shared_bytes() == 0 && base.tensors.iter().all(|tensor| tensor.same_as.is_none()));
+    // Repeated experts bring rows of the router, which are one more matrix of twice the size.
+    let routers = |model: &Model| -> usize {
+        let routers =
+            model.tensors.iter().filter(|t| t.same_as.is_none() && t.name.ends_with("mlp.gate.weight"));
+        routers.map(|t| t.bytes).sum()
+    };
+    for folder in ["growth_depth", "growth_width", "growth_both"] {
+        let grown = load(folder);
+        let own = |model: &Model| model.packed_bytes() - routers(model);
+        assert_eq!(own(&grown), own(&base), "{folder}");
+        let all: usize = grown.tensors.iter().map(|t| t.bytes).sum();
+        assert_eq!(grown.shared_bytes(), all - grown.packed_bytes(), "{folder}");
+        assert!(grown.shared_bytes() > base.packed_bytes() / 2, "{folder}");
+        // What is said to be the same is one matrix.
+        let by_name = |name: &str| grown.tensors.iter().position(|t| t.name == name);
+        for tensor in grown.tensors.iter().filter(|t| t.same_as.is_some()) {
+            let first = tensor.same_as.as_deref().and_then(by_name).expect("an earlier tensor");
+            assert_eq!(grown.tensors[first].same_as, None, "{folder}: {}", tensor.name);
+        }
+    }
+    let depth = load("growth_depth");
+    let q = |block: usize| &depth.blocks[block].mixer.body.linear(LinearRole::Q).expect("attention").matrix;
+    assert!(Arc::ptr_eq(q(0), q(1)) && !Arc::ptr_eq(q(1), q(2)) && Arc::ptr_eq(q(2), q(3)));
+}
+
+/// The same codes with another scale are another matrix.
+#[test]
+fn a_scale_beside_a_matrix_tells_it_from_others() {
+    let file = bytes("oracle2/moe_bitnet/model.safetensors");
+    let tensors = SafeTensors::deserialize(&file).expect("a safetensors file");
+    let place = |name: &str| {
+        let data = tensors.tensor(name).expect(name).data();
+        let at = data.as_ptr() as usize - file.as_ptr() as usize;
+        at..at + data.len()
+    };
+    let name = |e: usize, field: &str| format!("model.layers.0.mlp.experts.{e}.gate_proj.{field}");
+    let with = |fields: &[&str]| {
+        let mut copy = file.clone();
+        for field in fields {
+            copy.copy_within(place(&name(0, field)), place(&name(1, field)).start);
+        }
+        let config = String::from_utf8(bytes("oracle2/moe_bitnet/config.json")).expect("UTF-8");
+        let mut loader = Loader::new(LoadOptions::default());
+        loader.config(&config).expect("a known family");
+        push(&mut loader, "model.safetensors", &copy, 1 << 16).expect("valid bytes");
+        let model = loader.finish().expect("a valid model");
+        model.tensors.iter().filter_map(|t| Some((t.name.clone(), t.same_as.clone()?))).collect::<Vec<_>>()
+    };
+    assert_eq!(with(&[]), []);
+    assert_eq!(with(&["weight"]), []);
+    assert_eq!(with(&["weight", "weight_scale"]), [(name(1, "weight"), name(0, "weight"))]);
 }
 
 /// Other numbers of active experts, as in Matryoshka MoE.

@@ -130,6 +130,7 @@ function tensors(ternary: boolean): TensorSummary[] {
       form: is ? "ternary" : weights ? "q4" : rows > 1 ? "q8" : "f32",
       kernel: is ? "ternary/simd128" : weights ? "q4/simd128" : rows > 1 ? "q8/simd128" : "",
       bytes: is ? size / 4 + rows * 4 : weights ? size * 0.75 : rows > 1 ? size * 1.25 : size * 4,
+      sameAs: null,
       counts: is ? [minus, zero, size - zero - minus] : null,
     };
   };
@@ -170,6 +171,7 @@ function information(): ModelInfo {
     kvHeads: ternary ? 4 : 3,
     fileBytes: ternary ? 11_000_000 : 98_362_432,
     packedBytes,
+    sharedBytes: 0,
     kernels: ternary ? ["ternary/simd128", "q8/simd128"] : ["q4/simd128", "q8/simd128"],
     headDim: 64,
     bytesPerToken: packedBytes,
@@ -238,6 +240,7 @@ function summary(
     stopString: null,
     droppedMessages,
     droppedTokens: 0,
+    speculation: null,
     timings: {
       prefillMs: promptTokens / 0.262,
       prefillTokens: promptTokens,

@@ -23,9 +23,9 @@ pub struct ContextOptions {
     #[arg(help_heading = "Computation", long, short, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
     pub context: Option<u32>,
 
-    /// How the cache stores keys and values
-    #[arg(help_heading = "Computation", long, value_enum, default_value = "f16")]
-    pub kv: Kv,
+    /// How the cache stores keys and values [default: as the model was trained, else f16]
+    #[arg(help_heading = "Computation", long, value_enum)]
+    pub kv: Option<Kv>,
 }
 
 /// How tokens are chosen. The default is what the model's authors suggest, else greedy.
@@ -83,6 +83,11 @@ pub struct SampleArgs {
     #[arg(help_heading = "Sampling", long)]
     pub seed: Option<u64>,
 
+    /// Draft up to N tokens with one expert a layer, and check them together with all: the same text, faster where
+    /// the drafts are good
+    #[arg(help_heading = "Sampling", long, value_name = "N", default_value_t = 0)]
+    pub speculate: usize,
+
     /// End the answer before this text; may be repeated
     #[arg(help_heading = "Sampling", long, value_name = "TEXT")]
     pub stop: Vec<String>,
@@ -122,6 +127,7 @@ impl SampleArgs {
             exit_threshold,
             early_exit,
             loop_kv,
+            speculate: self.speculate,
             ..GenerateOptions::default()
         }
     }
@@ -151,9 +157,11 @@ pub fn open(
         kernel: compute.kernel.clone(),
         threads: compute.threads,
         context: context.context,
-        kv: context.kv.into(),
+        kv: Kv::choice(context.kv),
         head: compute.head.into(),
         allow_unknown: compute.allow_unknown.clone(),
+        set: compute.set.iter().cloned().collect(),
+        experts: compute.experts.clone(),
         ..EngineOptions::default()
     };
     let start = Instant::now();
@@ -245,6 +253,12 @@ pub fn remark(summary: &Summary) -> String {
     }
     if summary.dropped_messages > 0 {
         parts.push(format!("the oldest {} messages forgotten", summary.dropped_messages));
+    }
+    if let Some(s) = &summary.speculation {
+        parts.push(format!(
+            "{} of {} drafted tokens accepted, {:.2} × as fast",
+            s.accepted, s.drafted, s.speedup
+        ));
     }
     match summary.finish_reason.name() {
         "stop" => {}

@@ -4,7 +4,8 @@ use std::{path::PathBuf, sync::Arc};
 
 use clap::{Args, ValueEnum};
 use ternlight_core::{
-    cache::KvType,
+    cache::{KvChoice, KvType},
+    container::Overrides,
     kernel::{MAX_STREAMS, ReadOrder},
     load::{HeadPrecision, LoadOptions},
     model::{LoopKv, LoopOptions},
@@ -146,6 +147,37 @@ pub struct ComputeOptions {
     /// Ignore an unknown metadata key or tensor, although it may change what the model computes
     #[arg(help_heading = "Computation", long, value_name = "NAME")]
     pub allow_unknown: Vec<String>,
+
+    /// Give a key of the model's configuration (dotted path) or GGUF metadata another value, for experiments: JSON,
+    /// else text; null removes it; may be repeated
+    #[arg(help_heading = "Computation", long, value_name = "KEY=VALUE", value_parser = override_of)]
+    pub set: Vec<Override>,
+
+    /// Experts that a token is given to, in all layers or as a list for each layer that has experts [default: as the
+    /// model says]
+    #[arg(help_heading = "Computation", long, value_name = "K,…", value_delimiter = ',')]
+    pub experts: Vec<usize>,
+}
+
+/// A metadata key and its new value.
+pub type Override = (String, serde_json::Value);
+
+/// `KEY=VALUE`, where the value is JSON, else text.
+pub fn override_of(text: &str) -> Result<Override, String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => {
+            let json = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+            Ok((key.to_owned(), json))
+        }
+        _ => Err("not KEY=VALUE".to_owned()),
+    }
+}
+
+/// What the loader is told to change.
+pub fn overrides(set: &[Override]) -> Overrides {
+    let mut overrides = Overrides::default();
+    set.iter().for_each(|(key, value)| overrides.set(key, &value.to_string()));
+    overrides
 }
 
 /// A limit above the cores of any machine catches typing errors.
@@ -172,6 +204,8 @@ impl ComputeOptions {
             head: self.head.into(),
             allow_unknown: self.allow_unknown.clone(),
             exact_inputs: false,
+            set: overrides(&self.set),
+            experts: self.experts.clone(),
         }
     }
 
@@ -209,14 +243,19 @@ pub enum Kv {
     F16,
     /// A quarter
     I8,
+    /// The codes that BitNet a4.8 was trained with, for models that have them
+    A48,
 }
 
-impl From<Kv> for KvType {
-    fn from(kv: Kv) -> Self {
-        match kv {
-            Kv::F32 => Self::F32,
-            Kv::F16 => Self::F16,
-            Kv::I8 => Self::I8,
+impl Kv {
+    /// What `--kv` says, if it is given.
+    pub fn choice(given: Option<Self>) -> KvChoice {
+        match given {
+            None => KvChoice::Auto,
+            Some(Self::F32) => KvType::F32.into(),
+            Some(Self::F16) => KvType::F16.into(),
+            Some(Self::I8) => KvType::I8.into(),
+            Some(Self::A48) => KvChoice::A48,
         }
     }
 }

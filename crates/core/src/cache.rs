@@ -89,6 +89,31 @@ impl KvType {
     }
 }
 
+/// What a caller asks of the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum KvChoice {
+    /// The codes that the model was trained to cache, where it has some; else the caller's usual type.
+    #[default]
+    Auto,
+    /// Those codes, by the name of the models that have them: BitNet a4.8.
+    A48,
+    /// This type, and no codes of the model's own.
+    Type(KvType),
+}
+
+impl KvChoice {
+    /// The inverse of the names of [`KvType`], and `a48`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        if name == "a48" { Some(Self::A48) } else { KvType::from_name(name).map(Self::Type) }
+    }
+}
+
+impl From<KvType> for KvChoice {
+    fn from(kv: KvType) -> Self {
+        Self::Type(kv)
+    }
+}
+
 /// A stored value that is read as a float: f32 or f16 bits.
 pub trait Stored {
     /// Bytes of one.

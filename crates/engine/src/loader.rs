@@ -11,6 +11,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ternlight_core::{
     Error, ErrorKind, Result,
+    cache::KvType,
     container::{self, Meta, Value},
     load::{LoadOptions, Loader},
     model::Model,
@@ -81,6 +82,8 @@ impl EngineLoader {
             head: options.head,
             allow_unknown: options.allow_unknown.clone(),
             exact_inputs: false,
+            set: options.overrides(),
+            experts: options.experts.clone(),
         });
         let loader = loader.with_pool(pool.clone());
         let (open, tokenizer, weights_name) = (None, None, None);
@@ -215,7 +218,8 @@ impl EngineLoader {
             return Err(Error::new(ErrorKind::Truncated, "a file is not complete"));
         }
         self.options.check()?;
-        let model = self.loader.finish()?;
+        let mut model = self.loader.finish()?;
+        let kv = model.choose_kv(self.options.kv, KvType::F16)?;
         let text = |name: &str| self.texts.get(name).map(String::as_str);
         let config = text("tokenizer_config.json").and_then(|t| Config::read(t).ok()).unwrap_or_default();
 
@@ -248,6 +252,7 @@ impl EngineLoader {
                 model: Arc::new(model),
                 pool: self.pool,
                 options: self.options,
+                kv,
                 tokenizer,
                 template,
                 sampling,

@@ -20,6 +20,7 @@ use crate::{
     options::{GenerateOptions, Prompt},
     overflow::{Limits, Window, prompt_tokens},
     reply::{Alternative, FinishReason, Piece, Prefill, Step, Summary, Timings, Token},
+    speculation::Drafts,
     stop::StopStrings,
     text::{self, template::Message},
 };
@@ -34,6 +35,8 @@ pub struct Session {
     tokens: Vec<u32>,
     /// Messages that fell out of the window of the last prompt, for the next to be cut at the same place.
     dropped: Vec<Message>,
+    /// How many experts each layer gave the cached tokens to.
+    active: Vec<usize>,
     answer: Option<Answer>,
 }
 
@@ -48,6 +51,8 @@ struct Answer {
     max_tokens: usize,
     top: usize,
     ignore_stop_tokens: bool,
+    experts: Vec<usize>,
+    drafts: Drafts,
     logits: Vec<f32>,
     text: text::Decoder,
     stop: StopStrings,
@@ -76,6 +81,7 @@ impl Session {
             cached: Vec::new(),
             tokens: Vec::new(),
             dropped: Vec::new(),
+            active: Vec::new(),
             answer: None,
         })
     }
@@ -111,12 +117,50 @@ impl Session {
         self.decoder.set_loops(loops)?;
         // Other loops make other keys and values.
         self.cached.truncate(self.decoder.position());
+        self.use_experts(&answer.experts)?;
         answer.prefill = self.replace_tokens(tokens);
         answer.prompt_tokens = answer.prefill.end;
         answer.cached_tokens = answer.prefill.start;
         self.dropped = answer.window.dropped().to_vec();
         self.answer = Some(answer);
         Ok(())
+    }
+
+    /// Gives the tokens of the next answer to so many experts. What is cached was computed with other numbers or not at
+    /// all: an answer does not depend on the ones before it.
+    fn use_experts(&mut self, experts: &[usize]) -> Result<()> {
+        self.decoder.set_experts(experts)?;
+        if self.decoder.active_experts() != self.active {
+            self.active = self.decoder.active_experts().to_vec();
+            self.cached.clear();
+            self.decoder.rewind(0);
+        }
+        Ok(())
+    }
+
+    /// Checks that drafts with fewer experts make sense.
+    fn drafts(&self, most: usize, experts: &[usize]) -> Result<Drafts> {
+        let bad = |detail: &str| Err(Error::new(ErrorKind::BadOption, format!("speculate: {detail}")));
+        let model = self.engine.model();
+        if most > GenerateOptions::MAX_SPECULATE {
+            return bad(&format!("{most} tokens, {} at most", GenerateOptions::MAX_SPECULATE));
+        }
+        if most > 0 {
+            let active = model.spec.active_experts(experts)?;
+            match active.iter().max() {
+                None | Some(0) => return bad("this model has no experts"),
+                Some(1) => {
+                    return bad("every layer gives a token to one expert: there are no fewer to draft with");
+                }
+                Some(_) if model.screen.is_some() => {
+                    return bad(
+                        "not with the head 'exact', whose logits depend on how many tokens are computed",
+                    );
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(Drafts::new(most, experts.to_vec()))
     }
 
     /// An answer with `options`, and the tokens of its prompt that fit the window. Every option is read here.
@@ -145,6 +189,8 @@ impl Session {
             exit_threshold: _,
             early_exit: _,
             loop_kv: _,
+            experts,
+            speculate,
         } = options;
         let suggested = self.engine.sampling();
         let neutral = SampleOptions::default();
@@ -181,6 +227,8 @@ impl Session {
             sampler,
             top: top_logprobs,
             ignore_stop_tokens,
+            drafts: self.drafts(speculate, &experts)?,
+            experts,
             logits: Vec::new(),
             text,
             stop: StopStrings::new(&stop),
@@ -261,6 +309,7 @@ impl Session {
     /// Makes room in a full window; false if nothing may fall out.
     fn slide(&mut self, answer: &mut Answer) -> Result<bool> {
         let Some(kept) = answer.window.slide(&self.engine, &self.tokens)? else { return Ok(false) };
+        answer.drafts.clear();
         answer.prefill = self.replace_tokens(kept);
         self.dropped = answer.window.dropped().to_vec();
         Ok(true)
@@ -282,10 +331,9 @@ impl Session {
     fn decode(&mut self, answer: &mut Answer) -> Result<Option<Piece>> {
         let done = self.cached.len();
         if done < self.tokens.len() {
-            let logits = self.decoder.forward(&self.tokens[done..], Want::Last)?;
-            answer.logits.clear();
-            answer.logits.extend_from_slice(logits);
-            self.cached.extend_from_slice(&self.tokens[done..]);
+            let token = self.tokens[done];
+            answer.drafts.logits(&mut self.decoder, &self.cached, token, &mut answer.logits)?;
+            self.cached.push(token);
             answer.timings.decode_tokens += 1;
         }
         let sampled = answer.sampler.sample(&mut answer.logits, &self.tokens, answer.top)?;
@@ -402,6 +450,7 @@ impl Answer {
             stop_string,
             dropped_messages: self.window.dropped_messages,
             dropped_tokens: self.window.dropped_tokens,
+            speculation: self.drafts.summary(),
             timings,
         }
     }

@@ -67,7 +67,7 @@ fn load(model: &str, options: EngineOptions, threads: usize, chunk: usize, token
 }
 
 fn engine() -> Engine {
-    let options = EngineOptions { kv: KvType::F32, ..EngineOptions::default() };
+    let options = EngineOptions { kv: KvType::F32.into(), ..EngineOptions::default() };
     load("tiny_a_packed", options, 1, 1 << 20, true)
 }
 
@@ -123,7 +123,7 @@ fn greedy_tokens_are_the_best_of_the_whole_sequence() {
 fn threads_blocks_and_chunks_change_nothing() {
     let want = all(&mut engine().session().unwrap(), &text("The cat sat"), &greedy(24)).1;
     for (threads, block, chunk) in [(2, 1, 777), (3, 3, 4096), (2, 64, 1 << 20)] {
-        let options = EngineOptions { kv: KvType::F32, block, ..EngineOptions::default() };
+        let options = EngineOptions { kv: KvType::F32.into(), block, ..EngineOptions::default() };
         let engine = load("tiny_a_packed", options, threads, chunk, true);
         let got = all(&mut engine.session().unwrap(), &text("The cat sat"), &greedy(24)).1;
         assert_eq!(got, want, "{threads} threads, blocks of {block}, chunks of {chunk}");
@@ -156,7 +156,7 @@ fn a_second_prompt_computes_only_what_is_new() {
 
 #[test]
 fn context_full() {
-    let options = EngineOptions { context: Some(12), kv: KvType::F32, ..EngineOptions::default() };
+    let options = EngineOptions { context: Some(12), kv: KvType::F32.into(), ..EngineOptions::default() };
     let engine = load("tiny_a_packed", options, 1, 1 << 20, true);
     let mut session = engine.session().unwrap();
     let (_, tokens, summary) = all(&mut session, &text("The cat"), &greedy(100));
@@ -320,7 +320,7 @@ fn a_model_without_tokenizer_still_computes() {
 fn embedding_matches_the_oracle() {
     let pool = Arc::new(Serial);
     let mut loader =
-        EngineLoader::new(EngineOptions { kv: KvType::F32, ..EngineOptions::default() }, Some(pool));
+        EngineLoader::new(EngineOptions { kv: KvType::F32.into(), ..EngineOptions::default() }, Some(pool));
     let vocab: serde_json::Map<String, serde_json::Value> =
         (0..256).map(|b| (byte_char(b).to_string(), b.into())).collect();
     let tokenizer = serde_json::json!({

@@ -12,6 +12,7 @@ use std::{
 use clap::Args;
 use serde::Serialize;
 use ternlight_core::{
+    cache::KvType,
     kernel::{self, ReadOrder},
     load::Loader,
     model::{Decoder, DecoderOptions, Model, Want, spec::Exit},
@@ -19,13 +20,13 @@ use ternlight_core::{
     tune::{Choice, Phase},
 };
 
-use super::synth::{Random, Shape, items};
+use super::synth::{Made, Random, Shape, items};
 use crate::{
     Result,
     console::{self, ACCENT, Console, DIM, STRONG},
     failure::Failure,
     hardware, interrupt,
-    model_file::{self, Format},
+    model_file::{self, Family, FamilyConfig, Format},
     options::{ComputeOptions, Kv, LoopArgs, ModelOptions},
 };
 
@@ -55,9 +56,9 @@ pub struct Bench {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
 
-    /// How the cache stores keys and values
-    #[arg(long, value_enum, default_value = "f16")]
-    kv: Kv,
+    /// How the cache stores keys and values [default: as the model was trained, else f16]
+    #[arg(long, value_enum)]
+    kv: Option<Kv>,
 
     /// Time each kernel on a small matrix instead of a whole model
     #[arg(long, conflicts_with_all = ["model_argument", "model", "synthetic"])]
@@ -172,7 +173,7 @@ impl Bench {
     fn model(self, console: &Console) -> Result<()> {
         let pool = self.compute.pool();
         let start = Instant::now();
-        let (name, model) = match self.synthetic {
+        let (name, mut model) = match self.synthetic {
             Some(shape) => self.synthetic(shape, pool.clone(), console)?,
             None => {
                 let path = self.model.locate(console)?;
@@ -181,10 +182,11 @@ impl Bench {
             }
         };
         let load_ms = start.elapsed().as_secs_f64() * 1e3;
+        let kv = model.choose_kv(Kv::choice(self.kv), KvType::F16)?;
         let model = Arc::new(model);
         let threads = hardware::threads(self.compute.threads);
         let context = (self.prompt + self.generate) as usize + 1;
-        let options = DecoderOptions { context, kv: self.kv.into(), ..DecoderOptions::default() };
+        let options = DecoderOptions { context, kv, ..DecoderOptions::default() };
         let mut decoder = Decoder::new(model.clone(), options, pool.clone())?;
         decoder.set_loops(self.loops.options())?;
         let (mut prefill, mut decode) = (Rate::default(), Rate::default());
@@ -272,7 +274,10 @@ impl Bench {
 
     /// A model that exists only in memory.
     fn synthetic(&self, shape: Shape, pool: Arc<dyn Pool>, console: &Console) -> Result<(String, Model)> {
-        let config = shape.config();
+        let config = match shape.made() {
+            Made::Config(config) => config,
+            Made::Family(family) => return self.family(family, pool, console),
+        };
         let format = Format::I2S;
         let items = items(&config, format, ternlight_core::format::Encoding::F16)?;
         let options = self.compute.load();
@@ -287,6 +292,25 @@ impl Bench {
         made?;
         into.loader.end_file()?;
         Ok((config.name, into.loader.finish()?))
+    }
+
+    /// A model of a family that has its own way to be stored.
+    fn family(&self, family: Family, pool: Arc<dyn Pool>, console: &Console) -> Result<(String, Model)> {
+        let tensors = family.tensors()?;
+        let mut loader = Loader::new(self.compute.load()).with_pool(pool);
+        if let FamilyConfig::Json(config) = &family.config {
+            loader.config(&config.to_string())?;
+        }
+        loader.begin_file("synthetic", None)?;
+        let mut into = IntoLoader { loader, failure: None };
+        let mut rows = Random::new(1, &tensors.items);
+        let made = model_file::stream_family(&family, &tensors, &mut rows, &mut into, console);
+        if let Some(failure) = into.failure {
+            return Err(failure);
+        }
+        made?;
+        into.loader.end_file()?;
+        Ok((family.name, into.loader.finish()?))
     }
 
     fn kernels(self, console: &Console) -> Result<()> {

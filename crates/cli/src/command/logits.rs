@@ -15,6 +15,7 @@ use clap::Args;
 use serde_json::json;
 use ternlight_core::{
     ErrorKind,
+    cache::KvType,
     container::Meta,
     container::write::{TensorSpec, safetensors_header},
     format::{Encoding, FormRow, pack_f32, unpack},
@@ -46,8 +47,7 @@ pub struct Logits {
     #[arg(long, short, value_name = "FILE")]
     out: PathBuf,
 
-    /// How the cache stores keys and values, without the codes that the model may have been trained with [default: the
-    /// model's own codes, else f32]
+    /// How the cache stores keys and values [default: as the model was trained, else f32]
     #[arg(long, value_enum, help_heading = "Computation")]
     kv: Option<Kv>,
 
@@ -74,16 +74,13 @@ impl Logits {
         let options = LoadOptions { exact_inputs: true, ..compute.load() };
         let pool = compute.pool();
         let mut model = model_file::load(&path, options, pool.clone(), console)?;
-        if self.kv.is_some() {
-            model.spec.cache_codes = None;
-        }
+        let kv = model.choose_kv(Kv::choice(self.kv), KvType::F32)?;
         let (vocab, n) = (model.spec.vocab, self.tokens.len());
         if let Some(bad) = self.tokens.iter().find(|token| **token as usize >= vocab) {
             let text = format!("token {bad} is outside the vocabulary of {vocab}");
             return Err(Failure::new(USAGE, text));
         }
-        let options =
-            DecoderOptions { context: n, kv: self.kv.unwrap_or(Kv::F32).into(), ..DecoderOptions::default() };
+        let options = DecoderOptions { context: n, kv, ..DecoderOptions::default() };
         let mut decoder = Decoder::new(Arc::new(model), options, pool)?;
         decoder.set_loops(self.loops.options())?;
         if let Some(states) = &self.loop_states {

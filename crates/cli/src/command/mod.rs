@@ -5,11 +5,13 @@ mod chat;
 mod completions;
 mod convert;
 mod embed;
+mod families;
 mod fetch;
 mod inspect;
 mod list;
 mod logits;
 mod perplexity;
+mod plan;
 mod run;
 mod serve_demo;
 mod synth;
@@ -32,6 +34,7 @@ pub enum Command {
     Logits(logits::Logits),
     Perplexity(perplexity::Perplexity),
     Bench(bench::Bench),
+    Plan(plan::Plan),
     Synth(synth::Synth),
     Convert(convert::Convert),
     ServeDemo(serve_demo::ServeDemo),
@@ -51,8 +54,9 @@ impl Command {
             Self::Logits(c) => c.json,
             Self::Perplexity(c) => c.json,
             Self::Bench(c) => c.json,
+            Self::Plan(c) => c.json,
             Self::Synth(c) => c.json,
-            Self::Convert(c) => c.json,
+            Self::Convert(c) => c.json(),
             Self::Chat(_) | Self::ServeDemo(_) | Self::Completions(_) => false,
         }
     }
@@ -70,6 +74,7 @@ impl Command {
             Self::Logits(c) => c.execute(console),
             Self::Perplexity(c) => c.execute(console),
             Self::Bench(c) => c.execute(console),
+            Self::Plan(c) => c.execute(console),
             Self::Synth(c) => c.execute(console),
             Self::Convert(c) => c.execute(console),
             Self::ServeDemo(c) => c.execute(console),

@@ -115,6 +115,9 @@ impl Run {
         if !loops.is_empty() {
             report["loops"] = json!(loops);
         }
+        if let Some(speculation) = &summary.speculation {
+            report["speculation"] = json!(speculation);
+        }
         if self.logprobs > 0 {
             report["logprobs"] = json!(answer.tokens);
         }

@@ -30,7 +30,7 @@ use self::{
 };
 use crate::{
     ErrorKind, Result, bail,
-    container::{self, Container, Index, Meta, Probe, TensorInfo},
+    container::{self, Container, Index, Meta, Overrides, Probe, TensorInfo},
     error::{Error, short},
     kernel,
     model::{
@@ -82,6 +82,10 @@ pub struct LoadOptions {
     /// Weights in FP4 meet activations that stay floats, as in reference implementations, and not their codes of 14
     /// bits: slower, and more memory.
     pub exact_inputs: bool,
+    /// Metadata keys that get other values before anything is read from them.
+    pub set: Overrides,
+    /// How many experts a token is given to: see [`Spec::active_experts`].
+    pub experts: Vec<usize>,
 }
 
 impl Default for LoadOptions {
@@ -91,6 +95,8 @@ impl Default for LoadOptions {
             head: HeadPrecision::default(),
             allow_unknown: Vec::new(),
             exact_inputs: false,
+            set: Overrides::default(),
+            experts: Vec::new(),
         }
     }
 }
@@ -198,9 +204,10 @@ impl Loader {
     /// Takes a Hugging Face `config.json`; must come before the first safetensors file.
     ///
     /// # Errors
-    /// `bad-header` for invalid JSON, and those of [`arch::spec`].
+    /// `bad-header` for invalid JSON, `bad-option` for values of [`LoadOptions::set`], and those of [`arch::spec`].
     pub fn config(&mut self, json: &str) -> Result<()> {
         self.meta = container::config(json)?;
+        self.options.set.apply(&mut self.meta)?;
         self.container = Some(Container::Safetensors);
         // What the configuration alone rules out is known before any weights arrive.
         arch::spec(Container::Safetensors, &self.meta, &self.tensors, &self.options.allow_unknown)?;
@@ -352,6 +359,7 @@ impl Loader {
                 }
                 if self.files == 0 {
                     self.meta = index.meta;
+                    self.options.set.apply(&mut self.meta)?;
                 }
             }
             Container::Safetensors if self.container.is_none() => {

@@ -68,9 +68,18 @@ pub enum Becomes {
         form: Form,
         /// Its form if the bytes rule out the first.
         otherwise: Option<Form>,
-        /// Latent weights, ternarised once all have arrived.
-        latent: bool,
+        /// Latent weights, and what they become once all have arrived.
+        latent: Option<Latent>,
     },
+}
+
+/// What latent weights become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Latent {
+    /// −1, 0, +1 by absmean (BitNet b1.58, arXiv 2402.17764).
+    Ternary,
+    /// −1 and +1: the signs of what is left when the mean is taken off; 0 becomes −1 (BitNet, arXiv 2310.11453).
+    Binary,
 }
 
 /// The plan for one stored tensor.
@@ -86,14 +95,15 @@ impl Plan {
     /// The plan for a model whose `tensors` are known so far.
     ///
     /// # Errors
-    /// Those of [`arch::spec`].
+    /// Those of [`arch::spec`] and [`Spec::active_experts`].
     pub fn new(
         container: Container,
         meta: &Meta,
         tensors: &KnownTensors,
         options: &LoadOptions,
     ) -> Result<Self> {
-        let (spec, names) = arch::spec(container, meta, tensors, &options.allow_unknown)?;
+        let (mut spec, names) = arch::spec(container, meta, tensors, &options.allow_unknown)?;
+        spec.set_active_experts(&options.experts)?;
         let by_name = names.find(&spec.tensors());
         Ok(Self { spec, names, by_name, options: options.clone() })
     }
@@ -226,7 +236,7 @@ impl Plan {
         }
         let encoding = info.encoding;
         let stored = encoding.form();
-        let matrix = |form| Becomes::Matrix { form, otherwise: None, latent: false };
+        let matrix = |form| Becomes::Matrix { form, otherwise: None, latent: None };
         if matches!(
             part.role,
             TensorRole::Router(..) | TensorRole::RouterReduction(_) | TensorRole::SharedGate(_)
@@ -249,14 +259,15 @@ impl Plan {
             return Ok(matrix(if int8 { Form::I8 } else { stored }));
         };
         if encoding.is_float() && (self.spec.checkpoint.latent || linear.norm.is_some()) {
-            return Ok(Becomes::Matrix { form: Form::Ternary, otherwise: None, latent: true });
+            let latent = if self.spec.checkpoint.binary { Latent::Binary } else { Latent::Ternary };
+            return Ok(Becomes::Matrix { form: Form::Ternary, otherwise: None, latent: Some(latent) });
         }
         Ok(match (stored, linear.input) {
             // TQ1_0 and TQ2_0 store a scale for each 256 columns; a BitNet has one for all.
             (Form::Ternary, InputSemantics::Int8)
                 if matches!(encoding, Encoding::TQ1_0 | Encoding::TQ2_0) =>
             {
-                Becomes::Matrix { form: Form::Ternary, otherwise: Some(Form::Q2), latent: false }
+                Becomes::Matrix { form: Form::Ternary, otherwise: Some(Form::Q2), latent: None }
             }
             // The model was trained with float inputs: codes of 14 bits, not of 8.
             (Form::Ternary, InputSemantics::Float) => matrix(Form::Q2),
@@ -323,7 +334,12 @@ impl core::fmt::Display for Becomes {
         match self {
             Self::Vector => f.write_str("f32 vector"),
             Self::Raw => f.write_str("a part of packed experts"),
-            Self::Matrix { form, latent: true, .. } => write!(f, "{} (ternarised)", form.name()),
+            Self::Matrix { form, latent: Some(Latent::Ternary), .. } => {
+                write!(f, "{} (ternarised)", form.name())
+            }
+            Self::Matrix { form, latent: Some(Latent::Binary), .. } => {
+                write!(f, "{} (binarised)", form.name())
+            }
             Self::Matrix { form, otherwise: Some(other), .. } => {
                 write!(f, "{} (or {})", form.name(), other.name())
             }

@@ -6,7 +6,7 @@ use alloc::{
 };
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use super::plan::{Becomes, Part};
+use super::plan::{Becomes, Latent, Part};
 use crate::{
     Result, bail,
     format::{self, Encoding, Form, FormRow},
@@ -81,7 +81,7 @@ pub(super) enum TensorLoader {
     /// Packed as rows become whole.
     Rows(Rows),
     /// Latent weights: collected whole, because ternarising needs the mean of all.
-    Latent { name: String, encoding: Encoding, matrix: Matrix, bytes: Vec<u8> },
+    Latent { name: String, encoding: Encoding, matrix: Matrix, bytes: Vec<u8>, becomes: Latent },
 }
 
 /// A matrix being packed.
@@ -129,14 +129,14 @@ impl TensorLoader {
         if packed && !len_known && part.bytes > MAX_UNPROVEN {
             bail!(TooLarge, "'{}' has {} bytes in a file of unknown length", part.name, part.bytes);
         }
-        let matrix = Matrix::to_fill(kernel::select(form, isa)?, rows, cols, len_known && !latent)?;
+        let matrix = Matrix::to_fill(kernel::select(form, isa)?, rows, cols, len_known && latent.is_none())?;
         let name = part.name.to_string();
-        if latent {
+        if let Some(becomes) = latent {
             let mut bytes = Vec::new();
             if len_known {
                 bytes.try_reserve_exact(to_usize(part.bytes)?)?;
             }
-            return Ok(Self::Latent { name, encoding, matrix, bytes });
+            return Ok(Self::Latent { name, encoding, matrix, bytes, becomes });
         }
         Ok(Self::Rows(Rows {
             name,
@@ -175,8 +175,11 @@ impl TensorLoader {
             }
             Self::Raw { name, bytes } => Loaded::Raw { name, bytes },
             Self::Rows(rows) => rows.finish()?,
-            Self::Latent { name, encoding, mut matrix, bytes } => {
-                let trits = ternarise(isa, &mut matrix, encoding, &bytes, pool)?;
+            Self::Latent { name, encoding, mut matrix, bytes, becomes } => {
+                let trits = match becomes {
+                    Latent::Ternary => ternarise(isa, &mut matrix, encoding, &bytes, pool)?,
+                    Latent::Binary => binarise(isa, &mut matrix, encoding, &bytes, pool)?,
+                };
                 Loaded::Matrix { name, encoding, matrix, packed: false, trits }
             }
         })
@@ -370,6 +373,41 @@ fn ternarise(
         let mut row = FormRow::default();
         format::unpack(isa, encoding, &bytes[r * row_bytes..], cols, &mut row)?;
         format::ternarise(&row.floats, inverse, codes);
+        codes.scales.push(scale);
+        tally.count(isa, &codes.codes);
+        Ok(())
+    })?;
+    Ok(tally.trits())
+}
+
+/// Latent weights → ±1 and one scale: `Sign(w − mean(w)) · mean|w|` with `Sign(0) = −1` (arXiv 2310.11453). Both means
+/// are sums in f64 over the whole matrix.
+fn binarise(
+    isa: Isa,
+    matrix: &mut Matrix,
+    encoding: Encoding,
+    bytes: &[u8],
+    pool: &dyn Pool,
+) -> Result<Trits> {
+    let cols = matrix.cols();
+    let row_bytes = to_usize(encoding.row_bytes(cols as u64)?)?;
+    let (mut sum, mut magnitudes) = (0.0f64, 0.0f64);
+    let mut row = FormRow::default();
+    for stored in bytes.chunks_exact(row_bytes) {
+        row.clear();
+        format::unpack(isa, encoding, stored, cols, &mut row)?;
+        for &w in &row.floats {
+            sum += f64::from(w);
+            magnitudes += f64::from(w.abs());
+        }
+    }
+    let count = (matrix.rows() * cols) as f64;
+    let (mean, scale) = ((sum / count) as f32, (magnitudes / count) as f32);
+    let tally = Tally::default();
+    matrix.fill(0..matrix.rows(), pool, &|r, codes| {
+        let mut row = FormRow::default();
+        format::unpack(isa, encoding, &bytes[r * row_bytes..][..row_bytes], cols, &mut row)?;
+        codes.codes.extend(row.floats.iter().map(|&w| if w > mean { 1 } else { -1 }));
         codes.scales.push(scale);
         tally.count(isa, &codes.codes);
         Ok(())

@@ -141,7 +141,7 @@ impl Decoder {
             attention: AttentionScratch::default(),
             retention: RetentionScratch::default(),
             experts: ExpertScratch::new(Activations::new(model.isa)),
-            active: active_experts(spec).collect(),
+            active: spec.active_experts(&[])?,
             rows: Activations::new(model.isa),
             buffers,
             looped,
@@ -201,27 +201,7 @@ impl Decoder {
     /// # Errors
     /// `bad-option` for a model without experts, another count of numbers, and numbers of experts there are not.
     pub fn set_experts(&mut self, active: &[usize]) -> Result<()> {
-        let spec = &self.model.spec;
-        if active.is_empty() {
-            self.active = active_experts(spec).collect();
-            return Ok(());
-        }
-        let mixtures = spec.blocks.iter().filter_map(|block| block.ffn.body.experts()).count();
-        if mixtures == 0 {
-            bail!(BadOption, "this model has no experts");
-        }
-        if active.len() != 1 && active.len() != mixtures {
-            bail!(BadOption, "{} numbers of experts for {mixtures} layers that have them", active.len());
-        }
-        let mut numbers = active.iter().cycle();
-        let each = spec.blocks.iter().map(|block| {
-            let Some(experts) = block.ffn.body.experts() else { return Ok(0) };
-            match numbers.next() {
-                Some(&number) if (1..=experts.count).contains(&number) => Ok(number),
-                other => bail!(BadOption, "{} of {} experts", other.unwrap_or(&0), experts.count),
-            }
-        });
-        self.active = each.collect::<Result<_>>()?;
+        self.active = self.model.spec.active_experts(active)?;
         Ok(())
     }
 
@@ -505,11 +485,6 @@ fn recurrent_states(spec: &Spec) -> Vec<Option<RecurrentShape>> {
         }
     }
     shapes
-}
-
-/// How many experts each block gives a token to.
-fn active_experts(spec: &Spec) -> impl Iterator<Item = usize> {
-    spec.blocks.iter().map(|block| block.ffn.body.experts().map_or(0, |experts| experts.active))
 }
 
 /// Replaces queries, keys and values of the token at `position` by what their codes stand for.

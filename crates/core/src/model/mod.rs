@@ -29,6 +29,8 @@ pub use screened_head::{EXACT, Screen};
 pub use spec::Spec;
 
 use crate::{
+    Result, bail,
+    cache::{KvChoice, KvType},
     container::Meta,
     format::{Encoding, Form},
     matrix::Matrix,
@@ -239,10 +241,34 @@ impl Model {
         self.head.as_ref().unwrap_or(&self.embedding)
     }
 
+    /// Settles how keys and values are cached: `usual` is the type where neither the caller nor the model says. Models
+    /// with codes of their own lose them where the caller chooses a type.
+    ///
+    /// # Errors
+    /// `bad-option` where the model has no codes of its own, and they were asked for.
+    pub fn choose_kv(&mut self, choice: KvChoice, usual: KvType) -> Result<KvType> {
+        match choice {
+            KvChoice::Auto => Ok(usual),
+            KvChoice::A48 if self.spec.cache_codes.is_some() => Ok(usual),
+            KvChoice::A48 => {
+                bail!(BadOption, "kv 'a48': this model was not trained to quantise its cache")
+            }
+            KvChoice::Type(kv) => {
+                self.spec.cache_codes = None;
+                Ok(kv)
+            }
+        }
+    }
+
     /// Bytes of all packed matrices.
     pub fn packed_bytes(&self) -> usize {
         let own = self.tensors.iter().filter(|t| t.same_as.is_none());
         own.map(|t| t.bytes).sum::<usize>() + self.screen.as_ref().map_or(0, Screen::bytes)
+    }
+
+    /// Bytes that packed matrices would take that are the same as earlier ones.
+    pub fn shared_bytes(&self) -> usize {
+        self.tensors.iter().filter(|t| t.same_as.is_some()).map(|t| t.bytes).sum()
     }
 
     /// Bytes that are read to decode one token: every block that runs, as often as it runs, of its experts those that
@@ -286,7 +312,7 @@ impl Model {
 }
 
 /// Gives a buffer `len` values; new ones are 0.
-fn resize(buffer: &mut Vec<f32>, len: usize) -> crate::Result<()> {
+fn resize(buffer: &mut Vec<f32>, len: usize) -> Result<()> {
     buffer.try_reserve(len.saturating_sub(buffer.len()))?;
     buffer.resize(len, 0.0);
     Ok(())

@@ -453,6 +453,8 @@ pub struct Checkpoint {
     /// Float matrices of linear layers are latent weights, to be ternarised by absmean when loaded
     /// (`quantization_mode: online`; float weights of a BitNet).
     pub latent: bool,
+    /// Latent weights become −1 and +1 alone.
+    pub binary: bool,
     /// What the scale beside a packed ternary matrix does; `None` where the metadata names no such packing.
     pub packed_scale: Option<PackedScale>,
     /// Norm gains are stored as `gain − 1` (Gemma in Hugging Face files; own norms of a projection excepted).
@@ -464,8 +466,13 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Weights as they stand.
-    pub const PLAIN: Self =
-        Self { latent: false, packed_scale: None, gain_minus_one: false, packed_experts: false };
+    pub const PLAIN: Self = Self {
+        latent: false,
+        binary: false,
+        packed_scale: None,
+        gain_minus_one: false,
+        packed_experts: false,
+    };
 }
 
 /// What the `weight_scale` of a packed ternary matrix does.

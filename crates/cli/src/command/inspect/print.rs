@@ -28,6 +28,9 @@ impl Inspect {
         let norms = if d.sub_norms { ", sub-norms" } else { "" };
         let qk = if d.qk_norm { ", QK-norm" } else { "" };
         line("architecture", format!("{} ({}{norms}{qk})", report.architecture, d.activation));
+        for (key, value) in &report.set {
+            line("set", format!("{key} = {value}"));
+        }
         line("parameters", console::count(report.parameters));
         line(
             "shape",
@@ -57,6 +60,9 @@ impl Inspect {
                 console::bytes(m.weights_native_head)
             ),
         );
+        if m.shared > 0 {
+            line("", format!("{} saved by matrices that are the same", console::bytes(m.shared)));
+        }
         if m.kv_per_token > 0 || m.states == 0 {
             line("", format!("{} of cache per token (f16)", console::bytes(m.kv_per_token)));
         }
@@ -102,7 +108,10 @@ fn print_tensor(t: &Tensor) {
     }
     for (i, part) in t.becomes.iter().enumerate() {
         let stored = if i == 0 { stored.as_str() } else { "" };
-        let kernel = part.kernel.unwrap_or("");
+        let kernel = match &part.same_as {
+            Some(name) => format!("the same as {name}"),
+            None => part.kernel.unwrap_or_default().to_owned(),
+        };
         let size = console::bytes(part.bytes);
         crate::say!("{stored:<83}  {DIM}→{DIM:#} {:<24} {size:>9}  {DIM}{kernel}{DIM:#}", part.form);
     }

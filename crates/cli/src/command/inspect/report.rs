@@ -27,8 +27,8 @@ use ternlight_core::{
 };
 use ternlight_engine::Threads;
 
-use super::Inspect;
-use crate::{Result, console::Console, failure::Failure, model_file};
+use super::{Inspect, aliases};
+use crate::{Result, console::Console, failure::Failure, model_file, options::overrides};
 
 #[derive(Serialize)]
 pub struct Report {
@@ -52,6 +52,9 @@ pub struct Report {
     /// Tensors that the model needs and the files lack.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
+    /// Keys whose values the caller changed.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<String, serde_json::Value>,
     pub metadata: serde_json::Map<String, serde_json::Value>,
     pub tensors: Vec<Tensor>,
 }
@@ -82,8 +85,10 @@ pub struct Share {
 
 #[derive(Serialize)]
 pub struct Memory {
-    /// Packed matrices.
+    /// Packed matrices, those that are the same once.
     pub weights: u64,
+    /// What is saved because some are the same.
+    pub shared: u64,
     /// With the embedding or head as in the file.
     pub weights_native_head: u64,
     pub kv_per_token: u64,
@@ -124,14 +129,17 @@ pub struct Part {
     pub form: String,
     pub kernel: Option<&'static str>,
     pub bytes: u64,
+    /// The earlier tensor that holds the same matrix: both are one in memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub same_as: Option<String>,
 }
 
 /// The headers of all files of a model, and its metadata.
-struct Headers {
-    files: usize,
+pub(super) struct Headers {
+    pub(super) paths: Vec<PathBuf>,
     container: Container,
     meta: Meta,
-    indices: Vec<Index>,
+    pub(super) indices: Vec<Index>,
     bytes: u64,
 }
 
@@ -155,7 +163,7 @@ impl Headers {
                 );
             }
         };
-        Ok(Self { files: files.len(), container, meta, indices, bytes })
+        Ok(Self { paths: files, container, meta, indices, bytes })
     }
 
     fn tensors(&self) -> impl Iterator<Item = &TensorInfo> {
@@ -196,17 +204,21 @@ impl Report {
     /// # Errors
     /// Those of reading headers and of [`Plan::new`]; of loading, with `--weights`.
     pub fn new(args: &Inspect, path: PathBuf, console: &Console) -> Result<Self> {
-        let headers = Headers::read(&path)?;
+        let mut headers = Headers::read(&path)?;
+        overrides(&args.set).apply(&mut headers.meta)?;
         let known: KnownTensors = headers.tensors().map(|t| (t.name.clone(), Some(t.clone()))).collect();
         let options = |head| LoadOptions {
             kernel: args.kernel.clone(),
             head,
             allow_unknown: args.allow_unknown.clone(),
             exact_inputs: false,
+            set: overrides(&args.set),
+            experts: Vec::new(),
         };
         let plan = |head| Plan::new(headers.container, &headers.meta, &known, &options(head));
         let (auto, native) = (plan(HeadPrecision::Auto)?, plan(HeadPrecision::Native)?);
-        let tensors = headers.tensors().map(|info| tensor(&auto, info)).collect::<Result<Vec<_>>>()?;
+        let mut tensors = headers.tensors().map(|info| tensor(&auto, info)).collect::<Result<Vec<_>>>()?;
+        aliases::mark(&auto, &headers, &mut tensors)?;
         let mut encodings: BTreeMap<&'static str, Share> = BTreeMap::new();
         for tensor in headers.tensors() {
             let share = encodings.entry(tensor.encoding.name()).or_default();
@@ -226,7 +238,7 @@ impl Report {
         let with_native = headers.tensors().map(|info| tensor(&native, info)).collect::<Result<Vec<_>>>()?;
         let (kv_per_token, states) = (cache_bytes(&auto.spec), state_bytes(&auto.spec));
         Ok(Self {
-            files: headers.files,
+            files: headers.paths.len(),
             container: match headers.container {
                 Container::Gguf => "GGUF",
                 Container::Safetensors => "safetensors",
@@ -242,7 +254,8 @@ impl Report {
             chat_template,
             memory: Memory {
                 weights,
-                weights_native_head: packed_bytes(&with_native),
+                shared: shared_bytes(&tensors),
+                weights_native_head: packed_bytes(&with_native) - shared_bytes(&tensors),
                 kv_per_token,
                 states,
                 context,
@@ -256,6 +269,7 @@ impl Report {
                 None
             },
             missing: auto.missing(&known),
+            set: args.set.iter().cloned().collect(),
             metadata: metadata(&headers.meta),
             tensors,
             path,
@@ -302,7 +316,7 @@ fn tensor(plan: &Plan, info: &TensorInfo) -> Result<Tensor> {
         Ok(Planned::Read(parts)) => {
             for part in parts {
                 let (bytes, kernel) = plan.cost(&part)?;
-                row.becomes.push(Part { form: part.becomes.to_string(), kernel, bytes });
+                row.becomes.push(Part { form: part.becomes.to_string(), kernel, bytes, same_as: None });
             }
         }
     }
@@ -312,7 +326,14 @@ fn tensor(plan: &Plan, info: &TensorInfo) -> Result<Tensor> {
 /// Bytes of all matrices.
 fn packed_bytes(tensors: &[Tensor]) -> u64 {
     let parts = tensors.iter().flat_map(|tensor| &tensor.becomes);
-    parts.filter(|part| part.kernel.is_some()).map(|part| part.bytes).sum()
+    let own = parts.filter(|part| part.kernel.is_some() && part.same_as.is_none());
+    own.map(|part| part.bytes).sum()
+}
+
+/// Bytes that matrices would take that are others' as well.
+fn shared_bytes(tensors: &[Tensor]) -> u64 {
+    let parts = tensors.iter().flat_map(|tensor| &tensor.becomes);
+    parts.filter(|part| part.same_as.is_some()).map(|part| part.bytes).sum()
 }
 
 /// Bytes of an f16 cache for each token.

@@ -102,6 +102,7 @@ static ARCHES: &[Arch] = &[
     Arch::new(&["olmoe"], olmoe::spec),
     Arch::new(&["gpt-oss", "gpt_oss"], gpt_oss::spec).with_names(gpt_oss::GGUF_ROWS, gpt_oss::HF_ROWS),
     Arch::new(&["bitnet_moe"], bitnet::with_experts),
+    Arch::new(&["bitnet_binary"], bitnet::binary),
     Arch::new(&["maple"], maple::spec),
     Arch::new(&["ouro"], ouro::spec).with_names(&[], ouro::HF_ROWS),
     Arch::new(&["recursive_llama"], recursive::spec).with_names(&[], recursive::HF_ROWS),
