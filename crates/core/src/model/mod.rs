@@ -12,6 +12,7 @@ mod experts_spec;
 mod linear;
 pub mod rope;
 mod screened_head;
+pub mod small_floats;
 pub mod spec;
 pub mod tensor_names;
 

@@ -21,6 +21,7 @@ mod olmoe;
 mod phi;
 mod quantised;
 mod qwen;
+mod small_floats;
 mod smollm;
 mod torchscale;
 
@@ -132,7 +133,8 @@ pub fn spec(
     }
     check(&spec)?;
     keys.refuse_unread(allowed)?;
-    Ok((spec, names))
+    let is_small_floats = spec.checkpoint.small_floats.is_some();
+    Ok((spec, if is_small_floats { names.of_small_floats() } else { names }))
 }
 
 /// Refuses numbers that cannot be meant. (Dimensions were checked before blocks were made of them.)
