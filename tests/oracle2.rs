@@ -13,25 +13,9 @@ use ternlight_core::{
     simd::Isa,
 };
 use ternlight_tests::{
-    argmax, bytes, decoder_with_context, difference, floats, load_folder, load_folder_with, nudge_norms,
-    push, tokens,
+    Tolerance, argmax, bytes, decoder_with_context, difference, floats, load_folder, load_folder_with,
+    nudge_norms, push, tokens,
 };
-
-/// Greatest differences that are allowed in a folder, by the rule of its README.
-struct Tolerance {
-    median: f32,
-    max: f32,
-}
-
-impl Tolerance {
-    fn of(folder: &str) -> Self {
-        let manifest: Value = serde_json::from_slice(&bytes("oracle2/manifest.json")).expect("JSON");
-        let number = |key: &str| manifest[folder][key].as_f64().unwrap_or(0.0) as f32;
-        let looser = if folder == "deepnet1000" { 10.0 } else { 1.0 };
-        let median = 1e-5 * (number("max_logit") / 10.0).max(1.0) * looser;
-        Self { median, max: (20.0 * number("f64_max")).max(1e-4) * looser }
-    }
-}
 
 /// Sets a decoder at position 0 up for a run and one of its sequences.
 type Setup<'a> = &'a dyn Fn(&mut Decoder, &SafeTensors<'_>, &str);

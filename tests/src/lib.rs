@@ -9,6 +9,7 @@ use std::{
 };
 
 use safetensors::SafeTensors;
+use serde_json::Value;
 use ternlight_core::{
     Result,
     cache::KvType,
@@ -154,6 +155,25 @@ pub fn floats(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
 pub fn tokens(file: &SafeTensors<'_>, name: &str) -> Vec<u32> {
     let tensor = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
     tensor.data().as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect()
+}
+
+/// Greatest differences from the reference that are allowed in a folder of `oracle2`, by the rule of its README.
+pub struct Tolerance {
+    /// Of the median.
+    pub median: f32,
+    /// Of all.
+    pub max: f32,
+}
+
+impl Tolerance {
+    /// What is allowed in `folder`.
+    pub fn of(folder: &str) -> Self {
+        let manifest: Value = serde_json::from_slice(&bytes("oracle2/manifest.json")).expect("JSON");
+        let number = |key: &str| manifest[folder][key].as_f64().unwrap_or(0.0) as f32;
+        let looser = if folder == "deepnet1000" { 10.0 } else { 1.0 };
+        let median = 1e-5 * (number("max_logit") / 10.0).max(1.0) * looser;
+        Self { median, max: (20.0 * number("f64_max")).max(1e-4) * looser }
+    }
 }
 
 /// Index of the largest value.

@@ -39,6 +39,7 @@ pub mod kernel;
 pub mod load;
 pub mod math;
 pub mod matrix;
+pub mod minifloat;
 pub mod model;
 #[allow(unsafe_code)]
 pub mod pool;

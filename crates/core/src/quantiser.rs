@@ -112,7 +112,7 @@ fn mean_magnitude(x: &[f32]) -> f32 {
 }
 
 /// Twice the nearest E2M1 number.
-fn doubled_e2m1(x: f32) -> i8 {
+pub(crate) fn doubled_e2m1(x: f32) -> i8 {
     let magnitude = clamp(x.abs(), 6.0);
     let doubled = match magnitude {
         m if m < 2.0 => round(2.0 * m),

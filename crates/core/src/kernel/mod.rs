@@ -13,6 +13,7 @@ mod aarch64;
 mod interleave;
 mod lane_loops;
 pub mod layout;
+pub mod minifloats;
 pub mod scalar;
 mod selftest;
 mod ternary_loop;

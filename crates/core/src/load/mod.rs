@@ -15,6 +15,7 @@
 mod assemble;
 mod packed_experts;
 pub mod plan;
+mod small_floats;
 mod tensor_loader;
 
 use alloc::{
@@ -80,7 +81,7 @@ pub struct LoadOptions {
     /// Names of metadata keys and tensors to pass by although they are not understood.
     pub allow_unknown: Vec<String>,
     /// Weights in FP4 meet activations that stay floats, as in reference implementations, and not their codes of 14
-    /// bits: slower, and more memory.
+    /// bits: slower.
     pub exact_inputs: bool,
     /// Metadata keys that get other values before anything is read from them.
     pub set: Overrides,
@@ -466,6 +467,9 @@ impl Loader {
                 }
                 if let Some(plan) = &self.plan {
                     packed_experts::join(plan, &mut self.loaded, part.role, self.isa, &*self.pool)
+                        .and_then(|()| {
+                            small_floats::join(plan, &mut self.loaded, part.role, self.isa, &*self.pool)
+                        })
                         .map_err(|e| located(e, &piece.name))?;
                 }
             }

@@ -12,7 +12,7 @@ use alloc::{
     vec::Vec,
 };
 
-use super::LoadOptions;
+use super::{LoadOptions, small_floats};
 use crate::{
     Result, bail,
     container::{Container, Meta, TensorInfo},
@@ -117,6 +117,17 @@ impl Plan {
         if info.encoding == Encoding::Other {
             bail!(UnsupportedFormat, "'{}' holds integers", short(&info.name));
         }
+        if let Some((encoding, becomes)) = small_floats::stored(
+            &self.spec,
+            info,
+            parts,
+            self.linear(parts[0].role),
+            self.options.exact_inputs,
+        )? {
+            let NeededTensor { role, shape, .. } = parts[0];
+            let TensorInfo { name, offset, bytes, .. } = info.clone();
+            return Ok(Planned::Read([Part { name, role, shape, encoding, offset, bytes, becomes }].into()));
+        }
         self.check_shape(info, parts)?;
         if parts.len() > 1 && (info.encoding == Encoding::U8 || info.encoding.tail_bytes() > 0) {
             let encoding = info.encoding.name();
@@ -174,7 +185,12 @@ impl Plan {
 
     /// The form that the packed experts of gpt-oss take.
     pub fn packed_form(&self) -> Form {
-        if self.options.exact_inputs { Form::BF16 } else { Encoding::MXFP4.form() }
+        self.inputs(Encoding::MXFP4.form())
+    }
+
+    /// The form that multiplies exact inputs, where they are asked for.
+    fn inputs(&self, form: Form) -> Form {
+        if self.options.exact_inputs { form.exact() } else { form }
     }
 
     fn check_shape(&self, info: &TensorInfo, parts: &[NeededTensor]) -> Result<()> {
@@ -280,7 +296,11 @@ impl Plan {
                     info.name
                 )
             }
-            (form, _) => matrix(form),
+            (_, InputSemantics::Rounded(_)) => {
+                let encoding = encoding.name();
+                bail!(UnsupportedFormat, "'{}' is {encoding}, but its inputs are to be rounded", info.name)
+            }
+            (form, _) => matrix(self.inputs(form)),
         })
     }
 
@@ -333,7 +353,7 @@ impl core::fmt::Display for Becomes {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Vector => f.write_str("f32 vector"),
-            Self::Raw => f.write_str("a part of packed experts"),
+            Self::Raw => f.write_str("a part of a matrix"),
             Self::Matrix { form, latent: Some(Latent::Ternary), .. } => {
                 write!(f, "{} (ternarised)", form.name())
             }

@@ -26,8 +26,8 @@ pub(super) enum Loaded {
     /// A norm, a bias, a scale.
     Vector(Vec<f32>),
     /// Bytes as stored.
-    Raw { name: String, bytes: Vec<u8> },
-    /// Packed weights; `packed`: HF's packed ternary, whose scale is a tensor of its own.
+    Raw { name: String, encoding: Encoding, bytes: Vec<u8> },
+    /// Packed weights; `packed`: their scales are a tensor of their own, which is not there yet.
     Matrix { name: String, encoding: Encoding, matrix: Matrix, packed: bool, trits: Trits },
 }
 
@@ -77,7 +77,7 @@ pub(super) enum TensorLoader {
     /// Small: collected whole, then read as floats.
     Vector { encoding: Encoding, len: usize, bytes: Vec<u8> },
     /// Collected whole, and kept as they are.
-    Raw { name: String, bytes: Vec<u8> },
+    Raw { name: String, encoding: Encoding, bytes: Vec<u8> },
     /// Packed as rows become whole.
     Rows(Rows),
     /// Latent weights: collected whole, because ternarising needs the mean of all.
@@ -121,7 +121,9 @@ impl TensorLoader {
                 bytes.try_reserve_exact(to_usize(part.bytes)?)?;
                 return Ok(Self::Vector { encoding, len, bytes });
             }
-            Becomes::Raw => return Ok(Self::Raw { name: part.name.to_string(), bytes: Vec::new() }),
+            Becomes::Raw => {
+                return Ok(Self::Raw { name: part.name.to_string(), encoding, bytes: Vec::new() });
+            }
             Becomes::Matrix { form, latent, .. } => (form, latent),
         };
         let Shape::Matrix(rows, cols) = part.shape else { bail!(Shape, "'{}' is a vector", part.name) };
@@ -173,7 +175,7 @@ impl TensorLoader {
                 format::unpack(isa, encoding, &bytes, len, &mut row)?;
                 Loaded::Vector(row.floats)
             }
-            Self::Raw { name, bytes } => Loaded::Raw { name, bytes },
+            Self::Raw { name, encoding, bytes } => Loaded::Raw { name, encoding, bytes },
             Self::Rows(rows) => rows.finish()?,
             Self::Latent { name, encoding, mut matrix, bytes, becomes } => {
                 let trits = match becomes {
@@ -296,7 +298,7 @@ impl Rows {
             let scale = format::i2_s_scale(&self.partial)?;
             self.matrix.scale_rows(scale);
         }
-        let packed = self.encoding == Encoding::U8;
+        let packed = self.encoding.has_scales_beside();
         Ok(Loaded::Matrix {
             name: self.name,
             encoding: self.encoding,

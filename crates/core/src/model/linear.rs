@@ -101,6 +101,7 @@ impl<'a> LinearInput<'a> {
         }
         match spec.input {
             InputSemantics::Quantised(quantiser) => self.rows.prepare_with(quantiser)?,
+            InputSemantics::Rounded(rounding) => self.rows.prepare_rounded(rounding)?,
             InputSemantics::Int8 | InputSemantics::Float => self.rows.prepare(layer.matrix.input())?,
         }
         layer.matrix.mul(self.rows, y, self.pool);

@@ -16,6 +16,7 @@ mod relative;
 mod retention;
 pub mod rope;
 mod screened_head;
+pub mod small_floats;
 pub mod spec;
 pub mod tensor_names;
 
@@ -124,7 +125,7 @@ pub enum MixerWeights {
 
 impl MixerWeights {
     /// One of its linear layers, if it has that one.
-    fn linear(&self, linear: LinearRole) -> Option<&LinearWeights> {
+    pub fn linear(&self, linear: LinearRole) -> Option<&LinearWeights> {
         match (self, linear) {
             (Self::Attention(attention), LinearRole::Q) => Some(&attention.q),
             (Self::Attention(attention), LinearRole::K) => Some(&attention.k),

@@ -6,7 +6,10 @@
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
-use crate::quantiser::{CacheCodes, Quantiser};
+use crate::{
+    minifloat::Rounding,
+    quantiser::{CacheCodes, Quantiser},
+};
 
 pub use super::{
     experts_spec::{Experts, Ffn, SharedExpert},
@@ -16,6 +19,7 @@ pub use super::{
 };
 use super::{
     rope::Rope,
+    small_floats::SmallFloats,
     tensor_names::{BlockNorm, Field, LinearRole, NormRole, RetentionTable, TensorRole},
 };
 
@@ -445,6 +449,8 @@ pub enum InputSemantics {
     Int8,
     /// Codes of another quantiser (Q-Sparse, BitNet a4.8); for ternary matrices.
     Quantised(Quantiser),
+    /// Floats of 8 or 4 bits; for matrices of such.
+    Rounded(Rounding),
 }
 
 /// How a file writes down the weights that a [`Spec`] asks for.
@@ -462,6 +468,8 @@ pub struct Checkpoint {
     /// The gates and ups of all experts of a block are one tensor of alternating rows, in MXFP4 whose scales are a
     /// tensor of their own (gpt-oss in Hugging Face files).
     pub packed_experts: bool,
+    /// Matrices of linear layers are floats of 8 or 4 bits with scales beside them.
+    pub small_floats: Option<SmallFloats>,
 }
 
 impl Checkpoint {
@@ -472,6 +480,7 @@ impl Checkpoint {
         packed_scale: None,
         gain_minus_one: false,
         packed_experts: false,
+        small_floats: None,
     };
 }
 
@@ -507,7 +516,7 @@ pub enum Shape {
 impl Spec {
     /// Every tensor that the model reads, in the order of the forward pass.
     pub fn tensors(&self) -> Vec<NeededTensor> {
-        let mut list = TensorList::default();
+        let mut list = TensorList(Vec::new(), self.checkpoint.small_floats);
         list.matrix(TensorRole::Embedding, self.vocab, self.hidden);
         if let Some(positions) = self.embed.positions {
             list.matrix(TensorRole::Positions, positions.rows, self.hidden);
@@ -587,8 +596,8 @@ impl Spec {
     }
 }
 
-#[derive(Default)]
-pub(super) struct TensorList(Vec<NeededTensor>);
+/// The tensors, and how matrices of linear layers are stored.
+pub(super) struct TensorList(Vec<NeededTensor>, Option<SmallFloats>);
 
 impl TensorList {
     pub fn push(&mut self, role: TensorRole, shape: Shape, optional: bool) {
@@ -621,8 +630,11 @@ impl TensorList {
             self.vector(role(Field::Norm), cols);
         }
         self.matrix(role(Field::Weight), rows, cols);
-        // One number beside a matrix whose encoding has no scale of its own.
-        self.push(role(Field::Scale), Shape::Vector(1), true);
+        match self.1 {
+            Some(stored) => stored.list_scales(&role, [rows, cols], self),
+            // One number beside a matrix whose encoding has no scale of its own.
+            None => self.push(role(Field::Scale), Shape::Vector(1), true),
+        }
         if layer.bias {
             self.vector(role(Field::Bias), rows);
         }

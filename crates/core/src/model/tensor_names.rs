@@ -65,8 +65,10 @@ pub enum NormRole {
 pub enum Field {
     /// The matrix.
     Weight,
-    /// The scale of a packed ternary matrix.
+    /// The scale of a packed ternary matrix; the scales of one of small floats.
     Scale,
+    /// What divides all scales of an NVFP4 matrix.
+    TensorScale,
     /// Added to the output.
     Bias,
     /// Gain of the RMSNorm over this layer's input.
@@ -302,10 +304,20 @@ static HUGGING_FACE: Convention = Convention {
     optional_prefix: "model.",
 };
 
+/// The suffixes of a Hugging Face file whose linear layers are small floats.
+static SMALL_FLOATS: Suffixes = &[
+    (Field::Weight, &[".weight", ".weight_packed", ".weight_blocks"]),
+    (Field::Scale, &[".weight_scale", ".weight_scale_inv", ".weight_scales"]),
+    (Field::TensorScale, &[".weight_global_scale"]),
+    (Field::Bias, &[".bias"]),
+    (Field::Norm, &[".norm.weight", ".rms_norm.weight"]),
+];
+
 /// The names of one architecture in one container.
 #[derive(Clone, Copy)]
 pub struct Names {
     convention: &'static Convention,
+    suffixes: Suffixes,
     /// Rows of the architecture; where one mentions a slot, the convention's row of that slot does not count.
     own: &'static [Row],
     sections: Option<Sections>,
@@ -349,7 +361,12 @@ impl Names {
             Container::Gguf => &GGUF,
             Container::Safetensors => &HUGGING_FACE,
         };
-        Self { convention, own, sections: None }
+        Self { convention, suffixes: convention.suffixes, own, sections: None }
+    }
+
+    /// The same in a file whose linear layers are small floats.
+    pub(super) fn of_small_floats(self) -> Self {
+        Self { suffixes: SMALL_FLOATS, ..self }
     }
 
     /// The same, with other names for blocks before, in and after a loop.
@@ -391,7 +408,7 @@ impl Names {
         if let Some(whole) = stem.strip_suffix('!') {
             return [String::from(whole)].into();
         }
-        let suffixes = self.convention.suffixes.iter().find(|(of, _)| *of == field);
+        let suffixes = self.suffixes.iter().find(|(of, _)| *of == field);
         let whole = suffixes.into_iter().flat_map(|(_, all)| *all).map(|suffix| format!("{stem}{suffix}"));
         let prefix = self.convention.optional_prefix;
         whole

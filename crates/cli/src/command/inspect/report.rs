@@ -16,12 +16,12 @@ use ternlight_core::{
     kernel,
     load::{
         HeadPrecision, LoadOptions,
-        plan::{Plan, Planned},
+        plan::{self, Becomes, Plan, Planned},
     },
     model::{
         Spec,
         arch::KnownTensors,
-        spec::{Mixer, Run},
+        spec::{Mixer, Run, Shape},
     },
     simd::Isa,
 };
@@ -221,9 +221,10 @@ impl Report {
         aliases::mark(&auto, &headers, &mut tensors)?;
         let mut encodings: BTreeMap<&'static str, Share> = BTreeMap::new();
         for tensor in headers.tensors() {
-            let share = encodings.entry(tensor.encoding.name()).or_default();
+            let (encoding, parameters) = stored(&auto, tensor);
+            let share = encodings.entry(encoding.name()).or_default();
             share.tensors += 1;
-            share.parameters += parameters(tensor);
+            share.parameters += parameters;
             share.bytes += tensor.bytes;
         }
         let (tokenizer, chat_template) = headers.texts(&path);
@@ -304,7 +305,7 @@ fn tensor(plan: &Plan, info: &TensorInfo) -> Result<Tensor> {
     let mut row = Tensor {
         name: info.name.clone(),
         shape: info.shape.clone(),
-        encoding: info.encoding.name(),
+        encoding: stored(plan, info).0.name(),
         bytes: info.bytes,
         becomes: Vec::new(),
         unused: None,
@@ -363,10 +364,17 @@ fn trits(path: &Path, options: LoadOptions, console: &Console) -> Result<Vec<Tri
     Ok(counts.collect())
 }
 
-/// Weights a tensor stands for; HF packed bytes hold four.
-fn parameters(tensor: &TensorInfo) -> u64 {
-    let count = tensor.shape.iter().product::<u64>();
-    if tensor.encoding == Encoding::U8 { 4 * count } else { count }
+/// How a tensor stores weights, and how many: several may share a byte, and scales beside codes are none.
+fn stored(plan: &Plan, tensor: &TensorInfo) -> (Encoding, u64) {
+    let Ok(Planned::Read(parts)) = plan.tensor(tensor) else {
+        return (tensor.encoding, tensor.shape.iter().product());
+    };
+    let weights = |part: &plan::Part| match part.shape {
+        _ if part.becomes == Becomes::Raw && !plan.cost(part).is_ok_and(|(_, kernel)| kernel.is_some()) => 0,
+        Shape::Vector(len) => len as u64,
+        Shape::Matrix(rows, cols) => rows as u64 * cols as u64,
+    };
+    (parts.first().map_or(tensor.encoding, |part| part.encoding), parts.iter().map(weights).sum())
 }
 
 /// Metadata as JSON; long lists are shortened to their length and beginning.

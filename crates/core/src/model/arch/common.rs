@@ -5,6 +5,7 @@ use alloc::{string::ToString, vec::Vec};
 use super::{
     MAX_HEAD_DIM, check_dimensions,
     keys::{Key, Keys, gguf, hf, key},
+    small_floats,
 };
 use crate::{
     Result, bail,
@@ -162,7 +163,11 @@ fn linear(
     Ok(Linear {
         bias,
         norm: own_norm.then_some(norm),
-        input: if ternary_trained { InputSemantics::Int8 } else { InputSemantics::Float },
+        input: match checkpoint.small_floats {
+            Some(stored) => small_floats::input(keys, stored)?,
+            None if ternary_trained => InputSemantics::Int8,
+            None => InputSemantics::Float,
+        },
         rotated: false,
     })
 }
@@ -250,7 +255,7 @@ fn checkpoint(keys: &Keys<'_>) -> Result<Checkpoint> {
             }
         }
         Some("mxfp4") if keys.arch == "gpt_oss" => Ok(Checkpoint { packed_experts: true, ..plain }),
-        Some(other) => bail!(UnsupportedFormat, "quantization_config: quant_method '{}'", short(other)),
+        Some(other) => Ok(Checkpoint { small_floats: Some(small_floats::stored(keys, other)?), ..plain }),
     }
 }
 

@@ -24,6 +24,7 @@ mod phi;
 mod quantised;
 mod qwen;
 mod recursive;
+mod small_floats;
 mod smollm;
 mod torchscale;
 
@@ -159,7 +160,8 @@ pub fn spec(
     }
     check(&spec)?;
     keys.refuse_unread(allowed)?;
-    Ok((spec, names))
+    let is_small_floats = spec.checkpoint.small_floats.is_some();
+    Ok((spec, if is_small_floats { names.of_small_floats() } else { names }))
 }
 
 /// Refuses numbers that cannot be meant. (Dimensions were checked before blocks were made of them.)
