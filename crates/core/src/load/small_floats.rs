@@ -161,7 +161,7 @@ pub(super) fn join(
     match stored {
         SmallFloats::E4m3(shared) | SmallFloats::E5m2(shared) => {
             let values = floats(isa, encoding, &bytes)?;
-            if let Some(scale) = values.iter().find(|scale| !(scale.abs() < MOST)) {
+            if let Some(scale) = values.iter().find(|scale| scale.is_nan() || scale.abs() >= MOST) {
                 bail!(BadData, "a scale of '{name}' is {scale}");
             }
             matrix.fill(0..rows, pool, &|r, row: &mut FormRow| {
@@ -182,7 +182,7 @@ pub(super) fn join(
             };
             matrix.fill(0..rows, pool, &|r, row: &mut FormRow| {
                 let own = &bytes[r * across..][..across];
-                if let Some(code) = own.iter().find(|&&code| !(number(code) <= most)) {
+                if let Some(code) = own.iter().find(|&&code| number(code).is_nan() || number(code) > most) {
                     bail!(BadData, "a block has the scale {} (code {code})", number(*code));
                 }
                 // Codes are doubled.
