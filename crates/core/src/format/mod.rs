@@ -228,11 +228,11 @@ impl Encoding {
         Self::PTQ1_0,
         Self::STQ1_0,
         Self::MXFP4,
+        Self::U8,
+        Self::Other,
         Self::E2M1,
         Self::F8_E4M3,
         Self::F8_E5M2,
-        Self::U8,
-        Self::Other,
     ];
 
     /// The name in the field.

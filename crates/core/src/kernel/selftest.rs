@@ -64,7 +64,9 @@ pub(crate) fn row(
             _ => (0..cols).map(|_| f32::from(random.code(-127, 127)) / 64.0).collect(),
         };
         if form.is_fp8() {
-            row.floats.iter_mut().for_each(|v| *v *= if random.next() % 2 == 0 { 1.0 } else { -1.0 });
+            row.floats
+                .iter_mut()
+                .for_each(|v| *v *= if random.next().is_multiple_of(2) { 1.0 } else { -1.0 });
             row.scales = (0..blocks).map(|_| random.unit()).collect();
         }
         return row;

@@ -117,8 +117,9 @@ impl Assembly<'_> {
                 }
                 Ok(Some(values))
             }
-            Some(Loaded::Matrix { name, .. } | Loaded::Raw { name, .. }) => {
-                bail!(Shape, "'{name}' is a matrix")
+            Some(Loaded::Matrix { name, .. }) => bail!(Shape, "'{name}' is a matrix"),
+            Some(Loaded::Raw { name, .. }) => {
+                bail!(MissingTensor, "'{name}' is there, but not all that belongs to it")
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::{
     container::TensorInfo,
     error::short,
     format::{self, Encoding, FormRow},
+    matrix::Matrix,
     minifloat::{e4m3_to_f32, e8m0_to_f32},
     model::{
         small_floats::{ScaleBlock, SmallFloats},
@@ -100,26 +101,25 @@ pub(super) fn stored(
     if info.encoding != as_stored {
         return refused();
     }
-    let needed: Vec<u64> = match stored {
-        SmallFloats::E4m3(_) | SmallFloats::E5m2(_) => [rows, cols].map(|n| n as u64).into(),
-        SmallFloats::Mxfp4 => [rows, cols / 32, 16].map(|n| n as u64).into(),
-        SmallFloats::Nvfp4 | SmallFloats::Fp4Rows => [rows, cols / 2].map(|n| n as u64).into(),
-    };
-    let multiple = match stored {
-        SmallFloats::E4m3(_) | SmallFloats::E5m2(_) => 1,
-        SmallFloats::Mxfp4 => 32,
-        SmallFloats::Nvfp4 => 16,
-        SmallFloats::Fp4Rows => 2,
-    };
-    if info.shape != needed || !cols.is_multiple_of(multiple) {
-        bail!(
-            Shape,
-            "'{name}' is {:?}, {needed:?} is needed, with a multiple of {multiple} columns",
-            info.shape
-        );
-    }
+    check_codes(stored, info, [rows, cols])?;
     let form = if rounded || exact_inputs { stored.form().exact() } else { stored.form() };
     Ok(Some((encoding, Becomes::Matrix { form, otherwise: None, latent: None })))
+}
+
+/// Codes must have the shape that their format gives a matrix of (rows, cols).
+fn check_codes(stored: SmallFloats, info: &TensorInfo, [rows, cols]: [usize; 2]) -> Result<()> {
+    let (inner, multiple): (&[usize], usize) = match stored {
+        SmallFloats::E4m3(_) | SmallFloats::E5m2(_) => (&[cols], 1),
+        SmallFloats::Mxfp4 => (&[cols / 32, 16], 32),
+        SmallFloats::Nvfp4 => (&[cols / 2], 16),
+        SmallFloats::Fp4Rows => (&[cols / 2], 2),
+    };
+    let needed: Vec<u64> = [rows].iter().chain(inner).map(|&n| n as u64).collect();
+    if info.shape != needed || !cols.is_multiple_of(multiple) {
+        let (name, shape) = (short(&info.name), &info.shape);
+        bail!(Shape, "'{name}' is {shape:?}, {needed:?} is needed, with a multiple of {multiple} columns");
+    }
+    Ok(())
 }
 
 /// Writes scales beside their codes once all that belongs to one of the matrices has arrived.
@@ -154,14 +154,36 @@ pub(super) fn join(
     if divisor.is_some_and(|divisor| !divisor.is_normal()) {
         bail!(BadData, "the scale of '{name}' is {divisor:?}");
     }
+    write(stored, matrix, &Scales { name, encoding, bytes: &bytes, divisor }, isa, pool)?;
+    *packed = false;
+    Ok(())
+}
+
+/// The scales of a matrix, as stored.
+struct Scales<'a> {
+    name: &'a str,
+    encoding: Encoding,
+    bytes: &'a [u8],
+    divisor: Option<f32>,
+}
+
+/// Writes the scales of all blocks of `matrix`.
+fn write(
+    stored: SmallFloats,
+    matrix: &mut Matrix,
+    scales: &Scales<'_>,
+    isa: Isa,
+    pool: &dyn Pool,
+) -> Result<()> {
+    let Scales { name, encoding, bytes, divisor } = *scales;
     let (rows, cols) = (matrix.rows(), matrix.cols());
     let block = matrix.form().block().unwrap_or(cols);
     let blocks = cols.div_ceil(block);
     let across = stored.scales(rows, cols).1;
     match stored {
         SmallFloats::E4m3(shared) | SmallFloats::E5m2(shared) => {
-            let values = floats(isa, encoding, &bytes)?;
-            if let Some(scale) = values.iter().find(|scale| !(scale.abs() < MOST)) {
+            let values = floats(isa, encoding, bytes)?;
+            if let Some(scale) = values.iter().find(|scale| scale.is_nan() || scale.abs() >= MOST) {
                 bail!(BadData, "a scale of '{name}' is {scale}");
             }
             matrix.fill(0..rows, pool, &|r, row: &mut FormRow| {
@@ -182,7 +204,7 @@ pub(super) fn join(
             };
             matrix.fill(0..rows, pool, &|r, row: &mut FormRow| {
                 let own = &bytes[r * across..][..across];
-                if let Some(code) = own.iter().find(|&&code| !(number(code) <= most)) {
+                if let Some(code) = own.iter().find(|&&code| number(code).is_nan() || number(code) > most) {
                     bail!(BadData, "a block has the scale {} (code {code})", number(*code));
                 }
                 // Codes are doubled.
@@ -192,7 +214,7 @@ pub(super) fn join(
             })?;
         }
         SmallFloats::Fp4Rows => {
-            let values = floats(isa, encoding, &bytes)?;
+            let values = floats(isa, encoding, bytes)?;
             if let Some(scale) = values.iter().find(|scale| !scale.is_finite()) {
                 bail!(BadData, "a scale of '{name}' is {scale}");
             }
@@ -203,7 +225,6 @@ pub(super) fn join(
             })?;
         }
     }
-    *packed = false;
     Ok(())
 }
 

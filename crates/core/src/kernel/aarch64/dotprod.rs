@@ -128,7 +128,7 @@ fn finish(sum: Ints, _: usize) -> Ints {
 }
 
 #[inline]
-#[target_feature(enable = "neon")]
+#[target_feature(enable = "neon,dotprod")]
 fn dot_e2m1(sum: Ints, codes: Words, x: int8x16_t) -> Ints {
     dot_field(sum, codes, x, 4)
 }
