@@ -55,6 +55,9 @@ pub struct Report {
 #[derive(Serialize)]
 pub struct Dimensions {
     pub layers: usize,
+    /// Passes through the loop of a looped model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loops: Option<usize>,
     pub hidden: usize,
     pub feed_forward: usize,
     pub heads: usize,
@@ -261,6 +264,7 @@ impl Dimensions {
         let (attention, mlp) = (&spec.blocks[0].mixer.body, spec.blocks[0].ffn.body.mlp());
         Self {
             layers: spec.blocks.len(),
+            loops: spec.program.body.as_ref().map(|body| body.times),
             hidden: spec.hidden,
             feed_forward: mlp.width,
             heads: attention.heads,
