@@ -244,10 +244,16 @@ pub fn answer(
 }
 
 /// `20 tokens, 31.2 tok/s` and what else is worth saying.
-pub fn remark(summary: &Summary) -> String {
+pub fn remark(answer: &Answer) -> String {
+    let Answer { summary, tokens, .. } = answer;
     let t = &summary.timings;
     let mut parts = vec![format!("{} tokens, {:.1} tok/s", summary.tokens, t.decode_tok_s)];
     parts.push(format!("prompt {} at {:.0} tok/s", t.prefill_tokens, t.prefill_tok_s));
+    let loops: Vec<usize> = tokens.iter().filter_map(|token| token.loops).collect();
+    if !loops.is_empty() {
+        let average = loops.iter().sum::<usize>() as f64 / loops.len() as f64;
+        parts.push(format!("{average:.1} loops per token"));
+    }
     if summary.cached_tokens > 0 {
         parts.push(format!("{} from the cache", summary.cached_tokens));
     }

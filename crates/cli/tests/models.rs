@@ -447,6 +447,24 @@ fn logits_of_other_loops() {
     let states = format!("{}:state0.seq_a", folder("huginn").join("reference.safetensors").display());
     check("huginn", ".state0", &["--loop-states", &states]);
 
+    let report = json(bench.run().args(["inspect", "--json", "--model"]).arg(folder("huginn")));
+    assert_eq!(report["dimensions"]["loops"], 4);
+    let mut command = bench.run();
+    command.args([
+        "bench",
+        "--json",
+        "--prompt",
+        "8",
+        "--gen",
+        "8",
+        "--exit-threshold",
+        "0.5",
+        "--early-exit",
+    ]);
+    let report = json(command.arg("--model").arg(folder("ouro")));
+    let loops = report["loops"].as_f64().unwrap();
+    assert!(loops > 1.0 && loops < 4.0, "{loops}");
+
     let dense = folder("smollm3");
     let args = ["logits", "--tokens", "1", "--out", "x", "--loops", "2", "--model"];
     let text = fails(bench.run().args(args).arg(&dense), "bad-option", 1);

@@ -15,7 +15,7 @@ use ternlight_core::{
     cache::KvType,
     kernel::{self, ReadOrder},
     load::Loader,
-    model::{Decoder, DecoderOptions, Model, Want, spec::Exit},
+    model::{Decoder, DecoderOptions, LoopKv, Model, Want, spec::Exit},
     pool::Pool,
     tune::{Choice, Phase},
 };
@@ -204,7 +204,8 @@ impl Bench {
         let row = decoder.kv_bytes() as u64 / context.max(1) as u64;
         let average = u64::from(self.prompt) + u64::from(self.generate) / 2;
         let loops = self.loops_computed(&decoder);
-        let bytes_per_token = weights_per_token(&model, loops) + state_bytes + row * average;
+        let cache = (row * average) as f64 * states_read(&decoder, loops);
+        let bytes_per_token = weights_per_token(&model, loops) + state_bytes + cache.round() as u64;
         let mut names: Vec<_> = model.tensors.iter().map(|t| t.kernel).collect();
         names.sort_unstable();
         names.dedup();
@@ -383,6 +384,15 @@ impl Write for IntoLoader {
 fn weights_per_token(model: &Model, loops: Option<f64>) -> u64 {
     let [one, two] = [1, 2].map(|loops| model.bytes_of_loops(loops) as f64);
     (one + (loops.unwrap_or(1.0) - 1.0) * (two - one)).round() as u64
+}
+
+/// How often a token reads each state of the cache with so many passes through the loop, on average over the states.
+fn states_read(decoder: &Decoder, loops: Option<f64>) -> f64 {
+    let (program, options) = (&decoder.model().spec.program, decoder.loops());
+    let Some((body, loops)) = program.body.as_ref().zip(loops) else { return 1.0 };
+    let passes = if options.kv == LoopKv::Last { 1 } else { options.loops.unwrap_or(body.times) };
+    let once = program.prelude.len() + program.coda.len();
+    (once as f64 + loops * body.states() as f64) / program.states(passes) as f64
 }
 
 /// The first largest.

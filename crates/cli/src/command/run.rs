@@ -125,7 +125,7 @@ impl Run {
             if !answer.text.ends_with('\n') {
                 crate::say!("");
             }
-            let words = format!("[loaded in {:.2} s] {}", load_ms / 1e3, answer::remark(summary));
+            let words = format!("[loaded in {:.2} s] {}", load_ms / 1e3, answer::remark(&answer));
             console.remark(words);
         });
         // Only after the report: a partial answer is still useful.

@@ -34,7 +34,7 @@ pub struct Run {
     pub block: usize,
     /// Which state (keys and values of past tokens) it reads and extends.
     pub state: usize,
-    /// The how-manieth pass through the block it is, from 0: which of the [`Lora`] matrices count.
+    /// Which pass through the block it is, from 0: it takes that one of the [`Lora`] matrices.
     pub pass: usize,
 }
 

@@ -191,7 +191,8 @@ struct Place {
     expert: usize,
 }
 
-/// One row: a name without its suffix (`{b}` stands for the block, `{e}` for the expert, a final `!` says that there is none), and what the tensor holds, stacked by rows.
+/// One row: a name without its suffix (`{b}` stands for the block, `{e}` for the expert or the pass through a loop, a
+/// final `!` says that there is none), and what the tensor holds, stacked by rows.
 pub(super) type Row = (&'static str, &'static [Slot]);
 
 /// The suffix of each field of a linear layer; the first one is written, all are read.

@@ -32,10 +32,11 @@ impl Inspect {
             line("set", format!("{key} = {value}"));
         }
         line("parameters", console::count(report.parameters));
+        let loops = d.loops.map_or(String::new(), |loops| format!(", {loops} loops"));
         line(
             "shape",
             format!(
-                "{} layers, width {}, feed-forward {}, heads {}/{} × {}, vocabulary {}, context {}",
+                "{} layers{loops}, width {}, feed-forward {}, heads {}/{} × {}, vocabulary {}, context {}",
                 d.layers, d.hidden, d.feed_forward, d.heads, d.kv_heads, d.head_dim, d.vocab, d.context
             ),
         );

@@ -62,6 +62,9 @@ pub struct Report {
 #[derive(Serialize)]
 pub struct Dimensions {
     pub layers: usize,
+    /// Passes through the loop of a looped model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loops: Option<usize>,
     pub hidden: usize,
     pub feed_forward: usize,
     pub heads: usize,
@@ -284,6 +287,7 @@ impl Dimensions {
         let ((heads, kv_heads, head_dim), attention) = (mixer.heads(), mixer.attention());
         Self {
             layers: spec.blocks.len(),
+            loops: spec.program.body.as_ref().map(|body| body.times),
             hidden: spec.hidden,
             feed_forward: mlp.width,
             heads,

@@ -51,7 +51,9 @@ fn rope_scaling_must_make_sense() {
 fn an_error_does_not_repeat_a_long_name() {
     let meta = Meta::from([("model_type", Value::Str("x".repeat(1 << 20)))]);
     let error = spec(Container::Safetensors, &meta, &KnownTensors::new(), &[]).unwrap_err();
-    assert!(error.detail.len() < 300 && error.detail.contains("qwen3"), "{error}");
+    // The names of the known ones are as long as they are.
+    let known: usize = ARCHES.iter().map(|arch| arch.names[0].len() + 2).sum();
+    assert!(error.detail.len() < 140 + known && error.detail.contains("qwen3"), "{error}");
 }
 
 #[test]
