@@ -94,8 +94,8 @@ static ARCHES: &[Arch] = &[
     Arch::new(&["granite"], granite::spec),
     Arch::new(&["phi3"], phi::spec).with_names(phi::GGUF_ROWS, phi::HF_ROWS),
     Arch::new(&["smollm3"], smollm::spec),
-    Arch::new(&["torchscale_decoder"], torchscale::decoder).with_names(&[], torchscale::ROWS),
-    Arch::new(&["torchscale_retnet"], torchscale::retnet).with_names(&[], torchscale::ROWS),
+    Arch::new(&["torchscale_decoder", "torchscale_retnet"], torchscale::spec)
+        .with_names(&[], torchscale::ROWS),
     Arch::new(&["minicpm"], minicpm::spec),
     Arch::new(&["hunyuan-dense", "hunyuan_v1_dense"], hunyuan::spec).with_names(&[], hunyuan::HF_ROWS),
     Arch::new(&["mixtral"], mixtral::spec).with_names(&[], mixtral::HF_ROWS),

@@ -77,7 +77,11 @@ struct Common {
     sub_norm: bool,
 }
 
-pub(super) fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
+pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
+    if keys.arch == "torchscale_retnet" { retnet(keys, names) } else { decoder(keys, names) }
+}
+
+fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     let common = common(keys, NormKind::Layer)?;
     let heads = keys.need(hf("decoder_attention_heads"))?;
     let head_dim = head_dim(&common, heads)?;
@@ -123,7 +127,7 @@ pub(super) fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
         up: None,
         down: linear(LinearRole::Down),
     };
-    let mut spec = spec(keys, names, &common, Mixer::Attention(attention), mlp)?;
+    let mut spec = with_blocks(keys, names, &common, Mixer::Attention(attention), mlp)?;
     spec.relative_bias = relative_bias;
     spec.ropes.extend(xpos.then_some(rope));
     mix(keys, names, &mut spec)?;
@@ -132,7 +136,7 @@ pub(super) fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
 }
 
 /// A decoder whose blocks have retention in attention's place, gated networks and RMSNorms.
-pub(super) fn retnet(keys: &Keys<'_>, names: Names) -> Result<Spec> {
+fn retnet(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     // It has neither sub-norms, learned positions nor experts that a reference is known of.
     let common = Common { sub_norm: false, ..common(keys, NormKind::Rms)? };
     keys.expect(hf("learned_positions"), &[Value::Bool(false)])?;
@@ -179,7 +183,7 @@ pub(super) fn retnet(keys: &Keys<'_>, names: Names) -> Result<Spec> {
         up: Some(linear(LinearRole::Up)),
         down: linear(LinearRole::Down),
     };
-    let mut spec = spec(keys, names, &common, Mixer::Retention(retention), mlp)?;
+    let mut spec = with_blocks(keys, names, &common, Mixer::Retention(retention), mlp)?;
     mix(keys, names, &mut spec)?;
     spec.ropes.push(rope);
     Ok(spec)
@@ -256,7 +260,7 @@ fn linear(keys: &Keys<'_>, names: Names, role: LinearRole) -> Linear {
     Linear { bias, norm: None, input: InputSemantics::Float, rotated: false }
 }
 
-fn spec(keys: &Keys<'_>, names: Names, common: &Common, mixer: Mixer, mlp: Mlp) -> Result<Spec> {
+fn with_blocks(keys: &Keys<'_>, names: Names, common: &Common, mixer: Mixer, mlp: Mlp) -> Result<Spec> {
     let norm = common.norm;
     let block = Block { mixer: branch(common, mixer), ffn: branch(common, Ffn::Dense(mlp)) };
     // A stored norm counts: TorchScale 0.3.0 makes it for pre-LN only.
