@@ -23,9 +23,12 @@ import { newChat, Sidebar } from "./ui/Sidebar";
 // The bench brings a plotting library that a chat has no use for.
 const Bench = lazy(() => import("./bench/Bench").then((part) => part.Bench));
 
+// So is what explains the page to those who are new to it.
+const Why = lazy(() => import("./why/Why").then((part) => part.Why));
+
 const dragging = signal(false);
 
-const TITLES = { about: "About this model", bench: "Bench" } as const;
+const TITLES = { why: "Why −1, 0, +1", about: "About this model", bench: "Bench" } as const;
 
 const STATES = { idle: "not loaded", loading: "loading", ready: "ready", failed: "failed to load" } as const;
 
@@ -174,6 +177,11 @@ export function App() {
           <Top />
           {here === "chat" && <Conversation />}
           {here === "about" && <About />}
+          {here === "why" && (
+            <Suspense fallback={null}>
+              <Why />
+            </Suspense>
+          )}
           {here === "bench" && (
             <Suspense fallback={null}>
               <Bench />

@@ -19,6 +19,13 @@ const FORMATS =
 
 const STATES: Record<string, State> = {
   first: {},
+  why: {
+    hash: "#/why",
+    whole: true,
+    go: async (page) => {
+      await page.getByRole("button", { name: "Row 2, column 3: +1" }).click();
+    },
+  },
   loading: {
     script: { load: "forever" },
     go: async (page) => {

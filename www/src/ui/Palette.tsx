@@ -29,6 +29,7 @@ function entries(): Entry[] {
         settingsOpen.value = true;
       },
     },
+    { name: "Why −1, 0, +1", note: "", run: () => go("why") },
     { name: "About this model", note: "", run: () => go("about") },
     { name: "Bench", note: "", run: () => go("bench") },
     { name: "Keys", note: "?", run: () => (keysOpen.value = true) },

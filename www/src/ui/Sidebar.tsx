@@ -218,6 +218,9 @@ export function Sidebar() {
         {!durable.value && <p class="hint">This browser keeps no conversations: they end with the tab.</p>}
       </div>
       <div class="side-foot">
+        <ViewButton to="why" glyph="trits">
+          Why −1, 0, +1
+        </ViewButton>
         <ViewButton to="about" glyph="layers">
           About this model
         </ViewButton>
