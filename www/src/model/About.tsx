@@ -8,6 +8,7 @@ import { useWidth } from "../ui/useWidth";
 import { LoadStrip } from "./LoadStrip";
 import { ensureReady, model } from "./loading";
 import { addTrits, type Part, partsOf, shortName, type Trits, total } from "./modelParts";
+import { Proof } from "./Proof";
 
 const SIGNS = ["-", "0", "+"] as const;
 const SIGN_NAMES = ["−1", "0", "+1"] as const;
@@ -367,6 +368,7 @@ function Loaded({ info, name }: { info: ModelInfo; name: string }) {
           <Tensors part={chosen} />
         </>
       )}
+      <Proof />
     </>
   );
 }
