@@ -50,7 +50,7 @@ test("the keyboard alone goes on from another candidate", async ({ open }) => {
   await page.keyboard.press("Enter");
   await page.keyboard.press("Enter");
   await answered(page);
-  await expect(prose(page)).toHaveText(/^The.* and so on\.$/);
+  await expect(prose(page)).toHaveText(/^The.* and so on\.\s*$/);
   await expect(page.getByRole("textbox", { name: "Message" })).toBeFocused();
 });
 

@@ -84,7 +84,7 @@ export function TokenAlternatives(props: TokenAlternativesProps) {
         } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
           event.preventDefault();
           const all = [...(card.current?.querySelectorAll("button") ?? [])];
-          const now = all.indexOf(document.activeElement);
+          const now = all.indexOf(document.activeElement as HTMLButtonElement);
           all[(now + (event.key === "ArrowDown" ? 1 : all.length - 1)) % all.length]?.focus();
         }
       }}

@@ -165,7 +165,7 @@ async function write(reply: Reply, spell = false): Promise<void> {
     const begun: Begun | null = reply.text
       ? { text: reply.text, ids: same ? (reply.ids ?? []) : [], spell: spell && same }
       : null;
-    writing.show({ phase: "reading", reply: { ...reply, model: name, ids: begun?.ids ?? [] } });
+    writing.show({ phase: "reading", reply: { ...reply, model: name, ids: [...(begun?.ids ?? [])] } });
     const prepared = await prepare(threadOf(reply.chat, reply.parent));
     if (prepared) await saveMessage(prepared);
     const messages = asMessages(threadOf(reply.chat, reply.parent));
