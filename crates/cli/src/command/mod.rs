@@ -6,6 +6,7 @@ mod completions;
 mod convert;
 mod embed;
 mod fetch;
+mod fingerprint;
 mod inspect;
 mod list;
 mod logits;
@@ -30,6 +31,7 @@ pub enum Command {
     Tokenize(tokenize::Tokenize),
     Embed(embed::Embed),
     Logits(logits::Logits),
+    Fingerprint(fingerprint::Fingerprint),
     Perplexity(perplexity::Perplexity),
     Bench(bench::Bench),
     Synth(synth::Synth),
@@ -49,6 +51,7 @@ impl Command {
             Self::Tokenize(c) => c.json,
             Self::Embed(c) => c.json,
             Self::Logits(c) => c.json,
+            Self::Fingerprint(c) => c.json,
             Self::Perplexity(c) => c.json,
             Self::Bench(c) => c.json,
             Self::Synth(c) => c.json,
@@ -68,6 +71,7 @@ impl Command {
             Self::Tokenize(c) => c.execute(console),
             Self::Embed(c) => c.execute(console),
             Self::Logits(c) => c.execute(console),
+            Self::Fingerprint(c) => c.execute(console),
             Self::Perplexity(c) => c.execute(console),
             Self::Bench(c) => c.execute(console),
             Self::Synth(c) => c.execute(console),
