@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # The stages of the tests.
 
-STAGES=(lint rust count wasm arm web www)
+STAGES=(lint rust count wasm arm web www firefox)
 
 test_lint() {
     cargo fmt --all --check
@@ -68,6 +68,13 @@ test_web() {
 test_www() {
     cmd_www
     (cd www && npm run --silent check && npm test)
+}
+
+# The page in real Firefox, over WebDriver BiDi.
+test_firefox() {
+    debian firefox-esr
+    cmd_www
+    (cd www && npm run --silent test:firefox)
 }
 
 # A stage ends at its first failing command. (No `stage || …`: that would switch errexit

@@ -43,6 +43,7 @@
 
 mod deferred;
 mod engine;
+mod fingerprint;
 mod info;
 mod loader;
 mod measured;

@@ -7,6 +7,7 @@ mod convert;
 mod embed;
 mod families;
 mod fetch;
+mod fingerprint;
 mod inspect;
 mod list;
 mod logits;
@@ -32,6 +33,7 @@ pub enum Command {
     Tokenize(tokenize::Tokenize),
     Embed(embed::Embed),
     Logits(logits::Logits),
+    Fingerprint(fingerprint::Fingerprint),
     Perplexity(perplexity::Perplexity),
     Bench(bench::Bench),
     Plan(plan::Plan),
@@ -52,6 +54,7 @@ impl Command {
             Self::Tokenize(c) => c.json,
             Self::Embed(c) => c.json,
             Self::Logits(c) => c.json,
+            Self::Fingerprint(c) => c.json,
             Self::Perplexity(c) => c.json,
             Self::Bench(c) => c.json,
             Self::Plan(c) => c.json,
@@ -72,6 +75,7 @@ impl Command {
             Self::Tokenize(c) => c.execute(console),
             Self::Embed(c) => c.execute(console),
             Self::Logits(c) => c.execute(console),
+            Self::Fingerprint(c) => c.execute(console),
             Self::Perplexity(c) => c.execute(console),
             Self::Bench(c) => c.execute(console),
             Self::Plan(c) => c.execute(console),
