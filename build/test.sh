@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # The stages of the tests.
 
-STAGES=(lint rust count wasm arm web www firefox)
+STAGES=(lint rust count wasm arm web www)
 
 test_lint() {
     cargo fmt --all --check
@@ -70,7 +70,7 @@ test_www() {
     (cd www && npm run --silent check && npm test)
 }
 
-# The page in real Firefox, over WebDriver BiDi.
+# The page in real Firefox, over WebDriver BiDi: asked for by name, as it installs a second browser.
 test_firefox() {
     debian firefox-esr
     cmd_www

@@ -12,7 +12,9 @@ use crate::{
 
 /// Print a hash of the logits of a fixed prompt, equal on every machine that computes the same.
 #[derive(Args)]
-#[command(after_help = "It depends on the weights and on --head alone. The chat page shows the same text for the same model.")]
+#[command(
+    after_help = "It depends on the weights and on --head alone. The chat page shows the same text for the same model."
+)]
 pub struct Fingerprint {
     #[command(flatten)]
     model: ModelOptions,
@@ -28,7 +30,7 @@ pub struct Fingerprint {
 impl Fingerprint {
     pub fn execute(self, console: &Console) -> Result<()> {
         let path = self.model.locate(console)?;
-        let context = ContextOptions { context: None, kv: Kv::F32 };
+        let context = ContextOptions { context: None, kv: Some(Kv::F32) };
         let Opened { engine, .. } = answer::open(&path, &self.compute, &context, console)?;
         let fingerprint = engine.fingerprint()?;
         console.result(&json!({ "fingerprint": fingerprint }), || crate::say!("{fingerprint}"));

@@ -28,7 +28,7 @@ use ternlight_core::{
         Spec,
         arch::{self, KnownTensors},
         spec::{Ffn, Program},
-        tensor_names::TensorRole,
+        tensor_names::{NormRole, TensorRole},
     },
 };
 
@@ -128,7 +128,7 @@ fn copies_of(plan: &Plan, source: usize, tensor: &TensorInfo, growth: Growth) ->
             role,
             TensorRole::Router(..)
                 | TensorRole::Expert(..)
-                | TensorRole::ExpertNorm(..)
+                | TensorRole::Norm(NormRole::Expert(..), _)
                 | TensorRole::PackedExperts(..)
         )
     };
