@@ -183,7 +183,7 @@ pub trait Fp8 {
     const FORM: Form;
     /// Bits of the mantissa.
     const MANTISSA: u32;
-    /// What [`widen`] leaves out: a power of two.
+    /// What `widen` leaves out: a power of two.
     const FACTOR: f32;
 }
 
