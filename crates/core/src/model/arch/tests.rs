@@ -214,6 +214,8 @@ fn published_gguf_metadata_is_understood() {
 fn torchscale_says_which_key_it_does_not_know() {
     let spec_of = |model_type: &str, more: &str| {
         let own = match model_type {
+            "torchscale_retnet" if more.contains("heads") => r#""decoder_value_embed_dim": 128"#,
+            "torchscale_retnet" if more.contains("value") => r#""decoder_retention_heads": 2"#,
             "torchscale_retnet" => r#""decoder_retention_heads": 2, "decoder_value_embed_dim": 128"#,
             _ => r#""decoder_attention_heads": 2, "max_target_positions": 64"#,
         };
