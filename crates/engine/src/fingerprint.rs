@@ -31,11 +31,8 @@ impl Engine {
         let trained = self.inner.model.spec.context;
         let count = if trained > 0 { TOKENS.min(trained) } else { TOKENS };
         let tokens: Vec<u32> = (0..count).map(|i| ((1 + i * STEP) % vocab) as u32).collect();
-        let options = DecoderOptions {
-            context: count,
-            kv: KvType::F32,
-            block: self.inner.options.block.max(1),
-        };
+        let options =
+            DecoderOptions { context: count, kv: KvType::F32, block: self.inner.options.block.max(1) };
         let mut decoder = Decoder::new(Arc::clone(&self.inner.model), options, Arc::clone(&self.inner.pool))?;
         let mut digest = Sha256::new();
         // In blocks, so that the logits of a large vocabulary are never all in memory.

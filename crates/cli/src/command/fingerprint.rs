@@ -12,7 +12,9 @@ use crate::{
 
 /// Print a hash of the logits of a fixed prompt, equal on every machine that computes the same.
 #[derive(Args)]
-#[command(after_help = "It depends on the weights and on --head alone. The chat page shows the same text for the same model.")]
+#[command(
+    after_help = "It depends on the weights and on --head alone. The chat page shows the same text for the same model."
+)]
 pub struct Fingerprint {
     #[command(flatten)]
     model: ModelOptions,
