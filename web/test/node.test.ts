@@ -56,6 +56,21 @@ test("every flavour that runs here gives the same text", async () => {
   }
 });
 
+test("the fingerprint is the one of the program, in every flavour", async () => {
+  const known = JSON.parse(readFileSync(new URL("../tests/data/fingerprints.json", WEB), "utf8"));
+  for (const flavour of ["simd128", "relaxed", "threads"] as const) {
+    const load = Engine.load(TERN, { flavour, threads: 2 });
+    const engine = await load.catch((error) => error.code as string);
+    if (typeof engine === "string") {
+      assert.equal(engine, "unsupported-browser");
+      assert.notEqual(flavour, "simd128");
+      continue;
+    }
+    assert.equal(await engine.fingerprint(), known.tern, flavour);
+    await engine.close();
+  }
+});
+
 test("a download is kept on disk, and loads again without the network", async () => {
   for (const name of FILES) server.serve(`tern/${name}`, readFileSync(join(TERN, name)));
   const address = `${origin}/models/tern/`;

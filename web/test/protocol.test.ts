@@ -20,6 +20,7 @@ function pair(handlers: Partial<Handlers>) {
     detokenize: unused,
     template: unused,
     embed: unused,
+    fingerprint: unused,
     memory: unused,
   };
   serve(started(port2), { ...none, ...handlers }, (thrown) => fatal.push(thrown));

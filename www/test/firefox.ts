@@ -40,14 +40,18 @@ let page: Page;
 const wrong: string[] = [];
 /** The ranges that were asked of the large model. */
 const ranges: string[] = [];
-/** Bytes after which the large model's connection is cut; then nothing more is cut. */
-let cut = Number.POSITIVE_INFINITY;
+/** How many more bytes of the large model are given; after that every connection is cut. */
+let budget = Number.POSITIVE_INFINITY;
 
 function send(path: string, range: string | undefined, answer: ServerResponse): void {
   const { size } = statSync(path);
   const large = path.endsWith(".gguf");
   const from = Number(/^bytes=(\d+)-/.exec(range ?? "")?.[1] ?? 0);
   if (large) ranges.push(range ?? "all");
+  if (budget <= 0 && large) {
+    answer.destroy();
+    return;
+  }
   answer.writeHead(range ? 206 : 200, {
     "Content-Type": TYPES[extname(path)] ?? "application/octet-stream",
     "Content-Length": size - from,
@@ -56,11 +60,10 @@ function send(path: string, range: string | undefined, answer: ServerResponse): 
     ...(range ? { "Content-Range": `bytes ${from}-${size - 1}/${size}` } : {}),
   });
   const stream = createReadStream(path, { start: from });
-  if (large && Number.isFinite(cut)) {
-    let sent = 0;
+  if (large) {
     stream.on("data", (chunk) => {
-      sent += chunk.length;
-      if (sent < cut) return;
+      budget -= chunk.length;
+      if (budget > 0) return;
       stream.destroy();
       answer.destroy();
     });
@@ -76,8 +79,10 @@ async function listen(port = 0): Promise<void> {
     );
     const smollm2 = process.env["SMOLLM2"];
     const path = smollm2 && name === `/${SMOLLM2}` ? smollm2 : resolve(DIST, `.${name}`);
-    if (existsSync(path) && statSync(path).isFile()) send(path, request.headers.range, answer);
-    else answer.writeHead(404).end();
+    if (!existsSync(path) || !statSync(path).isFile()) answer.writeHead(404).end();
+    else if (request.method === "HEAD")
+      answer.writeHead(200, { "Content-Length": statSync(path).size }).end();
+    else send(path, request.headers.range, answer);
   });
   await new Promise<void>((done) => server.listen(port, "127.0.0.1", done));
   origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -166,13 +171,13 @@ test("what one tab says appears in the other", async () => {
 
 test("a download that broke with its tab is taken up where it was", async () => {
   test.skip(!process.env["SMOLLM2"], "without the model (./build.sh model)");
-  cut = 30_000_000;
+  budget = 30_000_000;
   const broken = await tab();
   await broken.goto(`${origin}/?model=${encodeURIComponent(SMOLLM2)}`);
   await say(broken, "Hello");
   await expect.poll(() => ranges.length, { timeout: PATIENCE }).toBeGreaterThan(1);
   await broken.close();
-  cut = Number.POSITIVE_INFINITY;
+  budget = Number.POSITIVE_INFINITY;
   // That its connection was cut, Firefox says on the console of the tab that is gone.
   wrong.length = 0;
   const before = ranges.length;

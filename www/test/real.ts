@@ -1,5 +1,7 @@
 /** The production build with the real engine and a real model: load, talk, look, go offline, talk again. */
 
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import type { Page } from "@playwright/test";
 import { ask, expect, test } from "./page";
 
@@ -25,6 +27,15 @@ test("Tern is there without being asked for, and answers", async ({ open }) => {
   await page.screenshot({ path: "test/out/screens/real-tern.png" });
   await page.getByRole("button", { name: "About this model" }).click();
   await expect(page.getByText(/of its 3.4 M weights are ternary/)).toBeVisible();
+  // The same as that of the program, which is held against this file as well.
+  const known = JSON.parse(
+    readFileSync(resolve(import.meta.dirname, "../../tests/data/fingerprints.json"), "utf8"),
+  );
+  await page.getByRole("button", { name: "Compute the fingerprint" }).click();
+  await expect(page.getByLabel("Fingerprint", { exact: true })).toHaveText(
+    known.tern.match(/.{8}/g).join(" "),
+    PATIENCE,
+  );
   await page.setViewportSize({ width: 1280, height: 1500 });
   await page.screenshot({ path: "test/out/screens/real-tern-about.png" });
 });

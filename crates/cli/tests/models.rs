@@ -347,6 +347,22 @@ fn without_a_model_it_is_the_embedded_one() {
     assert_eq!(named["path"], model.to_str().unwrap());
 }
 
+/// The npm package is held against the same file, so native and wasm are held against each other.
+#[test]
+fn the_fingerprint_depends_on_the_weights_alone() {
+    let bench = Bench::new();
+    let known: Value = serde_json::from_str(include_str!("../../../tests/data/fingerprints.json")).unwrap();
+    for extra in [&[][..], &["--threads", "1"], &["--threads", "3"], &["--kernel", "scalar"]] {
+        let found = json(bench.run().args(["fingerprint", "--json"]).args(extra));
+        assert_eq!(found["fingerprint"], known["tern"], "{extra:?}");
+    }
+    let of = |seed: &str| {
+        let model = bench.synth("i2_s", &format!("{seed}.gguf"), seed);
+        json(bench.run().args(["fingerprint", "--json"]).arg(model))["fingerprint"].clone()
+    };
+    assert_ne!(of("1"), of("2"));
+}
+
 /// Commands that are about one model take it as their argument, as `inspect FILE` in the README does.
 #[test]
 fn the_model_is_an_argument_or_an_option() {
