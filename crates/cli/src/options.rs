@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use ternlight_core::{
     cache::KvType,
     kernel::{MAX_STREAMS, ReadOrder},
-    load::{HeadPrecision, LoadOptions},
+    load::{HeadPrecision, LoadOptions, SparseLayouts},
     pool::Pool,
     tune::Forced,
 };
@@ -142,6 +142,10 @@ pub struct ComputeOptions {
     #[arg(help_heading = "Computation", long, value_enum, default_value = "auto")]
     pub head: HeadChoice,
 
+    /// Which matrices lie so that what meets zeros is not read (the output is the same)
+    #[arg(long, value_enum, default_value = "auto", hide_short_help = true)]
+    pub sparse: Sparse,
+
     /// Ignore an unknown metadata key or tensor, although it may change what the model computes
     #[arg(help_heading = "Computation", long, value_name = "NAME")]
     pub allow_unknown: Vec<String>,
@@ -171,6 +175,7 @@ impl ComputeOptions {
             head: self.head.into(),
             allow_unknown: self.allow_unknown.clone(),
             exact_inputs: false,
+            sparse: self.sparse.into(),
         }
     }
 
@@ -216,6 +221,27 @@ impl From<Kv> for KvType {
             Kv::F32 => Self::F32,
             Kv::F16 => Self::F16,
             Kv::I8 => Self::I8,
+        }
+    }
+}
+
+/// Which matrices lie so that what meets zeros is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sparse {
+    /// Those of models that were trained with sparse inputs (Q-Sparse, BitNet a4.8)
+    Auto,
+    /// None
+    Never,
+    /// Also those behind ReLU² in other models
+    Always,
+}
+
+impl From<Sparse> for SparseLayouts {
+    fn from(sparse: Sparse) -> Self {
+        match sparse {
+            Sparse::Auto => Self::Auto,
+            Sparse::Never => Self::Never,
+            Sparse::Always => Self::Always,
         }
     }
 }

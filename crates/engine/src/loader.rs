@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ternlight_core::{
     Error, ErrorKind, Result,
     container::{self, Meta, Value},
-    load::{LoadOptions, Loader},
+    load::{LoadOptions, Loader, SparseLayouts},
     model::Model,
     pool::Pool,
     tune::Forced,
@@ -78,6 +78,7 @@ impl EngineLoader {
             head: options.head,
             allow_unknown: options.allow_unknown.clone(),
             exact_inputs: false,
+            sparse: SparseLayouts::default(),
         });
         let loader = loader.with_pool(pool.clone());
         let (open, tokenizer, weights_name) = (None, None, None);

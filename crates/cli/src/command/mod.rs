@@ -7,11 +7,13 @@ mod convert;
 mod embed;
 mod fetch;
 mod inspect;
+mod layer_clock;
 mod list;
 mod logits;
 mod perplexity;
 mod run;
 mod serve_demo;
+mod sparse_weights;
 mod synth;
 mod tokenize;
 

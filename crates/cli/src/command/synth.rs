@@ -14,6 +14,7 @@ use ternlight_core::{
     model::{spec::Activation, tensor_names::TensorRole},
 };
 
+use super::sparse_weights::SparseRandom;
 use crate::{
     Result,
     console::{self, Console, STRONG},
@@ -27,7 +28,9 @@ use crate::{
     Shapes:\n  \
     bitnet-2b4t  30 layers, width 2560, feed-forward 6912, 20/5 heads, 128256 tokens, 2.41 G parameters\n  \
     bitnet-100m  12 layers, width 768, feed-forward 2048, 12/4 heads, 32768 tokens, 100 M parameters\n  \
-    bitnet-tiny  2 layers, width 256, feed-forward 512, 4/2 heads, 1024 tokens, 1.4 M parameters"
+    bitnet-tiny  2 layers, width 256, feed-forward 512, 4/2 heads, 1024 tokens, 1.4 M parameters\n  \
+    bitnet-2b-a48, bitnet-tiny-a48  BitNet a4.8 of the sizes of 2b4t and tiny: inputs of 4 bits, and sparse ones\n  \
+                 (--format hf-packed)"
 )]
 pub struct Synth {
     /// Dimensions of the model
@@ -41,6 +44,10 @@ pub struct Synth {
     /// Same seed, same weights, in every format
     #[arg(long, default_value_t = 1)]
     seed: u64,
+
+    /// The share of zeros among the gates of an a4.8 shape; the inputs of down projections follow (0.67: 0.8)
+    #[arg(long, value_name = "SHARE", default_value_t = SPARSITY, value_parser = share)]
+    sparsity: f32,
 
     /// Tokenizer to embed (tokenizer.json) [default: a made-up one of the right size]
     #[arg(long, value_name = "FILE")]
@@ -67,6 +74,23 @@ pub enum Shape {
     /// For tests
     #[value(name = "bitnet-tiny")]
     BitnetTiny,
+    /// BitNet a4.8 of the size of 2B4T
+    #[value(name = "bitnet-2b-a48")]
+    Bitnet2bA48,
+    /// BitNet a4.8, for tests
+    #[value(name = "bitnet-tiny-a48")]
+    BitnetTinyA48,
+}
+
+/// The share of zeros among the gates that the paper of BitNet a4.8 reports.
+pub const SPARSITY: f32 = 0.67;
+
+/// A share of zeros that weights can be made for.
+pub fn share(text: &str) -> std::result::Result<f32, String> {
+    match text.parse() {
+        Ok(share) if (0.5..=0.95).contains(&share) => Ok(share),
+        _ => Err("not a share from 0.5 to 0.95".to_owned()),
+    }
 }
 
 impl Shape {
@@ -90,10 +114,11 @@ impl Shape {
             theta: 500_000.0,
             norm_eps: 1e-5,
             tied: true,
+            a48: matches!(self, Self::Bitnet2bA48 | Self::BitnetTinyA48),
             about: Default::default(),
         };
         match self {
-            Self::Bitnet2b4t => base,
+            Self::Bitnet2b4t | Self::Bitnet2bA48 => base,
             Self::Bitnet100m => Config {
                 layers: 12,
                 hidden: 768,
@@ -104,7 +129,7 @@ impl Shape {
                 vocab: 32_768,
                 ..base
             },
-            Self::BitnetTiny => Config {
+            Self::BitnetTiny | Self::BitnetTinyA48 => Config {
                 layers: 2,
                 hidden: 256,
                 ffn: 512,
@@ -116,6 +141,14 @@ impl Shape {
                 ..base
             },
         }
+    }
+}
+
+/// Random weights for a model of `config`.
+pub fn weights<'a>(config: &Config, seed: u64, items: &'a [Item], sparsity: f32) -> Box<dyn Rows + 'a> {
+    match config.a48 {
+        true => Box::new(SparseRandom::new(seed, items, sparsity)),
+        false => Box::new(Random::new(seed, items)),
     }
 }
 
@@ -152,12 +185,12 @@ impl Synth {
             |items: &mut dyn Iterator<Item = &Item>| items.map(|i| i.rows as u64 * i.cols as u64).sum();
         let parameters = size(&mut items.iter());
         let ternary = size(&mut items.iter().filter(|item| is_ternary(item.role)));
-        let mut random = Random::new(self.seed, &items);
+        let mut random = weights(&config, self.seed, &items, self.sparsity);
         let bytes = model_file::write(
             &config,
             Some(&vocabulary),
             &items,
-            &mut random,
+            &mut *random,
             self.format,
             &self.out,
             console,
@@ -196,7 +229,7 @@ impl<'a> Random<'a> {
 }
 
 /// Rounds to what both bf16 and f16 hold, so that every format stores the same number.
-fn common(value: f32) -> f32 {
+pub(super) fn common(value: f32) -> f32 {
     // Below 2^-17 a bf16 has more digits than a subnormal f16.
     if value.abs() < 1.0 / 131_072.0 {
         return 0.0;

@@ -15,7 +15,7 @@ pub use describe::{Config, hf_config};
 pub use load::{config, files, header, load, parts};
 pub use read::Source;
 pub use vocabulary::Vocabulary;
-pub use write::{stream_gguf, write};
+pub use write::{stream_model, write};
 
 use clap::ValueEnum;
 use ternlight_core::{

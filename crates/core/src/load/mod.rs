@@ -15,6 +15,7 @@
 mod assemble;
 mod packed_experts;
 pub mod plan;
+mod sparsity;
 mod tensor_loader;
 
 use alloc::{
@@ -24,6 +25,7 @@ use alloc::{
     vec::Vec,
 };
 
+pub use self::sparsity::SparseLayouts;
 use self::{
     plan::{Part, Plan, Planned},
     tensor_loader::{Loaded, TensorLoader},
@@ -82,6 +84,8 @@ pub struct LoadOptions {
     /// Weights in FP4 meet activations that stay floats, as in reference implementations, and not their codes of 14
     /// bits: slower, and more memory.
     pub exact_inputs: bool,
+    /// Which matrices lie so that what meets zeros is not read.
+    pub sparse: SparseLayouts,
 }
 
 impl Default for LoadOptions {
@@ -91,6 +95,7 @@ impl Default for LoadOptions {
             head: HeadPrecision::default(),
             allow_unknown: Vec::new(),
             exact_inputs: false,
+            sparse: SparseLayouts::default(),
         }
     }
 }

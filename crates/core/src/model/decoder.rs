@@ -14,6 +14,7 @@ use super::{
     linear::{LinearInput, clip, norm_in_place, norm_rows, rotate, rotate_back},
     resize,
     rope::{RopeTable, Rotated},
+    sparsity::Sparsity,
     spec::{self, Branch, Ffn, LearnedPositions, Spec},
 };
 use crate::{
@@ -70,6 +71,8 @@ pub struct Decoder {
     rows: Activations,
     buffers: Buffers,
     out: Vec<f32>,
+    /// What was counted, once [`Decoder::count_zeros`] asked for it.
+    sparsity: Option<Sparsity>,
 }
 
 /// Activations of one block of tokens, each `(n, width)`.
@@ -139,6 +142,7 @@ impl Decoder {
             rows: Activations::new(model.isa),
             buffers,
             out: Vec::new(),
+            sparsity: None,
             model,
             pool,
         })
@@ -204,6 +208,16 @@ impl Decoder {
         });
         self.active = each.collect::<Result<_>>()?;
         Ok(())
+    }
+
+    /// Counts zeros among the inputs of sparse layers from now on, beginning anew.
+    pub fn count_zeros(&mut self) {
+        self.sparsity = Some(Sparsity::default());
+    }
+
+    /// The zeros since [`Decoder::count_zeros`] was called; `None` if it never was.
+    pub fn sparsity(&self) -> Option<&Sparsity> {
+        self.sparsity.as_ref()
     }
 
     /// How many experts each block gives a token to; 0 where it has none.
@@ -330,7 +344,7 @@ impl Decoder {
         state: usize,
     ) -> Result<()> {
         let rotation = spec.rotation.as_ref();
-        let Self { buffers: b, rows, cache, tables, attention: scratch, pool, .. } = self;
+        let Self { buffers: b, rows, cache, tables, attention: scratch, pool, sparsity, .. } = self;
         let (attention, body, pool) = (&branch.body, &weights.body, &**pool);
         let n = b.x.len() / spec.hidden;
         let (q_width, kv_width) = (attention.q_width(), attention.kv_width());
@@ -364,6 +378,9 @@ impl Decoder {
         scratch.run(&Layer { isa: self.model.isa, attention, sinks, cache, state, first, pool }, q, out)?;
         norm_in_place(out, attention.sub_norm, &body.sub_norm);
         LinearInput::new(rows, out, rotation, pool).apply(attention.o, &body.o, &mut b.h)?;
+        if let Some(sparsity) = sparsity {
+            sparsity.output.count_codes(rows);
+        }
         add_branch(&mut b.x, &mut b.h, branch, weights);
         Ok(())
     }
@@ -375,7 +392,7 @@ impl Decoder {
         weights: &BranchWeights<FfnWeights>,
         active: usize,
     ) -> Result<()> {
-        let Self { buffers: b, rows, pool, experts: scratch, .. } = self;
+        let Self { buffers: b, rows, pool, experts: scratch, sparsity, .. } = self;
         let context = FfnContext { rotation: spec.rotation.as_ref(), pool: &**pool };
         norm_rows(&b.x, spec.hidden, branch.pre, &weights.pre, &mut b.h);
         match (&branch.body, &weights.body) {
@@ -386,6 +403,10 @@ impl Decoder {
                 hidden_layer(mlp, body, &mut input, gate, up)?;
                 let mut input = LinearInput::new(rows, gate, context.rotation, context.pool);
                 input.apply(mlp.down, &body.down, &mut b.h)?;
+                if let Some(sparsity) = sparsity {
+                    sparsity.gate.count(gate);
+                    sparsity.down.count_codes(rows);
+                }
             }
             (Ffn::Experts(experts), FfnWeights::Experts(body)) => {
                 let mut buffers = HiddenBuffers { gate: &mut b.gate, up: &mut b.up };

@@ -12,6 +12,7 @@ mod experts_spec;
 mod linear;
 pub mod rope;
 mod screened_head;
+mod sparsity;
 pub mod spec;
 pub mod tensor_names;
 
@@ -20,6 +21,7 @@ use alloc::{string::String, sync::Arc, vec::Vec};
 pub use decoder::{Decoder, DecoderOptions, Want};
 pub use experts::{Choice, ExpertSet, ExpertsWeights, FfnWeights, choose};
 pub use screened_head::{EXACT, Screen};
+pub use sparsity::{Sparsity, Zeros};
 pub use spec::Spec;
 
 use crate::{

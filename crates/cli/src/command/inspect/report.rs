@@ -15,7 +15,7 @@ use ternlight_core::{
     format::Encoding,
     kernel,
     load::{
-        HeadPrecision, LoadOptions,
+        HeadPrecision, LoadOptions, SparseLayouts,
         plan::{Plan, Planned},
     },
     model::{Spec, arch::KnownTensors},
@@ -197,6 +197,7 @@ impl Report {
             head,
             allow_unknown: args.allow_unknown.clone(),
             exact_inputs: false,
+            sparse: SparseLayouts::default(),
         };
         let plan = |head| Plan::new(headers.container, &headers.meta, &known, &options(head));
         let (auto, native) = (plan(HeadPrecision::Auto)?, plan(HeadPrecision::Native)?);

@@ -8,9 +8,9 @@
 use core::arch::{aarch64::*, asm};
 
 use super::neon::{
-    COLS, GROUP, I8_BYTES, Ints, PLANES, Q2_WORDS, Q4_WORDS, Q8_WORDS, Q8X16_WORDS, R, SLOT, TERNARY, Words,
-    add, bias, byte, codes, field, fold_lanes as fold, join, less, load_f, load_u, load_x, masks, mul,
-    prefetch, splat, splat_7, splat_f, store_f, store_ints as store_i, to_float, zero_f,
+    COLS, GROUP, I8_BYTES, Ints, PLANES, Q2_WORDS, Q4_WORDS, Q8_WORDS, Q8X16_WORDS, R, SLOT, TERNARY,
+    TERNARY_ROWS, Words, add, bias, byte, codes, field, fold_lanes as fold, join, less, load_f, load_u,
+    load_x, masks, mul, prefetch, splat, splat_7, splat_f, store_f, store_ints as store_i, to_float, zero_f,
 };
 use crate::{
     activations::{Activations, Block32, Token8, Token14},
@@ -18,6 +18,7 @@ use crate::{
         Kernel, Panels,
         lane_loops::{block_kernel, byte_kernel},
         layout::{self, Block, Layout, Q2, Q4, Q8, Q8x16},
+        rows::row_kernel,
         ternary_loop::field_kernel,
     },
     simd::{Level, Vectors},
@@ -55,6 +56,9 @@ pub static KERNELS: [Kernel; 6] = [
     kernel("i8/dotprod", &I8_BYTES, i8),
 ];
 
+/// Those that leave weights unread; a column has no dot of four.
+pub static SPARSE_KERNELS: [Kernel; 1] = [kernel("ternary-rows/dotprod", &TERNARY_ROWS, rows)];
+
 type I = int32x4_t;
 type Sums = Ints;
 const RUN: usize = usize::MAX;
@@ -63,6 +67,7 @@ const BYTE_TOKENS: usize = 2;
 const CHAINS: usize = 2;
 
 field_kernel!(, Token8::codes as i8, #[target_feature(enable = "neon,dotprod")]);
+row_kernel!(, 1, Token8::codes as i8, #[target_feature(enable = "neon,dotprod")]);
 block_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "neon,dotprod")]);
 byte_kernel!(, [Token14::high, Token14::low] as u8, #[target_feature(enable = "neon,dotprod")]);
 
