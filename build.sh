@@ -17,7 +17,7 @@ cmd_help() {
 ternlight: ternary language models in a browser tab and natively.
 
   ./build.sh demo [PORT]      build everything, fetch a model, serve the chat page
-  ./build.sh test [STAGE...]  run all tests, or: lint rust count wasm arm web www
+  ./build.sh test [STAGE...]  run all tests, or: lint rust count wasm arm web www firefox
 
   ./build.sh setup            install what is missing for all of this
   ./build.sh native           the command line program, target/release/ternlight

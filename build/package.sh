@@ -7,7 +7,7 @@ cmd_package() {
     local unpacked=$CARGO_TARGET_DIR/unpacked archive crate
     say "crates, as they would be published"
     rm -rf "$CARGO_TARGET_DIR/package"
-    cargo package --quiet --locked --workspace --exclude ternlight-tests --exclude ternlight-examples --no-verify --allow-dirty
+    cargo package --quiet --locked --workspace --exclude ternlight-tests --exclude ternlight-examples --exclude ternlight-bindgen --no-verify --allow-dirty
     rm -rf "$unpacked"
     mkdir -p "$unpacked"
     {

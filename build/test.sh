@@ -70,6 +70,13 @@ test_www() {
     (cd www && npm run --silent check && npm test)
 }
 
+# The page in real Firefox, over WebDriver BiDi: asked for by name, as it installs a second browser.
+test_firefox() {
+    debian firefox-esr
+    cmd_www
+    (cd www && npm run --silent test:firefox)
+}
+
 # A stage ends at its first failing command. (No `stage || …`: that would switch errexit
 # off inside it, so the trap below names the stage instead.)
 cmd_test() {

@@ -285,7 +285,8 @@ fn mutant(seeds: &Seeds, random: &mut Random) -> (&'static str, Files) {
             ("model.safetensors", weights),
         ]
     };
-    let (config, tokenizer) = (seeds.config.clone(), seeds.tokenizer.clone());
+    let (config, weights) = random.pick(&seeds.folders).clone();
+    let tokenizer = seeds.tokenizer.clone();
     let template = random.pick(&seeds.templates).clone();
     match random.below(10) {
         0..=3 => {
@@ -294,32 +295,31 @@ fn mutant(seeds: &Seeds, random: &mut Random) -> (&'static str, Files) {
         }
         4 => {
             let config = mutate_json(&config, random);
-            ("config", folder(config, seeds.weights.clone(), tokenizer, template))
+            ("config", folder(config, weights, tokenizer, template))
         }
         5 => {
-            let len = u64::from_le_bytes(seeds.weights[..8].try_into().expect("8 bytes")) as usize;
-            let header = std::str::from_utf8(&seeds.weights[8..8 + len]).expect("JSON");
+            let len = u64::from_le_bytes(weights[..8].try_into().expect("8 bytes")) as usize;
+            let header = std::str::from_utf8(&weights[8..8 + len]).expect("JSON");
             let header = mutate_json(header.trim_end(), random);
             let len = (header.len() as u64).to_le_bytes();
-            let weights =
-                [&len, header.as_bytes(), &seeds.weights[8 + header.len().min(len.len())..]].concat();
+            let weights = [&len, header.as_bytes(), &weights[8 + header.len().min(len.len())..]].concat();
             ("safetensors", folder(config, weights, tokenizer, template))
         }
         6 | 7 => {
             let tokenizer = mutate_json(&tokenizer, random);
-            ("tokenizer", folder(config, seeds.weights.clone(), tokenizer, template))
+            ("tokenizer", folder(config, weights, tokenizer, template))
         }
         _ => {
             let template = mutate_template(&template, random);
-            ("template", folder(config, seeds.weights.clone(), tokenizer, template))
+            ("template", folder(config, weights, tokenizer, template))
         }
     }
 }
 
 struct Seeds {
     ggufs: Vec<Vec<u8>>,
-    config: String,
-    weights: Vec<u8>,
+    /// Configurations with their weights.
+    folders: Vec<(String, Vec<u8>)>,
     tokenizer: String,
     templates: Vec<String>,
 }
@@ -342,8 +342,15 @@ fn seeds() -> Seeds {
     model["merges"] = merges.into();
     Seeds {
         ggufs: ["bitnet", "tq", "blocks", "k", "bits", "prism"].map(gguf).to_vec(),
-        config: read("oracle/tiny_c_llama_bitlinear/config.json"),
-        weights: bytes("oracle/tiny_c_llama_bitlinear/model.safetensors"),
+        folders: [
+            "oracle/tiny_c_llama_bitlinear",
+            "oracle2/ouro",
+            "oracle2/recursive",
+            "oracle2/huginn",
+            "oracle2/mor_token_choice",
+        ]
+        .map(|name| (read(&format!("{name}/config.json")), bytes(&format!("{name}/model.safetensors"))))
+        .to_vec(),
         tokenizer: tokenizer.to_string(),
         templates: templates.map(|name| read(&format!("tokenizers/templates/{name}.jinja"))).to_vec(),
     }

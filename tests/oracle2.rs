@@ -2,44 +2,31 @@
 //!
 //! `data/oracle2/README.md` says what each folder exercises, where its logits come from, and how wrong looks.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use safetensors::SafeTensors;
 use serde_json::Value;
 use ternlight_core::{
     kernel,
-    load::LoadOptions,
-    model::{Decoder, Want},
+    load::{LoadOptions, Loader},
+    model::{Decoder, LoopOptions, Model, Want, tensor_names::LinearRole},
     simd::Isa,
 };
 use ternlight_tests::{
-    argmax, bytes, decoder_with_context, difference, floats, load_folder, load_folder_with, nudge_norms,
-    tokens,
+    Tolerance, argmax, bytes, decoder_with_context, difference, floats, load_folder, load_folder_with,
+    nudge_norms, push, tokens,
 };
 
-/// Greatest differences that are allowed in a folder, by the rule of its README.
-struct Tolerance {
-    median: f32,
-    max: f32,
-}
-
-impl Tolerance {
-    fn of(folder: &str) -> Self {
-        let manifest: Value = serde_json::from_slice(&bytes("oracle2/manifest.json")).expect("JSON");
-        let number = |key: &str| manifest[folder][key].as_f64().unwrap_or(0.0) as f32;
-        let looser = if folder == "deepnet1000" { 10.0 } else { 1.0 };
-        let median = 1e-5 * (number("max_logit") / 10.0).max(1.0) * looser;
-        Self { median, max: (20.0 * number("f64_max")).max(1e-4) * looser }
-    }
-}
+/// Sets a decoder at position 0 up for a run and one of its sequences.
+type Setup<'a> = &'a dyn Fn(&mut Decoder, &SafeTensors<'_>, &str);
 
 /// The default run of a folder.
 fn check(folder: &str) {
-    check_run(folder, "", &[]);
+    check_run(folder, "", &|_, _, _| {});
 }
 
-/// A run of a folder (its name, with a dot), with so many experts.
-fn check_run(folder: &str, run: &str, experts: &[usize]) {
+/// A run of a folder (its name, with a dot).
+fn check_run(folder: &str, run: &str, setup: Setup<'_>) {
     let reference = bytes(&format!("oracle2/{folder}/reference.safetensors"));
     let reference = SafeTensors::deserialize(&reference).expect("a safetensors file");
     let tolerance = Tolerance::of(folder);
@@ -53,7 +40,7 @@ fn check_run(folder: &str, run: &str, experts: &[usize]) {
                 load_folder_with(&format!("oracle2/{folder}"), options, 1 << 16).expect("a valid model");
             let vocab = model.spec.vocab;
             let mut decoder = decoder_with_context(model, 64, ids.len());
-            decoder.set_experts(experts).expect("experts");
+            setup(&mut decoder, &reference, seq);
             let got = decoder.forward(&ids, Want::All).expect("logits");
             let (median, max) = difference(got, &want);
             println!("{folder}{run} {seq} on {isa}: median {median:.1e}, max {max:.1e}");
@@ -71,7 +58,7 @@ fn check_run(folder: &str, run: &str, experts: &[usize]) {
                     let mut model = model.expect("a valid model");
                     nudge_norms(&mut model.spec, factor);
                     let mut decoder = decoder_with_context(model, 64, ids.len());
-                    decoder.set_experts(experts).expect("experts");
+                    setup(&mut decoder, &reference, seq);
                     off(decoder.forward(&ids, Want::All).expect("logits"), t)
                 });
                 let best = nudged.into_iter().fold(f32::INFINITY, f32::min);
@@ -88,7 +75,13 @@ fn check_run(folder: &str, run: &str, experts: &[usize]) {
             for (t, (got, want)) in got.chunks(vocab).zip(want.chunks(vocab)).enumerate() {
                 assert_eq!(argmax(got), argmax(want), "{folder} {seq} on {isa}, position {t}");
             }
-            check_bits(&mut decoder, &ids, isa, &mut scalar, seq);
+            check_bits(
+                &mut decoder,
+                &ids,
+                isa,
+                &mut scalar,
+                (seq, &|decoder| setup(decoder, &reference, seq)),
+            );
         }
     }
 }
@@ -99,10 +92,11 @@ fn check_bits(
     ids: &[u32],
     isa: &str,
     scalar: &mut BTreeMap<String, Vec<f32>>,
-    seq: &str,
+    (seq, setup): (&str, &dyn Fn(&mut Decoder)),
 ) {
     for cut in [usize::MAX, 1, 3] {
         decoder.rewind(0);
+        setup(decoder);
         let mut got = Vec::new();
         for piece in ids.chunks(cut.min(ids.len())) {
             got.extend_from_slice(decoder.forward(piece, Want::All).expect("logits"));
@@ -133,6 +127,9 @@ folders!(
     phi3_longrope,
     smollm3,
     torchscale_xpos,
+    retnet,
+    xmoe_top1,
+    xmoe_top2,
 );
 
 folders!(
@@ -150,14 +147,139 @@ folders!(
     moe_sigma,
 );
 
+/// TorchScale computes a RetNet in parallel or token by token; ours is one arithmetic for both.
+#[test]
+fn retnet_recurrent() {
+    check_run("retnet", ".recurrent", &|_, _, _| {});
+}
+
+folders!(huginn, mor_token_choice, ouro, recursive, universal);
+
+/// Other numbers of passes through a loop.
+#[test]
+fn loops() {
+    let check = |folder: &str, run: &str, loops: usize| {
+        let options = LoopOptions { loops: Some(loops), ..LoopOptions::default() };
+        check_run(folder, run, &|decoder, _, _| decoder.set_loops(options).expect("loops"));
+    };
+    for (folder, loops) in [("ouro", 4), ("universal", 4), ("recursive", 3)] {
+        (1..=loops).for_each(|loops| check(folder, &format!(".loop{loops}"), loops));
+    }
+    [1, 2, 8].into_iter().for_each(|steps| check("huginn", &format!(".r{steps}"), steps));
+}
+
+/// The reference's exit: all passes are computed, and each token's logits are those of the first pass whose cumulative
+/// exit probability reaches the threshold.
+#[test]
+fn exit_gate() {
+    let config: Value = serde_json::from_slice(&bytes("oracle2/ouro/config.json")).expect("JSON");
+    let threshold = config["oracle_exit_threshold"].as_f64().map(|threshold| threshold as f32);
+    let options = LoopOptions { exit_threshold: threshold, ..LoopOptions::default() };
+    check_run("ouro", ".exit", &|decoder, _, _| decoder.set_loops(options).expect("loops"));
+    passes_taken("ouro", options, "exit_step", 1);
+}
+
+/// The passes that each token takes, beside the reference's numbers, which count from `first` less.
+fn passes_taken(folder: &str, options: LoopOptions, name: &str, first: u32) {
+    let reference = bytes(&format!("oracle2/{folder}/reference.safetensors"));
+    let reference = SafeTensors::deserialize(&reference).expect("a safetensors file");
+    for seq in ["seq_a", "seq_b", "seq_c"] {
+        let ids = tokens(&reference, &format!("tokens.{seq}"));
+        let model = load_folder(&format!("oracle2/{folder}"), "auto", 1 << 16).expect("a valid model");
+        let mut decoder = decoder_with_context(model, 5, ids.len());
+        decoder.set_loops(options).expect("loops");
+        decoder.forward(&ids, Want::Nothing).expect("room");
+        let taken: Vec<u32> = decoder.loops_taken().iter().map(|&taken| u32::from(taken)).collect();
+        let want: Vec<u32> =
+            tokens(&reference, &format!("{name}.{seq}")).iter().map(|step| step + first).collect();
+        assert_eq!(taken, want, "{folder} {seq}");
+    }
+}
+
+#[test]
+fn routed_depths() {
+    passes_taken("mor_token_choice", LoopOptions::default(), "depth", 0);
+}
+
+/// A loop that begins with given states.
+#[test]
+fn huginn_from_other_states() {
+    check_run("huginn", ".state0", &|decoder, reference, seq| {
+        decoder.begin_loops_with(&floats(reference, &format!("state0.{seq}"))).expect("states");
+    });
+}
+
+/// A model whose layers were repeated takes the memory of the one that it came from; its experts' as well.
+#[test]
+fn grown_layers_share_memory() {
+    let load =
+        |folder: &str| load_folder(&format!("oracle2/{folder}"), "auto", 1 << 16).expect("a valid model");
+    let base = load("growth_base");
+    assert!(base.shared_bytes() == 0 && base.tensors.iter().all(|tensor| tensor.same_as.is_none()));
+    // Repeated experts bring rows of the router, which are one more matrix of twice the size.
+    let routers = |model: &Model| -> usize {
+        let routers =
+            model.tensors.iter().filter(|t| t.same_as.is_none() && t.name.ends_with("mlp.gate.weight"));
+        routers.map(|t| t.bytes).sum()
+    };
+    for folder in ["growth_depth", "growth_width", "growth_both"] {
+        let grown = load(folder);
+        let own = |model: &Model| model.packed_bytes() - routers(model);
+        assert_eq!(own(&grown), own(&base), "{folder}");
+        let all: usize = grown.tensors.iter().map(|t| t.bytes).sum();
+        assert_eq!(grown.shared_bytes(), all - grown.packed_bytes(), "{folder}");
+        assert!(grown.shared_bytes() > base.packed_bytes() / 2, "{folder}");
+        // What is said to be the same is one matrix.
+        let by_name = |name: &str| grown.tensors.iter().position(|t| t.name == name);
+        for tensor in grown.tensors.iter().filter(|t| t.same_as.is_some()) {
+            let first = tensor.same_as.as_deref().and_then(by_name).expect("an earlier tensor");
+            assert_eq!(grown.tensors[first].same_as, None, "{folder}: {}", tensor.name);
+        }
+    }
+    let depth = load("growth_depth");
+    let q = |block: usize| &depth.blocks[block].mixer.body.linear(LinearRole::Q).expect("attention").matrix;
+    assert!(Arc::ptr_eq(q(0), q(1)) && !Arc::ptr_eq(q(1), q(2)) && Arc::ptr_eq(q(2), q(3)));
+}
+
+/// The same codes with another scale are another matrix.
+#[test]
+fn a_scale_beside_a_matrix_tells_it_from_others() {
+    let file = bytes("oracle2/moe_bitnet/model.safetensors");
+    let tensors = SafeTensors::deserialize(&file).expect("a safetensors file");
+    let place = |name: &str| {
+        let data = tensors.tensor(name).expect(name).data();
+        let at = data.as_ptr() as usize - file.as_ptr() as usize;
+        at..at + data.len()
+    };
+    let name = |e: usize, field: &str| format!("model.layers.0.mlp.experts.{e}.gate_proj.{field}");
+    let with = |fields: &[&str]| {
+        let mut copy = file.clone();
+        for field in fields {
+            copy.copy_within(place(&name(0, field)), place(&name(1, field)).start);
+        }
+        let config = String::from_utf8(bytes("oracle2/moe_bitnet/config.json")).expect("UTF-8");
+        let mut loader = Loader::new(LoadOptions::default());
+        loader.config(&config).expect("a known family");
+        push(&mut loader, "model.safetensors", &copy, 1 << 16).expect("valid bytes");
+        let model = loader.finish().expect("a valid model");
+        model.tensors.iter().filter_map(|t| Some((t.name.clone(), t.same_as.clone()?))).collect::<Vec<_>>()
+    };
+    assert_eq!(with(&[]), []);
+    assert_eq!(with(&["weight"]), []);
+    assert_eq!(with(&["weight", "weight_scale"]), [(name(1, "weight"), name(0, "weight"))]);
+}
+
 /// Other numbers of active experts, as in Matryoshka MoE.
 #[test]
 fn elastic_experts() {
     for (folder, list) in [("moe_bitnet", &[3, 1, 2][..]), ("moe_sigma", &[1, 3, 2, 1])] {
-        check_run(folder, ".k1", &[1]);
-        check_run(folder, ".k2", &[2]);
-        check_run(folder, ".kfull", &[8]);
-        check_run(folder, ".klist", list);
+        let check = |run, experts: &[usize]| {
+            check_run(folder, run, &|decoder, _, _| decoder.set_experts(experts).expect("experts"));
+        };
+        check(".k1", &[1]);
+        check(".k2", &[2]);
+        check(".kfull", &[8]);
+        check(".klist", list);
     }
 }
 

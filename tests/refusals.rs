@@ -8,7 +8,7 @@ use ternlight_core::{
     container::{self, Index, Meta, Probe, Value, write},
     format::Encoding,
     load::{LoadOptions, Loader},
-    model::Model,
+    model::{Model, tensor_names::LinearRole},
 };
 use ternlight_tests::{bytes, push};
 
@@ -246,7 +246,7 @@ fn a_norm_in_another_part_than_its_weight_makes_no_other_model() {
     };
     let announced = load(true).expect("the same model in two parts");
     assert_eq!(announced.spec, whole.load().expect("the whole file").spec);
-    assert!(announced.blocks[0].mixer.body.q.norm.is_some());
+    assert!(announced.blocks[0].linear(LinearRole::Q).expect("attention").norm.is_some());
     // These weights are ternary codes either way, so the parts may come unannounced too, and give the same.
     let unannounced = load(false).expect("nothing that was loaded would have been loaded otherwise");
     assert_eq!(unannounced.spec, announced.spec);
@@ -283,7 +283,13 @@ fn latent_weights_before_their_norm_are_refused() {
         }
         loader.finish()
     };
-    assert!(load(true).expect("announced shards").blocks[0].mixer.body.q.norm.is_some());
+    assert!(
+        load(true).expect("announced shards").blocks[0]
+            .linear(LinearRole::Q)
+            .expect("attention")
+            .norm
+            .is_some()
+    );
     let error = load(false).err().expect("the weights were not ternarised");
     assert_eq!(error.kind, ErrorKind::UnsupportedFormat);
     assert!(error.detail.contains("_proj.weight"), "{error}");

@@ -48,6 +48,7 @@ export default defineConfig({
   projects: [
     { name: "test:page", testMatch: "*.spec.ts" },
     { name: "screens", testMatch: "screens.ts" },
+    ...(real ? [{ name: "firefox", testMatch: "firefox.ts" }] : []),
     ...(real ? [{ name: "test:real", testMatch: "real.ts", use: { baseURL: REAL } }] : []),
   ],
   webServer: [

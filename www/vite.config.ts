@@ -67,6 +67,17 @@ function importedBy(start: string, sources: ReadonlyMap<string, Buffer>): string
   return [...found];
 }
 
+/** Names the card by its whole address, as most that show cards want it, where `SITE` says where the page will be. */
+function card(): Plugin {
+  const site = process.env["SITE"];
+  return {
+    name: "card",
+    apply: "build",
+    transformIndexHtml: (html) =>
+      site ? html.replace("./card.png", new URL("card.png", site.replace(/\/?$/, "/")).href) : html,
+  };
+}
+
 /** Puts `.br` and `.gz` beside what compresses well, for hosts that serve such files. */
 function compressed(): Plugin {
   let folder = "";
@@ -147,6 +158,8 @@ function shell(): Plugin {
         hash.update(name).update(item.type === "chunk" ? item.code : item.source);
       }
       for (const name of readdirSync(resolve(here, "public"))) {
+        // Only those who are sent a link look at the card.
+        if (name === "card.png") continue;
         files.push(name);
         hash.update(name).update(readFileSync(resolve(here, "public", name)));
       }
@@ -164,7 +177,7 @@ function shell(): Plugin {
 
 export default defineConfig(({ mode }) => ({
   base: "./",
-  plugins: [oneFontFormat(), ...(mode === "fake" ? [] : [engine(), tern()]), shell(), compressed()],
+  plugins: [oneFontFormat(), card(), ...(mode === "fake" ? [] : [engine(), tern()]), shell(), compressed()],
   resolve:
     mode === "fake"
       ? { alias: [{ find: /^ternlight$/, replacement: resolve(here, "test/fake-engine.ts") }] }

@@ -9,13 +9,15 @@ use std::{
 };
 
 use safetensors::SafeTensors;
+use serde_json::Value;
 use ternlight_core::{
     Result,
     cache::KvType,
     load::{LoadOptions, Loader},
     model::{
         Decoder, DecoderOptions, Model, Spec,
-        spec::{Block, Norm},
+        spec::{Block, Mixer, Norm},
+        tensor_names::LinearRole,
     },
     pool::Serial,
 };
@@ -127,15 +129,18 @@ pub fn nudge_norms(spec: &mut Spec, factor: f32) {
         }
     };
     nudge(Some(&mut spec.norm));
-    for Block { mixer, ffn } in &mut spec.blocks {
-        let (attention, mlp) = (&mut mixer.body, ffn.body.mlp_mut());
+    for block in &mut spec.blocks {
+        for linear in LinearRole::ALL {
+            nudge(block.linear_mut(linear).and_then(|linear| linear.norm.as_mut()));
+        }
+        let Block { mixer, ffn } = block;
+        let mlp = ffn.body.mlp_mut();
         [&mut mixer.pre, &mut ffn.pre].into_iter().for_each(|norm| nudge(Some(norm)));
-        let sub_norms = [&mut mixer.post, &mut ffn.post, &mut attention.sub_norm, &mut mlp.sub_norm];
-        sub_norms.into_iter().for_each(|norm| nudge(norm.as_mut()));
-        nudge(attention.qk_norm.as_mut().map(|qk| &mut qk.norm));
-        let linears = [&mut attention.q, &mut attention.k, &mut attention.v, &mut attention.o];
-        let linears = linears.into_iter().chain([&mut mlp.gate, &mut mlp.down]).chain(&mut mlp.up);
-        linears.for_each(|linear| nudge(linear.norm.as_mut()));
+        [&mut mixer.post, &mut ffn.post, &mut mlp.sub_norm].into_iter().for_each(|norm| nudge(norm.as_mut()));
+        if let Mixer::Attention(attention) = &mut mixer.body {
+            nudge(attention.sub_norm.as_mut());
+            nudge(attention.qk_norm.as_mut().map(|qk| &mut qk.norm));
+        }
     }
 }
 
@@ -150,6 +155,25 @@ pub fn floats(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
 pub fn tokens(file: &SafeTensors<'_>, name: &str) -> Vec<u32> {
     let tensor = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
     tensor.data().as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect()
+}
+
+/// Greatest differences from the reference that are allowed in a folder of `oracle2`, by the rule of its README.
+pub struct Tolerance {
+    /// Of the median.
+    pub median: f32,
+    /// Of all.
+    pub max: f32,
+}
+
+impl Tolerance {
+    /// What is allowed in `folder`.
+    pub fn of(folder: &str) -> Self {
+        let manifest: Value = serde_json::from_slice(&bytes("oracle2/manifest.json")).expect("JSON");
+        let number = |key: &str| manifest[folder][key].as_f64().unwrap_or(0.0) as f32;
+        let looser = if folder == "deepnet1000" { 10.0 } else { 1.0 };
+        let median = 1e-5 * (number("max_logit") / 10.0).max(1.0) * looser;
+        Self { median, max: (20.0 * number("f64_max")).max(1e-4) * looser }
+    }
 }
 
 /// Index of the largest value.

@@ -265,6 +265,14 @@ export class Engine {
     return this.#caller.call("embed", { text });
   }
 
+  /**
+   * SHA-256, in hex, of all logits of a fixed prompt. Machines with the same fingerprint of a model give the same answers;
+   * `ternlight fingerprint` prints it, too.
+   */
+  fingerprint(): Promise<string> {
+    return this.#caller.call("fingerprint", null);
+  }
+
   /** Memory in use. */
   memory(): Promise<MemoryUse> {
     return this.#caller.call("memory", null);

@@ -25,6 +25,7 @@ export type {
   Prefill,
   Prompt,
   Sampling,
+  Speculation,
   Summary,
   TemplateOptions,
   TensorSummary,

@@ -121,6 +121,7 @@ export interface Calls {
     result: number[],
   ];
   embed: [params: { text: string }, event: never, result: Float32Array];
+  fingerprint: [params: null, event: never, result: string];
   memory: [params: null, event: never, result: MemoryUse];
 }
 
@@ -229,6 +230,7 @@ export class Caller {
     detokenize: new Map(),
     template: new Map(),
     embed: new Map(),
+    fingerprint: new Map(),
     memory: new Map(),
   };
   readonly #onCrash: (error: EngineError) => void;

@@ -31,6 +31,7 @@ const TERN_URL = "/models/tern-chat/";
 const EXPECTED: Record<string, string> = {
   undefined: "none",
   "load with createWorker": "unsupported-browser",
+  "load with set vocab_size": "missing-key",
   "load undefined": "bad-source",
   "load null": "bad-source",
   "load 5": "bad-source",
@@ -439,6 +440,9 @@ test("no call, however malformed, costs the engine", async () => {
         { logitBias: { 1: Number.NaN } },
         { overflow: "slip" },
         { temprature: 1 },
+        { experts: 1 },
+        { experts: "two" },
+        { speculate: 2 },
       ]) {
         await note(Object.keys(options)[0] ?? "", () => engine.generate("a", any(options)).text());
       }
@@ -457,6 +461,10 @@ test("no call, however malformed, costs the engine", async () => {
         context: { context: 0 },
         block: { block: 1e6 },
         kv: { kv: "f64" },
+        "kv a48": { kv: "a48" },
+        experts: { experts: [1, 2] },
+        set: { set: 5 },
+        "set vocab_size": { set: { vocab_size: "many" } },
         head: { head: 5 },
         kernel: { kernel: "fpga" },
         sha256: { sha256: 5 },
@@ -485,6 +493,10 @@ test("no call, however malformed, costs the engine", async () => {
   assert.match(String(message("tokenize undefined")), /^text: /);
   assert.match(String(message("temperature")), /temperature/);
   assert.match(String(message("overflow")), /options: overflow: unknown variant `slip`/);
+  assert.match(String(message("experts")), /experts/);
+  assert.match(String(message("speculate")), /speculate/);
+  assert.match(String(message("load with experts")), /experts/);
+  assert.match(String(message("load with set vocab_size")), /vocab_size/);
   assert.match(String(message("temprature")), /unknown field `temprature`/);
   assert.match(String(message("load with threads 300")), /threads/);
   assert.ok(result.text.length > 0);

@@ -68,6 +68,7 @@ test("events come in order, before the result", async () => {
         stopString: null,
         droppedMessages: 0,
         droppedTokens: 0,
+        speculation: null,
         timings,
       };
     },

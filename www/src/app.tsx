@@ -3,15 +3,17 @@
 import { signal } from "@preact/signals";
 import { lazy, Suspense } from "preact/compat";
 import { useEffect } from "preact/hooks";
-import { startWriting } from "./chat/Composer";
+import { attachOrSay, startWriting } from "./chat/Composer";
 import { Conversation } from "./chat/Conversation";
 import { About } from "./model/About";
 import { DownloadQuestion } from "./model/DownloadQuestion";
-import { loadFile, model } from "./model/loading";
+import { loadFile, model, weightsAmong } from "./model/loading";
 import { Models } from "./model/Models";
 import { busy, stop } from "./state/answer";
+import { isBackup } from "./state/backup";
 import { chat } from "./state/chats";
 import { Announcer } from "./ui/announce";
+import { bringIn } from "./ui/ChatSearch";
 import { Glyph } from "./ui/icons";
 import { Keys } from "./ui/Keys";
 import { Notice } from "./ui/Notice";
@@ -23,9 +25,12 @@ import { newChat, Sidebar } from "./ui/Sidebar";
 // The bench brings a plotting library that a chat has no use for.
 const Bench = lazy(() => import("./bench/Bench").then((part) => part.Bench));
 
+// So is what explains the page to those who are new to it.
+const Why = lazy(() => import("./why/Why").then((part) => part.Why));
+
 const dragging = signal(false);
 
-const TITLES = { about: "About this model", bench: "Bench" } as const;
+const TITLES = { why: "Why −1, 0, +1", about: "About this model", bench: "Bench" } as const;
 
 const STATES = { idle: "not loaded", loading: "loading", ready: "ready", failed: "failed to load" } as const;
 
@@ -108,6 +113,16 @@ function onKey(event: KeyboardEvent): void {
   }
 }
 
+/** What was dropped: conversations, a model, or texts for the next question. */
+async function takeIn(files: File[]): Promise<void> {
+  const [first] = files;
+  if (!first) return;
+  if (files.length === 1 && (await isBackup(first))) return bringIn(first);
+  if (await weightsAmong(files)) return loadFile(files);
+  startWriting();
+  return attachOrSay(files);
+}
+
 function carriesFile(event: DragEvent): boolean {
   return event.dataTransfer?.types.includes("Files") ?? false;
 }
@@ -132,8 +147,7 @@ function useWindow() {
       depth = 0;
       dragging.value = false;
       modelsOpen.value = false;
-      const files = [...(event.dataTransfer?.files ?? [])];
-      if (files.length > 0) void loadFile(files);
+      void takeIn([...(event.dataTransfer?.files ?? [])]);
     };
     window.addEventListener("keydown", onKey);
     window.addEventListener("dragover", over);
@@ -174,6 +188,11 @@ export function App() {
           <Top />
           {here === "chat" && <Conversation />}
           {here === "about" && <About />}
+          {here === "why" && (
+            <Suspense fallback={null}>
+              <Why />
+            </Suspense>
+          )}
           {here === "bench" && (
             <Suspense fallback={null}>
               <Bench />
@@ -198,9 +217,7 @@ export function App() {
       <DownloadQuestion />
       {paletteOpen.value && <Palette />}
       {keysOpen.value && <Keys />}
-      {dragging.value && (
-        <div class="drop">Drop a .gguf file, or the files of a model folder, to load it</div>
-      )}
+      {dragging.value && <div class="drop">Drop a model to load it, or texts to ask about them</div>}
       <Notice />
       <Announcer />
     </>

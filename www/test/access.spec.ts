@@ -12,6 +12,7 @@ const story = async (page: Page) => {
 
 const STATES: Record<string, { script?: Script; hash?: string; go?: (page: Page) => Promise<unknown> }> = {
   first: {},
+  why: { hash: "#/why", go: (page) => page.getByText("Try it").waitFor() },
   chat: { go: story },
   probabilities: {
     go: async (page) => {

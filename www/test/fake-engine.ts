@@ -50,6 +50,10 @@ declare global {
     loadedFrom?: string;
     /** How many tokens the last prompt of token ids had. */
     continued?: number;
+    /** The text of that prompt. */
+    begun?: string;
+    /** What the last question was asked with. */
+    asked?: { system: string | null; temperature: number | undefined; messages: Message[] };
   }
 }
 
@@ -92,16 +96,26 @@ function noise(seed: number): () => number {
 
 const OTHERS = [" the", " a", " sea", " small", ",", ".", " and", " her", " water", " that", "\n\n", " wind"];
 
+/** Every piece that was ever a token; its place is its id. */
+const vocabulary: string[] = [...OTHERS];
+
+function idOf(piece: string): number {
+  const found = vocabulary.indexOf(piece);
+  return found < 0 ? vocabulary.push(piece) - 1 : found;
+}
+
 function tokensOf(text: string, alternatives: number): Token[] {
   const random = noise(7);
-  return (text.match(/\s*[\p{L}\p{N}']+|\s*[^\p{L}\p{N}\s]+|\s+/gu) ?? []).map((piece, id) => {
+  return (text.match(/\s*[\p{L}\p{N}']+|\s*[^\p{L}\p{N}\s]+|\s+/gu) ?? []).map((piece, index) => {
+    const id = idOf(piece);
     const p = Math.min(0.999, 0.04 + random() ** 0.45);
     let rest = 1 - p;
     const top = [{ id, text: piece, logprob: Math.log(p) }];
     for (let i = 1; i < alternatives; i += 1) {
       const q = rest * (0.3 + random() * 0.4);
       rest -= q;
-      top.push({ id: 1000 + i, text: OTHERS[(id + i * 5) % OTHERS.length] ?? "", logprob: Math.log(q) });
+      const other = (index + i * 5) % OTHERS.length;
+      top.push({ id: other, text: OTHERS[other] ?? "", logprob: Math.log(q) });
     }
     return {
       id,
@@ -130,6 +144,7 @@ function tensors(ternary: boolean): TensorSummary[] {
       form: is ? "ternary" : weights ? "q4" : rows > 1 ? "q8" : "f32",
       kernel: is ? "ternary/simd128" : weights ? "q4/simd128" : rows > 1 ? "q8/simd128" : "",
       bytes: is ? size / 4 + rows * 4 : weights ? size * 0.75 : rows > 1 ? size * 1.25 : size * 4,
+      sameAs: null,
       counts: is ? [minus, zero, size - zero - minus] : null,
     };
   };
@@ -170,6 +185,7 @@ function information(): ModelInfo {
     kvHeads: ternary ? 4 : 3,
     fileBytes: ternary ? 11_000_000 : 98_362_432,
     packedBytes,
+    sharedBytes: 0,
     kernels: ternary ? ["ternary/simd128", "q8/simd128"] : ["q4/simd128", "q8/simd128"],
     headDim: 64,
     bytesPerToken: packedBytes,
@@ -238,6 +254,7 @@ function summary(
     stopString: null,
     droppedMessages,
     droppedTokens: 0,
+    speculation: null,
     timings: {
       prefillMs: promptTokens / 0.262,
       prefillTokens: promptTokens,
@@ -287,6 +304,8 @@ export class Engine {
 
   chat(messages: readonly Message[], options: ChatOptions = {}): Reply {
     const said = script().reply ?? REPLY;
+    const system = messages.find(({ role }) => role === "system")?.content ?? null;
+    window.asked = { system, temperature: options.temperature ?? undefined, messages: [...messages] };
     const lengths = messages.map(({ content }) => Math.ceil(content.length / 4) + 5);
     const sum = () => lengths.reduce((a, b) => a + b, 0);
     let dropped = 0;
@@ -297,6 +316,7 @@ export class Engine {
 
   generate(prompt: string | readonly number[], options: ReplyOptions = {}): Reply {
     window.continued = prompt.length;
+    window.begun = typeof prompt === "string" ? prompt : prompt.map((id) => vocabulary[id] ?? "").join("");
     return this.#say(script().more ?? REPLY, prompt.length, options);
   }
 
@@ -323,6 +343,15 @@ export class Engine {
 
   async chatTokens(messages: readonly Message[]): Promise<number[]> {
     return messages.flatMap(({ content }) => tokensOf(content, 0).map(({ id }) => id));
+  }
+
+  async fingerprint(): Promise<string> {
+    await sleep(50);
+    return "0123456789abcdef".repeat(4);
+  }
+
+  async detokenize(tokens: readonly number[]): Promise<string> {
+    return tokens.map((id) => vocabulary[id] ?? "").join("");
   }
 
   async tokenize(text: string): Promise<number[]> {

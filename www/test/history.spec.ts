@@ -221,19 +221,48 @@ test("with 200 messages sending does not stall the page", async ({ open }) => {
   await page.reload();
   await expect(words(page)).toHaveCount(101);
   await page.waitForTimeout(1000);
-  await page.evaluate(() => {
-    const long: number[] = [];
-    Object.assign(window, { long });
-    new PerformanceObserver((list) =>
-      long.push(...list.getEntries().map(({ duration }) => duration)),
-    ).observe({
-      type: "longtask",
-    });
+  await page.getByRole("textbox", { name: "Message" }).fill("And now?");
+  // Nothing is looked for meanwhile: looking takes the page's time, too.
+  const longest = await tracing(page, async () => {
+    await page.keyboard.press("Enter");
+    await page.waitForTimeout(2000);
   });
-  await ask(page, "And now?");
-  const long = await page.evaluate(() => (window as unknown as { long: number[] }).long);
-  expect(Math.max(0, ...long)).toBeLessThan(100);
+  await answered(page);
+  console.log(`longest task when sending: ${longest.toFixed(1)} ms`);
+  expect(longest).toBeLessThan(50);
 });
+
+/** The longest task of the page's main thread while something is done, in milliseconds of the processor and not of the clock. */
+async function tracing(page: Page, run: () => Promise<void>): Promise<number> {
+  const session = await page.context().newCDPSession(page);
+  const events: {
+    name: string;
+    cat: string;
+    tid: number;
+    pid: number;
+    tdur?: number;
+    args?: { name?: string };
+  }[] = [];
+  session.on("Tracing.dataCollected", ({ value }) => events.push(...(value as unknown as typeof events)));
+  await session.send("Tracing.start", {
+    transferMode: "ReportEvents",
+    traceConfig: { includedCategories: ["disabled-by-default-devtools.timeline", "__metadata"] },
+  });
+  await run();
+  const done = new Promise((resolve) => session.once("Tracing.tracingComplete", resolve));
+  await session.send("Tracing.end");
+  await done;
+  const main = new Set(
+    events
+      .filter((event) => event.name === "thread_name" && event.args?.name === "CrRendererMain")
+      .map(({ pid, tid }) => `${pid}/${tid}`),
+  );
+  const tasks = events.filter(
+    ({ name, pid, tid, tdur }) => name === "RunTask" && main.has(`${pid}/${tid}`) && tdur !== undefined,
+  );
+  expect(tasks.length).toBeGreaterThan(10);
+  return Math.max(...tasks.map(({ tdur = 0 }) => tdur)) / 1000;
+}
 
 test("conversations of the first version are moved, and nothing is dropped", async ({ open, page }) => {
   await page.route("**/old.html", (route) =>

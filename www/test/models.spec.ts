@@ -65,11 +65,11 @@ test("after a bad address the next question asks the model from before", async (
   expect(await page.evaluate(() => window.loadedFrom)).toContain("SmolLM2");
 });
 
-test("a file that is no model changes nothing", async ({ open }) => {
+test("a file that is neither model nor text changes nothing", async ({ open }) => {
   const page = await open({ fresh: true });
   await expect(chip(page, "Tern", "ready")).toBeVisible();
-  await drop(page, "notes.md", "# Notes");
-  await expect(page.locator(".notice")).toContainText("notes.md is no model");
+  await drop(page, "picture.bin", "\u0000\u0001");
+  await expect(page.locator(".notice")).toContainText("picture.bin is no text");
   await expect(chip(page, "Tern", "ready")).toBeVisible();
   await expect(page.getByRole("alert")).toHaveCount(0);
   await drop(page, "model-without-ending", "GGUF and so on");

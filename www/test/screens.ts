@@ -19,6 +19,13 @@ const FORMATS =
 
 const STATES: Record<string, State> = {
   first: {},
+  why: {
+    hash: "#/why",
+    whole: true,
+    go: async (page) => {
+      await page.getByRole("button", { name: "Row 2, column 3: +1" }).click();
+    },
+  },
   loading: {
     script: { load: "forever" },
     go: async (page) => {
@@ -80,6 +87,71 @@ const STATES: Record<string, State> = {
       await page.getByRole("button", { name: "Show token probabilities" }).click();
       await page.locator('[data-index="31"]').hover();
       await page.locator('[data-index="31"]').click();
+    },
+  },
+  rewind: {
+    go: async (page) => {
+      await story(page);
+      await answered(page);
+      await page.getByRole("button", { name: "Show token probabilities" }).click();
+      await page.locator('[data-index="31"]').click();
+    },
+  },
+  thought: {
+    script: {
+      reply:
+        "<think>\nThe person asks about a bird. I should be short.\n\n1. Name the bird.\n2. Say where it flies.\n</think>\n\nThe **Arctic tern** flies from pole to pole and back, each year.",
+    },
+    go: async (page) => {
+      await ask(page, "Which bird sees the most daylight?");
+      await page.locator(".thought summary").click();
+      await ask(page, "Thank you.");
+    },
+  },
+  search: {
+    go: async (page) => {
+      for (const question of ["How far does a tern fly?", "What is granite?", "A poem about the sea"]) {
+        await page.evaluate(() => {
+          location.hash = "#/";
+        });
+        await page.locator(".hello").waitFor();
+        await ask(page, question);
+      }
+      if ((page.viewportSize()?.width ?? 0) < 500)
+        await page.getByRole("button", { name: "Conversations" }).click();
+      await page.getByRole("button", { name: "More for What is granite?" }).click();
+      await page.getByRole("button", { name: "Pin to the top" }).click();
+      await page.getByRole("searchbox").fill("wind south");
+      await page.locator(".hit").first().waitFor();
+    },
+  },
+  attached: {
+    script: { context: 600 },
+    go: async (page) => {
+      await page.getByLabel("Attach texts").setInputFiles([
+        {
+          name: "terns.md",
+          mimeType: "text/plain",
+          buffer: Buffer.from("Terns dive for fish.\n\nThey nest on the ground.\n\n".repeat(60)),
+        },
+      ]);
+      await ask(page, "Where do they nest?");
+      await page.getByLabel("Attach texts").setInputFiles([
+        { name: "short.txt", mimeType: "text/plain", buffer: Buffer.from("A short note.") },
+        {
+          name: "a-long-story.txt",
+          mimeType: "text/plain",
+          buffer: Buffer.from("Words and words. ".repeat(400)),
+        },
+      ]);
+      await page.waitForTimeout(300);
+    },
+  },
+  edit: {
+    script: { reply: "A short answer, with a **mistake** in it." },
+    go: async (page) => {
+      await ask(page, "Say something wrong");
+      await page.getByRole("button", { name: "Edit the answer" }).click();
     },
   },
   settings: {

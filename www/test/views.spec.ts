@@ -211,3 +211,27 @@ test("the address of the page may name the model", async ({ open }) => {
   await page.goto("./?model=hf:owner/repo/other-model.Q8_0.gguf");
   await expect(page.getByRole("button", { name: /other-model.Q8_0 \(not loaded\)/ })).toBeVisible();
 });
+
+test("about shows the fingerprint that every machine has", async ({ open, context }) => {
+  await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  const page = await open({ cached: true }, "#/about");
+  await page.getByRole("button", { name: "Compute the fingerprint" }).click();
+  await expect(page.getByLabel("Fingerprint", { exact: true })).toHaveText(/^(01234567 89abcdef ?){4}$/);
+  await page.getByRole("button", { name: "Copy the fingerprint" }).click();
+  expect(await page.evaluate(() => navigator.clipboard.readText())).toBe("0123456789abcdef".repeat(4));
+});
+
+test("the models' list says what each needs, and how fast it will be once something was measured", async ({
+  open,
+}) => {
+  const page = await open();
+  const list = page.getByRole("dialog", { name: "Models" });
+  await page.getByRole("button", { name: /Choose another/ }).click();
+  await expect(list.getByText("Needs about 1.37\u00a0GB of memory")).toBeVisible();
+  await expect(list.getByText("tok/s")).toHaveCount(0);
+  await page.keyboard.press("Escape");
+  await ask(page, "Hello");
+  await page.getByRole("button", { name: /Choose another/ }).click();
+  await expect(list.getByText(/wrote \d+(\.\d)? tok\/s here/)).toHaveCount(1);
+  await expect(list.getByText(/about \d+(\.\d)? tok\/s here, judging by other models/)).toHaveCount(2);
+});

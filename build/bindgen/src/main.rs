@@ -15,6 +15,8 @@ fn main() -> Result<()> {
         .web(true)?
         .typescript(true)
         .out_name("ternlight")
+        // As the command does, and unlike the library's default: without it nobody would find the module.
+        .omit_default_module_path(false)
         .generate(folder)
         .with_context(|| format!("{module}: no bindings"))
 }

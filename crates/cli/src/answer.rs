@@ -3,7 +3,7 @@
 use std::{path::Path, time::Instant};
 
 use clap::Args;
-use ternlight_core::ErrorKind;
+use ternlight_core::{ErrorKind, model::LoopOptions};
 use ternlight_engine::{
     Engine, EngineOptions, GenerateOptions, Prompt, Sampling, Session, Step, Summary, Token,
 };
@@ -13,7 +13,7 @@ use crate::{
     console::Console,
     failure::Failure,
     interrupt,
-    options::{ComputeOptions, Kv},
+    options::{ComputeOptions, Kv, LoopArgs},
 };
 
 /// How the cache is set up.
@@ -23,9 +23,9 @@ pub struct ContextOptions {
     #[arg(help_heading = "Computation", long, short, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
     pub context: Option<u32>,
 
-    /// How the cache stores keys and values
-    #[arg(help_heading = "Computation", long, value_enum, default_value = "f16")]
-    pub kv: Kv,
+    /// How the cache stores keys and values [default: as the model was trained, else f16]
+    #[arg(help_heading = "Computation", long, value_enum)]
+    pub kv: Option<Kv>,
 }
 
 /// How tokens are chosen. The default is what the model's authors suggest, else greedy.
@@ -83,9 +83,17 @@ pub struct SampleArgs {
     #[arg(help_heading = "Sampling", long)]
     pub seed: Option<u64>,
 
+    /// Draft up to N tokens with one expert a layer, and check them together with all: the same text, faster where
+    /// the drafts are good
+    #[arg(help_heading = "Sampling", long, value_name = "N", default_value_t = 0)]
+    pub speculate: usize,
+
     /// End the answer before this text; may be repeated
     #[arg(help_heading = "Sampling", long, value_name = "TEXT")]
     pub stop: Vec<String>,
+
+    #[command(flatten)]
+    loops: LoopArgs,
 }
 
 fn bias(text: &str) -> Result<(u32, f32), String> {
@@ -99,6 +107,7 @@ fn bias(text: &str) -> Result<(u32, f32), String> {
 impl SampleArgs {
     /// The engine's options: what was given, else what the model's authors suggest, else greedy.
     pub fn options(&self, suggested: &Sampling) -> GenerateOptions {
+        let LoopOptions { loops, exit_threshold, early_exit, kv: loop_kv } = self.loops.options();
         GenerateOptions {
             max_tokens: self.max_tokens.unwrap_or(usize::MAX),
             stop: self.stop.clone(),
@@ -114,6 +123,11 @@ impl SampleArgs {
             logit_bias: self.logit_bias.clone(),
             banned_tokens: self.ban.clone(),
             seed: self.seed,
+            loops,
+            exit_threshold,
+            early_exit,
+            loop_kv,
+            speculate: self.speculate,
             ..GenerateOptions::default()
         }
     }
@@ -143,9 +157,11 @@ pub fn open(
         kernel: compute.kernel.clone(),
         threads: compute.threads,
         context: context.context,
-        kv: context.kv.into(),
+        kv: Kv::choice(context.kv),
         head: compute.head.into(),
         allow_unknown: compute.allow_unknown.clone(),
+        set: compute.set.iter().cloned().collect(),
+        experts: compute.experts.clone(),
         ..EngineOptions::default()
     };
     let start = Instant::now();
@@ -228,15 +244,27 @@ pub fn answer(
 }
 
 /// `20 tokens, 31.2 tok/s` and what else is worth saying.
-pub fn remark(summary: &Summary) -> String {
+pub fn remark(answer: &Answer) -> String {
+    let Answer { summary, tokens, .. } = answer;
     let t = &summary.timings;
     let mut parts = vec![format!("{} tokens, {:.1} tok/s", summary.tokens, t.decode_tok_s)];
     parts.push(format!("prompt {} at {:.0} tok/s", t.prefill_tokens, t.prefill_tok_s));
+    let loops: Vec<usize> = tokens.iter().filter_map(|token| token.loops).collect();
+    if !loops.is_empty() {
+        let average = loops.iter().sum::<usize>() as f64 / loops.len() as f64;
+        parts.push(format!("{average:.1} loops per token"));
+    }
     if summary.cached_tokens > 0 {
         parts.push(format!("{} from the cache", summary.cached_tokens));
     }
     if summary.dropped_messages > 0 {
         parts.push(format!("the oldest {} messages forgotten", summary.dropped_messages));
+    }
+    if let Some(s) = &summary.speculation {
+        parts.push(format!(
+            "{} of {} drafted tokens accepted, {:.2} × as fast",
+            s.accepted, s.drafted, s.speedup
+        ));
     }
     match summary.finish_reason.name() {
         "stop" => {}

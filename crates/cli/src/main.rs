@@ -14,6 +14,7 @@ mod interrupt;
 mod model_file;
 mod model_ref;
 mod options;
+mod scaling;
 mod terminal;
 
 use std::process::ExitCode;

@@ -4,9 +4,11 @@ use std::{path::PathBuf, sync::Arc};
 
 use clap::{Args, ValueEnum};
 use ternlight_core::{
-    cache::KvType,
+    cache::{KvChoice, KvType},
+    container::Overrides,
     kernel::{MAX_STREAMS, ReadOrder},
     load::{HeadPrecision, LoadOptions, SparseLayouts},
+    model::{LoopKv, LoopOptions},
     pool::Pool,
     tune::Forced,
 };
@@ -149,6 +151,37 @@ pub struct ComputeOptions {
     /// Ignore an unknown metadata key or tensor, although it may change what the model computes
     #[arg(help_heading = "Computation", long, value_name = "NAME")]
     pub allow_unknown: Vec<String>,
+
+    /// Give a key of the model's configuration (dotted path) or GGUF metadata another value, for experiments: JSON,
+    /// else text; null removes it; may be repeated
+    #[arg(help_heading = "Computation", long, value_name = "KEY=VALUE", value_parser = override_of)]
+    pub set: Vec<Override>,
+
+    /// Experts that a token is given to, in all layers or as a list for each layer that has experts [default: as the
+    /// model says]
+    #[arg(help_heading = "Computation", long, value_name = "K,…", value_delimiter = ',')]
+    pub experts: Vec<usize>,
+}
+
+/// A metadata key and its new value.
+pub type Override = (String, serde_json::Value);
+
+/// `KEY=VALUE`, where the value is JSON, else text.
+pub fn override_of(text: &str) -> Result<Override, String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => {
+            let json = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+            Ok((key.to_owned(), json))
+        }
+        _ => Err("not KEY=VALUE".to_owned()),
+    }
+}
+
+/// What the loader is told to change.
+pub fn overrides(set: &[Override]) -> Overrides {
+    let mut overrides = Overrides::default();
+    set.iter().for_each(|(key, value)| overrides.set(key, &value.to_string()));
+    overrides
 }
 
 /// A limit above the cores of any machine catches typing errors.
@@ -175,6 +208,8 @@ impl ComputeOptions {
             head: self.head.into(),
             allow_unknown: self.allow_unknown.clone(),
             exact_inputs: false,
+            set: overrides(&self.set),
+            experts: self.experts.clone(),
             sparse: self.sparse.into(),
         }
     }
@@ -213,16 +248,64 @@ pub enum Kv {
     F16,
     /// A quarter
     I8,
+    /// The codes that BitNet a4.8 was trained with, for models that have them
+    A48,
 }
 
-impl From<Kv> for KvType {
-    fn from(kv: Kv) -> Self {
-        match kv {
-            Kv::F32 => Self::F32,
-            Kv::F16 => Self::F16,
-            Kv::I8 => Self::I8,
+impl Kv {
+    /// What `--kv` says, if it is given.
+    pub fn choice(given: Option<Self>) -> KvChoice {
+        match given {
+            None => KvChoice::Auto,
+            Some(Self::F32) => KvType::F32.into(),
+            Some(Self::F16) => KvType::F16.into(),
+            Some(Self::I8) => KvType::I8.into(),
+            Some(Self::A48) => KvChoice::A48,
         }
     }
+}
+
+/// How a looped model loops.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct LoopArgs {
+    /// Passes through the loop of a looped model, the steps of Huginn [default: as many as the model says]
+    #[arg(help_heading = "Computation", long, value_name = "N")]
+    loops: Option<usize>,
+
+    /// A token leaves the loop after the first pass whose cumulative exit probability reaches Q, 0 to 1
+    /// [default: as the model says, mostly after the last pass]
+    #[arg(help_heading = "Computation", long, value_name = "Q")]
+    exit_threshold: Option<f32>,
+
+    /// Do not compute the passes after a token's exit; without this all are computed, and the exit chooses among
+    /// their results
+    #[arg(help_heading = "Computation", long)]
+    early_exit: bool,
+
+    /// Whose keys and values of earlier tokens a pass sees (last is experimental)
+    #[arg(help_heading = "Computation", long, value_enum, default_value = "each")]
+    loop_kv: LoopKvChoice,
+}
+
+impl LoopArgs {
+    /// For a decoder.
+    pub fn options(self) -> LoopOptions {
+        let Self { loops, exit_threshold, early_exit, loop_kv } = self;
+        let kv = match loop_kv {
+            LoopKvChoice::Each => LoopKv::Each,
+            LoopKvChoice::Last => LoopKv::Last,
+        };
+        LoopOptions { loops, exit_threshold, early_exit, kv }
+    }
+}
+
+/// Which keys and values of earlier tokens a pass through a loop sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LoopKvChoice {
+    /// Those of the same pass
+    Each,
+    /// Those of the last pass: less memory, slow prompts
+    Last,
 }
 
 /// Which matrices lie so that what meets zeros is not read.

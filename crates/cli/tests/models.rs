@@ -241,6 +241,26 @@ fn bench_measures() {
     assert!(kernels.as_array().unwrap().iter().any(|k| k["kernel"] == "ternary/scalar"));
 }
 
+/// A RetNet: what it keeps is the same after a long prompt, and what `inspect` says.
+#[test]
+fn a_state_of_constant_size_is_shown() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/oracle2/retnet");
+    let bench = Bench::new();
+    let inspected = json(bench.run().args(["inspect", "--json", "--model"]).arg(&model));
+    assert_eq!(inspected["memory"]["kv_per_token"], 0);
+    let runs = ["4", "300"].map(|prompt| {
+        json(bench.run().args(["bench", "--json", "--gen", "3", "--prompt", prompt, "--model"]).arg(&model))
+    });
+    for run in &runs {
+        assert_eq!(run["state_bytes"], inspected["memory"]["states"]);
+        assert!(run["cache_bytes"].as_u64() > run["state_bytes"].as_u64(), "copies to go back to");
+        assert_eq!(run["cache_bytes"], runs[0]["cache_bytes"]);
+        assert_eq!(run["bytes_per_token"], runs[0]["bytes_per_token"]);
+    }
+    let text = bench.run().args(["inspect", "--model"]).arg(&model).output();
+    assert!(String::from_utf8(text.stdout).unwrap().contains("of states, however long the text"));
+}
+
 #[test]
 fn broken_files_have_stable_codes() {
     let bench = Bench::new();
@@ -393,6 +413,62 @@ fn containers_differ_but_names_agree() {
     for name in ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"] {
         assert!(folder.join(name).is_file(), "{name}");
     }
+}
+
+/// The runs of a looped model, and the passes that each token took.
+#[test]
+fn logits_of_other_loops() {
+    let bench = Bench::new();
+    let folder =
+        |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/oracle2").join(name);
+    let floats = |data: &[u8]| -> Vec<f32> {
+        data.as_chunks::<4>().0.iter().map(|word| f32::from_le_bytes(*word)).collect()
+    };
+    let check = |model: &str, run: &str, extra: &[&str]| {
+        let reference = folder(model).join("reference.safetensors");
+        let all = tensors(&reference);
+        let of = |name: &str| &all.iter().find(|(own, ..)| own == name).unwrap().2;
+        let words = of("tokens.seq_a").as_chunks::<4>().0.iter();
+        let ids: Vec<String> = words.map(|word| i32::from_le_bytes(*word).to_string()).collect();
+        let out = bench.path("logits.safetensors");
+        let mut command = bench.run();
+        command.args(["logits", "--json", "--tokens", &ids.join(","), "--model"]).arg(folder(model));
+        let report = json(command.arg("--out").arg(&out).args(extra));
+        let (got, want) = (floats(&tensors(&out)[0].2), floats(of(&format!("logits.seq_a{run}.f32"))));
+        let worst = got.iter().zip(&want).fold(0.0f32, |worst, (a, b)| worst.max((a - b).abs()));
+        assert!(worst < 2e-3, "{model}{run}: {worst}");
+        report["loops"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(check("ouro", "", &[]), [4; 8]);
+    assert_eq!(check("ouro", ".loop2", &["--loops", "2"]), [2; 8]);
+    let taken = check("ouro", ".exit", &["--exit-threshold", "0.6"]);
+    assert!(taken.iter().any(|&n| n < 4), "{taken:?}");
+    assert_eq!(check("huginn", ".r8", &["--loops", "8"]), [8; 8]);
+    let states = format!("{}:state0.seq_a", folder("huginn").join("reference.safetensors").display());
+    check("huginn", ".state0", &["--loop-states", &states]);
+
+    let report = json(bench.run().args(["inspect", "--json", "--model"]).arg(folder("huginn")));
+    assert_eq!(report["dimensions"]["loops"], 4);
+    let mut command = bench.run();
+    command.args([
+        "bench",
+        "--json",
+        "--prompt",
+        "8",
+        "--gen",
+        "8",
+        "--exit-threshold",
+        "0.5",
+        "--early-exit",
+    ]);
+    let report = json(command.arg("--model").arg(folder("ouro")));
+    let loops = report["loops"].as_f64().unwrap();
+    assert!(loops > 1.0 && loops < 4.0, "{loops}");
+
+    let dense = folder("smollm3");
+    let args = ["logits", "--tokens", "1", "--out", "x", "--loops", "2", "--model"];
+    let text = fails(bench.run().args(args).arg(&dense), "bad-option", 1);
+    assert!(text.contains("loops"), "{text}");
 }
 
 /// The fixed interface: token ids in, the tensor `embedding` out, the same as in the reference.

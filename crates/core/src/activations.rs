@@ -16,6 +16,7 @@ use nonzero::NonzeroLists;
 use crate::{
     Result,
     format::Form,
+    minifloat::Rounding,
     quantiser::Quantiser,
     simd::{Buffer, Isa, Plain, vectorised},
 };
@@ -47,8 +48,9 @@ impl ActFormat {
     pub const fn of(form: Form) -> Self {
         match form {
             Form::Ternary => Self::Token8,
-            Form::Q2 | Form::Q4 | Form::Q8 | Form::Q8x16 => Self::Block32,
+            Form::Q2 | Form::Q4 | Form::Q8 | Form::Q8x16 | Form::Mxfp4 | Form::Nvfp4 => Self::Block32,
             Form::I8 => Self::Token14,
+            Form::Mxfp4Exact | Form::Nvfp4Exact | Form::E4m3 | Form::E5m2 => Self::F32,
             Form::F16 | Form::BF16 | Form::F32 => Self::F32,
         }
     }
@@ -287,6 +289,8 @@ pub struct Activations {
     ready: [bool; 5],
     /// What made the codes of `token8`, if it was not absmax.
     quantiser: Option<Quantiser>,
+    /// What rounded `padded`, if anything did.
+    rounding: Option<Rounding>,
 }
 
 impl Activations {
@@ -303,6 +307,7 @@ impl Activations {
             token14: Token14::default(),
             ready: [false; 5],
             quantiser: None,
+            rounding: None,
         }
     }
 
@@ -325,7 +330,7 @@ impl Activations {
         assert!(cols > 0);
         (self.n, self.cols) = (n, cols);
         self.ready = [false; 5];
-        self.quantiser = None;
+        (self.quantiser, self.rounding) = (None, None);
         self.x.resize(n * cols, 0.0);
         &mut self.x
     }
@@ -339,7 +344,11 @@ impl Activations {
             self.prepare(ActFormat::Token8)?;
             return self.list_nonzero();
         }
-        let other = input == ActFormat::Token8 && self.quantiser.take().is_some();
+        let other = match input {
+            ActFormat::Token8 => self.quantiser.take().is_some(),
+            ActFormat::F32 => self.rounding.take().is_some(),
+            _ => false,
+        };
         if self.is_ready(input) && !other {
             return Ok(());
         }
@@ -379,6 +388,27 @@ impl Activations {
         self.quantiser = Some(quantiser);
         self.ready[ActFormat::Token8 as usize] = true;
         self.ready[ActFormat::Nonzero8 as usize] = false;
+        Ok(())
+    }
+
+    /// Prepares [`ActFormat::F32`] with what `rounding` makes of the activations; nothing when that was done since the
+    /// last [`Activations::set`].
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub fn prepare_rounded(&mut self, rounding: Rounding) -> Result<()> {
+        if self.rounding == Some(rounding) {
+            return Ok(());
+        }
+        let stride = self.stride();
+        self.padded.resize(self.n * stride)?;
+        for (x, out) in self.x.chunks_exact(self.cols).zip(self.padded.chunks_exact_mut(stride)) {
+            let (own, padding) = out.split_at_mut(self.cols);
+            rounding.apply(x, own);
+            padding.fill(0.0);
+        }
+        self.rounding = Some(rounding);
+        self.ready[ActFormat::F32 as usize] = true;
         Ok(())
     }
 

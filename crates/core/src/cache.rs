@@ -89,6 +89,31 @@ impl KvType {
     }
 }
 
+/// What a caller asks of the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum KvChoice {
+    /// The codes that the model was trained to cache, where it has some; else the caller's usual type.
+    #[default]
+    Auto,
+    /// Those codes, by the name of the models that have them: BitNet a4.8.
+    A48,
+    /// This type, and no codes of the model's own.
+    Type(KvType),
+}
+
+impl KvChoice {
+    /// The inverse of the names of [`KvType`], and `a48`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        if name == "a48" { Some(Self::A48) } else { KvType::from_name(name).map(Self::Type) }
+    }
+}
+
+impl From<KvType> for KvChoice {
+    fn from(kv: KvType) -> Self {
+        Self::Type(kv)
+    }
+}
+
 /// A stored value that is read as a float: f32 or f16 bits.
 pub trait Stored {
     /// Bytes of one.
@@ -230,7 +255,9 @@ impl KvCache {
         if want > self.capacity {
             bail!(ContextFull, "{want} tokens do not fit a context of {}", self.capacity);
         }
-        while self.pages.len() * PAGE < want {
+        // Where nothing is kept by position, nothing grows.
+        let keeps = self.slots.iter().any(|slot| slot.heads > 0);
+        while keeps && self.pages.len() * PAGE < want {
             let mut page = Vec::new();
             page.try_reserve_exact(self.slots.len())?;
             for slot in &self.slots {
@@ -270,6 +297,34 @@ impl KvCache {
             }
         }
         Ok(())
+    }
+
+    /// Copies the key and value of `position` from one slot to another of the same shape.
+    ///
+    /// # Panics
+    /// If the shapes differ.
+    pub fn copy(&mut self, from: usize, to: usize, position: usize) {
+        let (kv, shape) = (self.kv, self.slots[from]);
+        assert_eq!(shape, self.slots[to]);
+        let (padded, size) = (shape.padded(), shape.head_values());
+        let (page, at) = (&mut self.pages[position / PAGE], position % PAGE);
+        let Ok([from, to]) = page.get_disjoint_mut([from, to]) else { return };
+        for head in 0..shape.heads {
+            for d in 0..shape.dim {
+                let key = head * size + at / TILE * padded * TILE + kv.place(d, at % TILE);
+                let value = (shape.heads + head) * size + d / TILE * PAGE * TILE + kv.place(at, d % TILE);
+                for place in [key, value] {
+                    let bytes = place * kv.bytes()..(place + 1) * kv.bytes();
+                    to.bytes[bytes.clone()].copy_from_slice(&from.bytes[bytes]);
+                }
+            }
+            if kv == KvType::I8 {
+                for i in [0, 1] {
+                    let scale = (head * 2 + i) * PAGE + at;
+                    to.scales[scale] = from.scales[scale];
+                }
+            }
+        }
     }
 
     /// Counts `n` written positions as past.
@@ -356,6 +411,25 @@ mod tests {
                 let value = one(head.values, d / TILE * PAGE * TILE + kv.place(at, d % TILE)) * scale(1);
                 assert!((key - want).abs() <= tolerance, "{kv:?}: {key} {want}");
                 assert!((value - want).abs() <= tolerance, "{kv:?}: {value} {want}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_copy_is_what_was_written() {
+        let shape = HeadShape { heads: 2, dim: 20 };
+        let row = |seed: usize| (0..40).map(|i| ((i * 37 + seed) % 41) as f32 - 20.0).collect::<Vec<_>>();
+        for kv in KvType::ALL {
+            let mut cache = KvCache::new(kv, [shape; 3].into(), 300);
+            cache.reserve(300).unwrap();
+            for position in [0, 17, 255, 299] {
+                let (key, value) = (row(position), row(position + 5));
+                cache.write(0, position, &key, &value).unwrap();
+                cache.write(2, position, &key, &value).unwrap();
+                cache.copy(0, 1, position);
+            }
+            for page in &cache.pages {
+                assert!(page[1].bytes == page[2].bytes && page[1].scales == page[2].scales, "{kv:?}");
             }
         }
     }

@@ -39,10 +39,12 @@ pub mod kernel;
 pub mod load;
 pub mod math;
 pub mod matrix;
+pub mod minifloat;
 pub mod model;
 #[allow(unsafe_code)]
 pub mod pool;
 pub mod quantiser;
+pub mod recurrent;
 pub mod sample;
 #[allow(unsafe_code)]
 pub mod simd;

@@ -94,6 +94,13 @@ pub fn rms_norm_in_place(x: &mut [f32], gain: &[f32], eps: f32) {
     }
 }
 
+/// RMSNorm in place, without a gain.
+#[inline(always)]
+pub fn rms_scale_in_place(x: &mut [f32], eps: f32) {
+    let scale = inverse_rms(x, eps);
+    x.iter_mut().for_each(|x| *x *= scale);
+}
+
 /// LayerNorm (Ba et al. 2016) in place: `(x − mean) / sqrt(mean((x − mean)²) + eps) * gain + bias`.
 #[inline]
 pub fn layer_norm_in_place(x: &mut [f32], gain: &[f32], bias: &[f32], eps: f32) {
@@ -105,7 +112,7 @@ pub fn layer_norm_in_place(x: &mut [f32], gain: &[f32], bias: &[f32], eps: f32) 
     }
 }
 
-#[inline]
+#[inline(always)]
 fn inverse_rms(x: &[f32], eps: f32) -> f32 {
     1.0 / libm::sqrtf(dot(x, x) / x.len() as f32 + eps)
 }
@@ -202,6 +209,12 @@ pub fn walsh_hadamard(x: &mut [f32], block: usize) {
         }
         x.iter_mut().for_each(|x| *x *= scale);
     }
+}
+
+/// σ(x) = 1 / (1 + e⁻ˣ).
+#[inline(always)]
+pub fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
 }
 
 /// GELU as σ approximates it: x·σ(1.702·x).

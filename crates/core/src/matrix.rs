@@ -87,7 +87,7 @@ impl Matrix {
     /// If there is no such row or `row` has another width.
     pub fn set_row(&mut self, r: usize, row: &FormRow) {
         assert!(r < self.rows);
-        assert_eq!(row.codes.len().max(row.floats.len()), self.cols);
+        assert!(is_whole(self.form(), row, self.cols));
         if let (Some(to), Some(&scale)) = (self.scales.get_mut(r), row.scales.first()) {
             *to = scale;
         }
@@ -307,6 +307,12 @@ impl Matrix {
     }
 }
 
+/// Whether a row has `cols` weights, or is one of scales alone, where a form takes them later.
+fn is_whole(form: Form, row: &FormRow, cols: usize) -> bool {
+    let weights = row.codes.len().max(row.floats.len());
+    weights == cols || weights == 0 && (form.is_e2m1() || form.is_fp8())
+}
+
 /// Packs those rows of `range` that lie in `data`, which holds whole panels from row `first` on; gives
 /// the scale of each.
 fn pack(
@@ -328,7 +334,7 @@ fn pack(
         for (r, row) in lanes.clone().zip(&mut *rows) {
             row.clear();
             source(r, row)?;
-            assert_eq!(row.codes.len().max(row.floats.len()), cols);
+            assert!(is_whole(layout.form, row, cols));
             scales.push(row.scales.first().copied());
         }
         (layout.pack)(kernel.isa(), rows, lanes.start - first, panel);

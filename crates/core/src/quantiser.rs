@@ -26,6 +26,8 @@ pub enum Codes {
     /// `rint(x · 127 / max|x|)`, with the reciprocal rounded before it is multiplied by 127 (which
     /// [`ActFormat::Token8`](crate::activations::ActFormat) does not do).
     Int8AbsMax,
+    /// `rint(x · 128 / max|x|)`, kept below 128 (BitNet of 2023, arXiv 2310.11453).
+    Int8Below128,
     /// `rint(x · √7 / mean|x|)`, in −8…7.
     Int4AbsMean,
     /// `x · 6 / max|x|`, rounded to the nearest E2M1 number (0, 0.5, 1, 1.5, 2, 3, 4, 6), ties to an even mantissa. The
@@ -50,13 +52,14 @@ impl Quantiser {
         // The reciprocal is rounded first, as the reference's division of a number by a tensor does it.
         let scale = match self.codes {
             Codes::Int8AbsMax => 1.0 / at_least(amax(x)) * 127.0,
+            Codes::Int8Below128 => 1.0 / at_least(amax(x)) * 128.0,
             Codes::Int4AbsMean => 1.0 / at_least(mean_magnitude(x)) * libm::sqrtf(7.0),
             Codes::Fp4AbsMax => 1.0 / at_least(amax(x)) * 6.0,
         };
         let (own, padding) = codes.split_at_mut(x.len());
         for (code, &x) in own.iter_mut().zip(x) {
             *code = match self.codes {
-                Codes::Int8AbsMax => round(clamp(x * scale, 127.0)) as i8,
+                Codes::Int8AbsMax | Codes::Int8Below128 => round(clamp(x * scale, 127.0)) as i8,
                 Codes::Int4AbsMean => round(clamp(x * scale, 8.0)).min(7) as i8,
                 Codes::Fp4AbsMax => doubled_e2m1(x * scale),
             };
@@ -134,7 +137,7 @@ fn mean_magnitude(x: &[f32]) -> f32 {
 }
 
 /// Twice the nearest E2M1 number.
-fn doubled_e2m1(x: f32) -> i8 {
+pub(crate) fn doubled_e2m1(x: f32) -> i8 {
     let magnitude = clamp(x.abs(), 6.0);
     let doubled = match magnitude {
         m if m < 2.0 => round(2.0 * m),

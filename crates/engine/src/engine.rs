@@ -41,6 +41,8 @@ pub(crate) struct Inner {
     pub model: Arc<Model>,
     pub pool: Arc<dyn Pool>,
     pub options: EngineOptions,
+    /// How keys and values are stored, unless the model has codes of its own.
+    pub kv: KvType,
     /// A model can be computed without its tokenizer; whoever needs it learns why it is not there.
     pub tokenizer: Result<Tokenizer>,
     pub template: Option<Template>,
@@ -64,7 +66,8 @@ impl Engine {
             _ => None,
         };
         // Of the first block, which speaks for all in the models at hand.
-        let (attention, mlp) = (&spec.blocks[0].mixer.body, spec.blocks[0].ffn.body.mlp());
+        let ((heads, kv_heads, head_dim), mlp) =
+            (spec.blocks[0].mixer.body.heads(), spec.blocks[0].ffn.body.mlp());
         let tensors = model.tensors.iter().map(|tensor| TensorInfo {
             name: tensor.name.clone(),
             rows: tensor.rows,
@@ -73,6 +76,7 @@ impl Engine {
             form: format!("{:?}", tensor.form),
             kernel: tensor.kernel.into(),
             bytes: tensor.bytes,
+            same_as: tensor.same_as.clone(),
             counts: tensor.trits,
         });
         ModelInfo {
@@ -83,17 +87,19 @@ impl Engine {
             trained_context: spec.context,
             vocab: spec.vocab,
             layers: spec.blocks.len(),
+            loops: spec.program.body.as_ref().map(|body| body.times),
             hidden: spec.hidden,
             ffn: mlp.width,
-            heads: attention.heads,
-            kv_heads: attention.kv_heads,
-            head_dim: attention.head_dim,
+            heads,
+            kv_heads,
+            head_dim,
             file_bytes: inner.file_bytes,
             packed_bytes: model.packed_bytes() as u64,
+            shared_bytes: model.shared_bytes() as u64,
             bytes_per_token: model.bytes_per_token() as u64,
             kernels,
             threads: inner.pool.width(),
-            kv: inner.options.kv.name().into(),
+            kv: if spec.cache_codes.is_some() { "a48" } else { inner.kv.name() }.into(),
             tensors: tensors.collect(),
             tokenizer: inner.tokenizer.is_ok(),
             chat: inner.template.is_some(),
@@ -267,8 +273,7 @@ impl Engine {
     }
 
     pub(crate) fn decoder(&self, context: usize) -> Result<Decoder> {
-        let options =
-            DecoderOptions { context, kv: self.inner.options.kv, block: self.inner.options.block.max(1) };
+        let options = DecoderOptions { context, kv: self.inner.kv, block: self.inner.options.block.max(1) };
         Decoder::new(Arc::clone(&self.inner.model), options, Arc::clone(&self.inner.pool))
     }
 }

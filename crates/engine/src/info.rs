@@ -22,6 +22,10 @@ pub struct ModelInfo {
     pub vocab: usize,
     /// Layers.
     pub layers: usize,
+    /// Passes through the loop of a looped model, unless a reply asks for another number; nothing for other models.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "js", tsify(optional))]
+    pub loops: Option<usize>,
     /// Width of the residual stream.
     pub hidden: usize,
     /// Width of the feed-forward network.
@@ -37,6 +41,8 @@ pub struct ModelInfo {
     pub file_bytes: u64,
     /// Bytes of the packed matrices.
     pub packed_bytes: u64,
+    /// Bytes that are saved because matrices of several layers are the same, and one in memory.
+    pub shared_bytes: u64,
     /// Bytes of weights read to decode a token.
     pub bytes_per_token: u64,
     /// The kernels that are used, each once.
@@ -61,7 +67,7 @@ pub struct ModelInfo {
 /// What became of a matrix of the file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "js", derive(tsify::Tsify), tsify(rename = "TensorSummary"))]
+#[cfg_attr(feature = "js", derive(tsify::Tsify), tsify(rename = "TensorSummary", missing_as_null))]
 pub struct TensorInfo {
     /// The name in the file.
     pub name: String,
@@ -77,6 +83,8 @@ pub struct TensorInfo {
     pub kernel: String,
     /// Bytes in memory.
     pub bytes: usize,
+    /// The earlier tensor that holds the same: both are one in memory.
+    pub same_as: Option<String>,
     /// How many weights are −1, 0 and +1, for ternary matrices.
     #[cfg_attr(feature = "js", tsify(type = "[minus: number, zero: number, plus: number] | null"))]
     pub counts: Option<[u64; 3]>,

@@ -43,6 +43,7 @@
 
 mod deferred;
 mod engine;
+mod fingerprint;
 mod info;
 mod loader;
 mod measured;
@@ -50,6 +51,7 @@ mod options;
 mod overflow;
 mod reply;
 mod session;
+mod speculation;
 mod stop;
 pub mod text;
 #[cfg(not(target_arch = "wasm32"))]
@@ -61,7 +63,7 @@ pub use info::{ModelInfo, Sampling, TensorInfo};
 pub use loader::EngineLoader;
 pub use measured::Measured;
 pub use options::{EngineOptions, GenerateOptions, Overflow, Prompt};
-pub use reply::{Alternative, FinishReason, Piece, Prefill, Step, Summary, Timings, Token};
+pub use reply::{Alternative, FinishReason, Piece, Prefill, Speculation, Step, Summary, Timings, Token};
 pub use session::Session;
 pub use text::template::{ChatOptions, Message};
 #[cfg(not(target_arch = "wasm32"))]

@@ -3,8 +3,17 @@
 //! With the feature `js` these are also what JavaScript gives: each option is declared here and nowhere else,
 //! TypeScript's declarations are derived from it, names become camelCase.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer, de};
-use ternlight_core::{Error, ErrorKind, Result, cache::KvType, load::HeadPrecision};
+use serde_json::Value;
+use ternlight_core::{
+    Error, ErrorKind, Result,
+    cache::KvChoice,
+    container::Overrides,
+    load::HeadPrecision,
+    model::{LoopKv, LoopOptions},
+};
 
 use crate::text::template::{ChatOptions, Message};
 
@@ -21,10 +30,11 @@ pub struct EngineOptions {
     /// Tokens that the context window holds. Default: the model's own limit, at most 4096.
     #[cfg_attr(feature = "js", tsify(optional))]
     pub context: Option<u32>,
-    /// How keys and values of past tokens are stored. Default: `f16`.
+    /// How keys and values of past tokens are stored; `a48` are the codes that BitNet a4.8 was trained with, any other
+    /// type turns them off. Default: the model's own codes, else `f16`.
     #[serde(deserialize_with = "kv")]
-    #[cfg_attr(feature = "js", tsify(type = r#""f32" | "f16" | "i8""#))]
-    pub kv: KvType,
+    #[cfg_attr(feature = "js", tsify(type = r#""f32" | "f16" | "i8" | "a48""#))]
+    pub kv: KvChoice,
     /// How a float embedding and output head are stored: as in the file, or as 8-bit rows with 14-bit
     /// activations. `exact` is as in the file for the 64 best tokens of each step, and faster than
     /// `native`. Default: `auto`, 8-bit rows from 16.8 million weights on.
@@ -35,6 +45,15 @@ pub struct EngineOptions {
     /// model computes. Default: none.
     #[cfg_attr(feature = "js", tsify(type = "readonly string[]"))]
     pub allow_unknown: Vec<String>,
+    /// Keys of the model's configuration (dotted paths into nested objects) or GGUF metadata that get other values, for
+    /// experiments; `null` removes one. Default: none.
+    #[cfg_attr(feature = "js", tsify(type = "Readonly<Record<string, unknown>>"))]
+    pub set: BTreeMap<String, Value>,
+    /// How many experts a token is given to: a number for all layers that have experts, or a list with one for each.
+    /// Default: as the model says.
+    #[serde(deserialize_with = "experts")]
+    #[cfg_attr(feature = "js", tsify(type = "number | readonly number[]"))]
+    pub experts: Vec<usize>,
     /// Prompt tokens computed at once; an abort is honoured between blocks. Default: 64.
     pub block: usize,
 }
@@ -51,7 +70,8 @@ impl EngineOptions {
     /// # Errors
     /// `bad-option`, naming the option whose value makes no sense.
     pub fn check(&self) -> Result<()> {
-        let Self { kernel: _, threads, context, kv: _, head: _, allow_unknown: _, block } = self;
+        let Self { kernel: _, threads, context, kv: _, head: _, allow_unknown: _, set: _, experts: _, block } =
+            self;
         let rules = [
             ("context", "1 or more", context.is_none_or(|context| context > 0)),
             ("block", "1 to 4096", (1..=Self::MAX_BLOCK).contains(block)),
@@ -64,23 +84,49 @@ impl EngineOptions {
     }
 }
 
+impl EngineOptions {
+    /// What [`EngineOptions::set`] says, for the loader.
+    pub(crate) fn overrides(&self) -> Overrides {
+        let mut overrides = Overrides::default();
+        self.set.iter().for_each(|(key, value)| overrides.set(key, &value.to_string()));
+        overrides
+    }
+}
+
 impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             kernel: "auto".into(),
             threads: 0,
             context: None,
-            kv: KvType::default(),
+            kv: KvChoice::default(),
             head: HeadPrecision::default(),
             allow_unknown: Vec::new(),
+            set: BTreeMap::new(),
+            experts: Vec::new(),
             block: 64,
         }
     }
 }
 
-fn kv<'de, D: Deserializer<'de>>(from: D) -> Result<KvType, D::Error> {
+fn kv<'de, D: Deserializer<'de>>(from: D) -> Result<KvChoice, D::Error> {
     let name = String::deserialize(from)?;
-    KvType::from_name(&name).ok_or_else(|| de::Error::custom(format_args!("{name:?} is not f32, f16 or i8")))
+    KvChoice::from_name(&name)
+        .ok_or_else(|| de::Error::custom(format_args!("{name:?} is not f32, f16, i8 or a48")))
+}
+
+/// A number, or a list of them; the loader knows which make sense.
+fn experts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<usize>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "not a whole number, or a list of them")]
+    enum Numbers {
+        One(usize),
+        Each(Vec<usize>),
+    }
+    Ok(match Numbers::deserialize(from)? {
+        Numbers::One(number) => vec![number],
+        Numbers::Each(list) => list,
+    })
 }
 
 fn head<'de, D: Deserializer<'de>>(from: D) -> Result<HeadPrecision, D::Error> {
@@ -168,12 +214,45 @@ pub struct GenerateOptions {
     /// The same seed gives the same text on every platform. Default: a new one each time.
     #[cfg_attr(feature = "js", tsify(optional))]
     pub seed: Option<u64>,
+    /// Passes through the loop of a looped model; the steps of Huginn. Default: as many as the model says.
+    #[cfg_attr(feature = "js", tsify(optional))]
+    pub loops: Option<usize>,
+    /// A token leaves the loop after the first pass whose cumulative exit probability reaches this, 0 to 1; for
+    /// models with an exit gate. Default: as the model says, mostly after the last pass.
+    #[cfg_attr(feature = "js", tsify(optional))]
+    pub exit_threshold: Option<f32>,
+    /// Passes after a token's exit are not computed; later tokens see the keys and values of its last pass in their
+    /// place. Without it all passes are computed, and the exit chooses among their results.
+    pub early_exit: bool,
+    /// Which keys and values of earlier tokens a pass through a loop sees: those of the same pass (`each`), or of the last
+    /// one (`last`: less memory, prompts are slow; experimental). Default: `each`.
+    #[serde(deserialize_with = "loop_kv")]
+    #[cfg_attr(feature = "js", tsify(type = r#""each" | "last""#))]
+    pub loop_kv: LoopKv,
+    /// How many experts a token is given to in this reply, prompt included: as [`EngineOptions::experts`]. Default: as
+    /// the engine was set up.
+    #[serde(deserialize_with = "experts")]
+    #[cfg_attr(feature = "js", tsify(type = "number | readonly number[]"))]
+    pub experts: Vec<usize>,
+    /// For models with experts: draft up to so many tokens with one expert a layer and check them together with all of
+    /// this reply's. The text is the same; [`Summary`](crate::Summary) says what was gained. It ends by itself where
+    /// it costs more than it saves. Default: 0, off.
+    pub speculate: usize,
 }
 
 impl GenerateOptions {
+    /// More drafted tokens than are ever accepted together.
+    pub const MAX_SPECULATE: usize = 64;
+
     /// The likeliest token each time.
     pub fn greedy() -> Self {
         Self { temperature: Some(0.0), ..Self::default() }
+    }
+
+    /// How a looped model loops.
+    pub fn loop_options(&self) -> LoopOptions {
+        let &Self { loops, exit_threshold, early_exit, loop_kv: kv, .. } = self;
+        LoopOptions { loops, exit_threshold, early_exit, kv }
     }
 }
 
@@ -198,8 +277,19 @@ impl Default for GenerateOptions {
             min_p: None,
             typical_p: 1.0,
             seed: None,
+            loops: None,
+            exit_threshold: None,
+            early_exit: false,
+            loop_kv: LoopKv::default(),
+            experts: Vec::new(),
+            speculate: 0,
         }
     }
+}
+
+fn loop_kv<'de, D: Deserializer<'de>>(from: D) -> Result<LoopKv, D::Error> {
+    let name = String::deserialize(from)?;
+    LoopKv::from_name(&name).ok_or_else(|| de::Error::custom(format_args!("{name:?} is not each or last")))
 }
 
 /// An object of numbers, whose keys are text in JavaScript.

@@ -56,6 +56,10 @@ pub struct Token {
     pub logprob: f32,
     /// The likeliest tokens of that distribution, best first.
     pub top: Vec<Alternative>,
+    /// How many passes through the model's loop made that distribution; nothing for a model without a loop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "js", tsify(optional))]
+    pub loops: Option<usize>,
 }
 
 /// A token that might have come.
@@ -120,8 +124,26 @@ pub struct Summary {
     pub dropped_messages: usize,
     /// Tokens of prompt and answer that the model no longer sees.
     pub dropped_tokens: usize,
+    /// What drafting with fewer experts gained, where it was asked for.
+    pub speculation: Option<Speculation>,
     /// How long it took.
     pub timings: Timings,
+}
+
+/// Tokens that were drafted with one expert a layer and checked with all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "js", derive(tsify::Tsify))]
+pub struct Speculation {
+    /// Tokens drafted.
+    pub drafted: usize,
+    /// Those of them that are the reply's.
+    pub accepted: usize,
+    /// Milliseconds per token without drafts, as measured in this reply, by those with drafts; 0 where too few tokens
+    /// were generated to tell.
+    pub speedup: f64,
+    /// Whether drafting ended because it cost more than it saved.
+    pub ended: bool,
 }
 
 /// Durations of an answer. Time between two steps does not count.

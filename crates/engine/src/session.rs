@@ -20,6 +20,7 @@ use crate::{
     options::{GenerateOptions, Prompt},
     overflow::{Limits, Window, prompt_tokens},
     reply::{Alternative, FinishReason, Piece, Prefill, Step, Summary, Timings, Token},
+    speculation::Drafts,
     stop::StopStrings,
     text::{self, template::Message},
 };
@@ -34,6 +35,8 @@ pub struct Session {
     tokens: Vec<u32>,
     /// Messages that fell out of the window of the last prompt, for the next to be cut at the same place.
     dropped: Vec<Message>,
+    /// How many experts each layer gave the cached tokens to.
+    active: Vec<usize>,
     answer: Option<Answer>,
 }
 
@@ -48,6 +51,8 @@ struct Answer {
     max_tokens: usize,
     top: usize,
     ignore_stop_tokens: bool,
+    experts: Vec<usize>,
+    drafts: Drafts,
     logits: Vec<f32>,
     text: text::Decoder,
     stop: StopStrings,
@@ -76,6 +81,7 @@ impl Session {
             cached: Vec::new(),
             tokens: Vec::new(),
             dropped: Vec::new(),
+            active: Vec::new(),
             answer: None,
         })
     }
@@ -98,6 +104,7 @@ impl Session {
     /// [`Overflow::Slide`]: crate::Overflow::Slide
     pub fn start(&mut self, prompt: &Prompt, options: &GenerateOptions) -> Result<()> {
         self.answer = None;
+        let loops = options.loop_options();
         let (mut answer, tokens) = self.prepare(prompt, options.clone())?;
         let bad = |detail: String| Err(Error::new(ErrorKind::BadOption, detail));
         if tokens.is_empty() {
@@ -107,12 +114,53 @@ impl Session {
         if let Some(token) = tokens.iter().find(|&&t| t as usize >= vocab) {
             return bad(format!("token {token} is outside the vocabulary of {vocab}"));
         }
+        self.decoder.set_loops(loops)?;
+        // Other loops make other keys and values.
+        self.cached.truncate(self.decoder.position());
+        self.use_experts(&answer.experts)?;
         answer.prefill = self.replace_tokens(tokens);
         answer.prompt_tokens = answer.prefill.end;
         answer.cached_tokens = answer.prefill.start;
         self.dropped = answer.window.dropped().to_vec();
         self.answer = Some(answer);
         Ok(())
+    }
+
+    /// Gives the tokens of the next answer to so many experts. What is cached was computed with other numbers or not at
+    /// all: an answer does not depend on the ones before it.
+    fn use_experts(&mut self, experts: &[usize]) -> Result<()> {
+        self.decoder.set_experts(experts)?;
+        if self.decoder.active_experts() != self.active {
+            self.active = self.decoder.active_experts().to_vec();
+            self.cached.clear();
+            self.decoder.rewind(0);
+        }
+        Ok(())
+    }
+
+    /// Checks that drafts with fewer experts make sense.
+    fn drafts(&self, most: usize, experts: &[usize]) -> Result<Drafts> {
+        let bad = |detail: &str| Err(Error::new(ErrorKind::BadOption, format!("speculate: {detail}")));
+        let model = self.engine.model();
+        if most > GenerateOptions::MAX_SPECULATE {
+            return bad(&format!("{most} tokens, {} at most", GenerateOptions::MAX_SPECULATE));
+        }
+        if most > 0 {
+            let active = model.spec.active_experts(experts)?;
+            match active.iter().max() {
+                None | Some(0) => return bad("this model has no experts"),
+                Some(1) => {
+                    return bad("every layer gives a token to one expert: there are no fewer to draft with");
+                }
+                Some(_) if model.screen.is_some() => {
+                    return bad(
+                        "not with the head 'exact', whose logits depend on how many tokens are computed",
+                    );
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(Drafts::new(most, experts.to_vec()))
     }
 
     /// An answer with `options`, and the tokens of its prompt that fit the window. Every option is read here.
@@ -136,6 +184,13 @@ impl Session {
             min_p,
             typical_p,
             seed,
+            // Read by `loop_options`.
+            loops: _,
+            exit_threshold: _,
+            early_exit: _,
+            loop_kv: _,
+            experts,
+            speculate,
         } = options;
         let suggested = self.engine.sampling();
         let neutral = SampleOptions::default();
@@ -172,6 +227,8 @@ impl Session {
             sampler,
             top: top_logprobs,
             ignore_stop_tokens,
+            drafts: self.drafts(speculate, &experts)?,
+            experts,
             logits: Vec::new(),
             text,
             stop: StopStrings::new(&stop),
@@ -186,11 +243,15 @@ impl Session {
     /// computed again even if it is cached: its logits are not kept.
     fn replace_tokens(&mut self, tokens: Vec<u32>) -> Range<usize> {
         let same = self.cached.iter().zip(&tokens).take_while(|(a, b)| a == b).count();
-        let common = same.min(tokens.len() - 1);
-        self.decoder.rewind(common);
-        self.cached.truncate(common);
+        self.rewind(same.min(tokens.len() - 1));
         self.tokens = tokens;
-        common..self.tokens.len()
+        self.cached.len()..self.tokens.len()
+    }
+
+    /// Forgets the cached tokens from `position` on, and those before that the decoder must compute again.
+    fn rewind(&mut self, position: usize) {
+        let left = self.decoder.rewind(position);
+        self.cached.truncate(left);
     }
 
     /// Does one bounded step of the answer.
@@ -206,7 +267,7 @@ impl Session {
         let result = self.step(&mut answer);
         if matches!(result, Err(_) | Ok(Step::Done(_))) {
             // After an error nothing is known about a block that was being computed.
-            self.decoder.rewind(self.cached.len());
+            self.rewind(self.cached.len());
         } else {
             self.answer = Some(answer);
         }
@@ -248,6 +309,7 @@ impl Session {
     /// Makes room in a full window; false if nothing may fall out.
     fn slide(&mut self, answer: &mut Answer) -> Result<bool> {
         let Some(kept) = answer.window.slide(&self.engine, &self.tokens)? else { return Ok(false) };
+        answer.drafts.clear();
         answer.prefill = self.replace_tokens(kept);
         self.dropped = answer.window.dropped().to_vec();
         Ok(true)
@@ -269,10 +331,9 @@ impl Session {
     fn decode(&mut self, answer: &mut Answer) -> Result<Option<Piece>> {
         let done = self.cached.len();
         if done < self.tokens.len() {
-            let logits = self.decoder.forward(&self.tokens[done..], Want::Last)?;
-            answer.logits.clear();
-            answer.logits.extend_from_slice(logits);
-            self.cached.extend_from_slice(&self.tokens[done..]);
+            let token = self.tokens[done];
+            answer.drafts.logits(&mut self.decoder, &self.cached, token, &mut answer.logits)?;
+            self.cached.push(token);
             answer.timings.decode_tokens += 1;
         }
         let sampled = answer.sampler.sample(&mut answer.logits, &self.tokens, answer.top)?;
@@ -291,7 +352,8 @@ impl Session {
         let alternative =
             |&(id, logprob): &(u32, f32)| Alternative { id, text: text_of(id), logprob: finite(logprob) };
         let top = sampled.top.iter().map(alternative).collect();
-        let info = Token { id: token, text: text_of(token), logprob: finite(sampled.logprob), top };
+        let loops = self.decoder.loops_taken().last().map(|&passes| passes.into());
+        let info = Token { id: token, text: text_of(token), logprob: finite(sampled.logprob), top, loops };
         let (mut decoded, mut text) = (String::new(), String::new());
         if let Some(tokenizer) = tokenizer {
             answer.text.push(tokenizer, token, &mut decoded);
@@ -326,9 +388,8 @@ impl Session {
     pub fn clear(&mut self) {
         self.answer = None;
         self.tokens.clear();
-        self.cached.clear();
         self.dropped.clear();
-        self.decoder.rewind(0);
+        self.rewind(0);
     }
 
     /// The engine that this session belongs to.
@@ -389,6 +450,7 @@ impl Answer {
             stop_string,
             dropped_messages: self.window.dropped_messages,
             dropped_tokens: self.window.dropped_tokens,
+            speculation: self.drafts.summary(),
             timings,
         }
     }

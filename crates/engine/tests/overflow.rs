@@ -33,7 +33,8 @@ fn tern() -> Engine {
 
 /// A model without a tokenizer and with a context of `context` tokens.
 fn tiny(context: u32) -> Engine {
-    let options = EngineOptions { context: Some(context), kv: KvType::F32, ..EngineOptions::default() };
+    let options =
+        EngineOptions { context: Some(context), kv: KvType::F32.into(), ..EngineOptions::default() };
     load("tests/data/oracle/tiny_a_packed", &["config.json", "model.safetensors"], options)
 }
 

@@ -67,7 +67,7 @@ fn load(model: &str, options: EngineOptions, threads: usize, chunk: usize, token
 }
 
 fn engine() -> Engine {
-    let options = EngineOptions { kv: KvType::F32, ..EngineOptions::default() };
+    let options = EngineOptions { kv: KvType::F32.into(), ..EngineOptions::default() };
     load("tiny_a_packed", options, 1, 1 << 20, true)
 }
 
@@ -123,7 +123,7 @@ fn greedy_tokens_are_the_best_of_the_whole_sequence() {
 fn threads_blocks_and_chunks_change_nothing() {
     let want = all(&mut engine().session().unwrap(), &text("The cat sat"), &greedy(24)).1;
     for (threads, block, chunk) in [(2, 1, 777), (3, 3, 4096), (2, 64, 1 << 20)] {
-        let options = EngineOptions { kv: KvType::F32, block, ..EngineOptions::default() };
+        let options = EngineOptions { kv: KvType::F32.into(), block, ..EngineOptions::default() };
         let engine = load("tiny_a_packed", options, threads, chunk, true);
         let got = all(&mut engine.session().unwrap(), &text("The cat sat"), &greedy(24)).1;
         assert_eq!(got, want, "{threads} threads, blocks of {block}, chunks of {chunk}");
@@ -156,7 +156,7 @@ fn a_second_prompt_computes_only_what_is_new() {
 
 #[test]
 fn context_full() {
-    let options = EngineOptions { context: Some(12), kv: KvType::F32, ..EngineOptions::default() };
+    let options = EngineOptions { context: Some(12), kv: KvType::F32.into(), ..EngineOptions::default() };
     let engine = load("tiny_a_packed", options, 1, 1 << 20, true);
     let mut session = engine.session().unwrap();
     let (_, tokens, summary) = all(&mut session, &text("The cat"), &greedy(100));
@@ -219,6 +219,39 @@ fn a_seed_repeats_and_logprobs_are_reported() {
     let token = &piece.tokens[0];
     assert_eq!((token.top.len(), token.top[0].id, token.top[0].logprob), (3, token.id, token.logprob));
     assert!(token.logprob < 0.0 && token.top[1].logprob <= token.logprob);
+}
+
+#[test]
+fn each_token_says_how_many_loops_it_took() {
+    let looped = load("../oracle2/ouro", EngineOptions::default(), 1, 1 << 20, false);
+    assert_eq!(looped.info().loops, Some(4));
+    let prompt = Prompt::Tokens(vec![1, 2, 3, 4]);
+    let mut session = looped.session().unwrap();
+    let mut run = |options: GenerateOptions| {
+        session.start(&prompt, &options).unwrap();
+        let (mut loops, mut cached) = (Vec::new(), None);
+        while cached.is_none() {
+            match session.next().unwrap() {
+                Step::Piece(piece) => loops.extend(piece.tokens.iter().map(|t| t.loops.unwrap())),
+                Step::Done(summary) => cached = Some(summary.cached_tokens),
+                Step::Prefill(_) => {}
+            }
+        }
+        (loops, cached.unwrap())
+    };
+    assert_eq!(run(greedy(3)), (vec![4; 3], 0));
+    // Other loops make other keys and values, so nothing is left of the cache.
+    assert_eq!(run(GenerateOptions { loops: Some(2), ..greedy(3) }), (vec![2; 3], 0));
+    assert_eq!(run(GenerateOptions { loops: Some(2), ..greedy(3) }), (vec![2; 3], 3));
+    let exit = GenerateOptions { exit_threshold: Some(0.0), early_exit: true, ..greedy(3) };
+    assert_eq!(run(exit), (vec![1; 3], 0));
+
+    let engine = engine();
+    assert_eq!(engine.info().loops, None);
+    let mut session = engine.session().unwrap();
+    let error = session.start(&text("x"), &GenerateOptions { loops: Some(2), ..greedy(1) }).unwrap_err();
+    assert!(error.kind == ErrorKind::BadOption && error.detail.contains("loops"), "{error}");
+    session.start(&text("x"), &greedy(1)).unwrap();
 }
 
 #[test]
@@ -287,7 +320,7 @@ fn a_model_without_tokenizer_still_computes() {
 fn embedding_matches_the_oracle() {
     let pool = Arc::new(Serial);
     let mut loader =
-        EngineLoader::new(EngineOptions { kv: KvType::F32, ..EngineOptions::default() }, Some(pool));
+        EngineLoader::new(EngineOptions { kv: KvType::F32.into(), ..EngineOptions::default() }, Some(pool));
     let vocab: serde_json::Map<String, serde_json::Value> =
         (0..256).map(|b| (byte_char(b).to_string(), b.into())).collect();
     let tokenizer = serde_json::json!({
@@ -334,4 +367,40 @@ fn embedding_matches_the_oracle() {
 fn tokenizer_types_are_public() {
     let tokenizer = Tokenizer::from_json(&tokenizer_json(), Some(CONFIG)).unwrap();
     assert_eq!((tokenizer.bos(), tokenizer.eos(), tokenizer.len()), (Some(510), Some(511), 512));
+}
+
+/// The state of a RetNet cannot be cut anywhere: a session computes again what lies between where the decoder got back
+/// to and the first token that differs.
+#[test]
+fn a_recurrent_state_goes_on_from_where_it_got_back_to() {
+    let engine = load("../oracle2/retnet", EngineOptions::default(), 1, 1 << 20, false);
+    let prompt = |seed: u32, n: usize| -> Vec<u32> {
+        let mut state = seed;
+        let next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state >> 24
+        };
+        core::iter::repeat_with(next).take(n).collect()
+    };
+    let options = greedy(30);
+    let mut session = engine.session().unwrap();
+    let first = prompt(1, 300);
+    let (_, answer, _) = all(&mut session, &Prompt::Tokens(first.clone()), &options);
+    let bytes = session.cache_bytes();
+    // Another prompt from position 200 on; the same again; the next turn; another from position 10 on.
+    let other: Vec<u32> = first[..200].iter().copied().chain(prompt(2, 90)).collect();
+    let next: Vec<u32> = other.iter().copied().chain(prompt(3, 40)).collect();
+    let last: Vec<u32> = next[..10].iter().copied().chain(prompt(4, 150)).collect();
+    for (tokens, cached) in [(&other, 192), (&other, 289), (&next, 290), (&last, 0), (&first, 0)] {
+        let prompt = Prompt::Tokens(tokens.clone());
+        let (_, again, summary) = all(&mut session, &prompt, &options);
+        let (_, fresh, _) = all(&mut engine.session().unwrap(), &prompt, &options);
+        assert_eq!(again, fresh);
+        assert_eq!(summary.cached_tokens, cached);
+        assert_eq!(session.cache_bytes(), bytes, "a state of constant size");
+        assert_eq!(session.cached(), tokens.len() + 29);
+        if tokens == &first {
+            assert_eq!(again, answer);
+        }
+    }
 }

@@ -134,6 +134,14 @@ impl Engine {
             .map_err(to_js_error)
     }
 
+    /// SHA-256, in hex, of the logits of a fixed prompt: the same on every machine.
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub fn fingerprint(&self) -> Result<String, JsValue> {
+        self.0.fingerprint().map_err(to_js_error)
+    }
+
     /// A sequence with an empty cache.
     ///
     /// # Errors

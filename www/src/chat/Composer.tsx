@@ -6,10 +6,13 @@ import { OFFERS } from "../model/catalogue";
 import { memory, model } from "../model/loading";
 import { touch } from "../offline/install";
 import { ask, busy, live, stop } from "../state/answer";
+import { attach, takeAttached } from "../state/attachments";
 import { path } from "../state/chats";
 import { bytes, speed } from "../text/format";
 import { Glyph } from "../ui/icons";
+import { notify } from "../ui/Notice";
 import { go, keysOpen } from "../ui/route";
+import { Attachments } from "./Attachments";
 import { editLast } from "./editing";
 
 /** What is being written, kept across views. */
@@ -25,6 +28,12 @@ const ID = "composer";
 export function startWriting(): void {
   go("chat");
   queueMicrotask(() => document.getElementById(ID)?.focus());
+}
+
+/** Attaches files, and says which of them cannot be. */
+export async function attachOrSay(files: readonly File[]): Promise<void> {
+  const refusals = await attach(files);
+  if (refusals.length > 0) notify(`${refusals.join(". ")}.`);
 }
 
 function Meters() {
@@ -69,7 +78,7 @@ export function Composer() {
 
   const send = () => {
     if (busy.value || !text.trim()) return;
-    ask(text);
+    ask(text, takeAttached());
     draft.value = "";
   };
   // The button goes away: the focus goes on to where one writes.
@@ -79,6 +88,7 @@ export function Composer() {
   };
   return (
     <div class="composer column">
+      <Attachments />
       <form
         onSubmit={(event) => {
           event.preventDefault();
@@ -105,6 +115,21 @@ export function Composer() {
               event.preventDefault();
           }}
         />
+        <label class="icon attach" title="Attach texts">
+          <Glyph name="clip" />
+          <span class="unseen">Attach texts</span>
+          <input
+            type="file"
+            class="unseen"
+            multiple
+            onChange={(event) => {
+              const files = [...(event.currentTarget.files ?? [])];
+              event.currentTarget.value = "";
+              void attachOrSay(files);
+              area.current?.focus();
+            }}
+          />
+        </label>
         {busy.value ? (
           <button type="button" class="icon send halt" aria-label="Stop" title="Stop (Esc)" onClick={halt}>
             <Glyph name="stop" />

@@ -1,24 +1,29 @@
 /** The stage of a chat: its turns, the one being written, what stands in the way, and the composer. */
 
+import { memo } from "preact/compat";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { LoadStrip } from "../model/LoadStrip";
 import { model, retryLoad, withdraw } from "../model/loading";
 import { busy, dropped, live, resume, writingReply } from "../state/answer";
-import { chat, path } from "../state/chats";
+import { chat, path, sought } from "../state/chats";
 import { type ChatMessage, firstSeen, type Step } from "../state/messages";
 import { Glyph } from "../ui/icons";
 import { Composer, startWriting } from "./Composer";
 import { EmptyChat } from "./EmptyChat";
 import { Answered, Answering, Asked } from "./Message";
+import { useSlices } from "./slices";
 
 /** How near to the end counts as being there, in pixels. */
 const NEAR = 60;
 
 /** Keeps the end of a growing reply in view, unless the reader scrolled up; `away` says that they did. */
-function useFollow(key: string | undefined) {
+function useFollow(key: string | undefined, filling: boolean) {
   const box = useRef<HTMLDivElement>(null);
   const [away, setAway] = useState(false);
   const pinned = useRef(true);
+  // Turns are still added above: the end stays in view.
+  const rising = useRef(filling);
+  rising.current = filling;
   const toEnd = () => {
     pinned.current = true;
     setAway(false);
@@ -31,6 +36,17 @@ function useFollow(key: string | undefined) {
   useEffect(() => {
     if (writing !== null) toEnd();
   }, [writing]);
+  // What was searched for, once it is on the stage.
+  const goal = sought.value;
+  useEffect(() => {
+    const found = goal && box.current?.querySelector(`[data-message="${CSS.escape(goal)}"]`);
+    if (!found) return;
+    sought.value = null;
+    pinned.current = false;
+    found.scrollIntoView({ block: "center" });
+    found.classList.add("found");
+    setTimeout(() => found.classList.remove("found"), 2500);
+  }, [goal, path.value]);
   useEffect(() => {
     const element = box.current;
     if (!element) return;
@@ -46,8 +62,9 @@ function useFollow(key: string | undefined) {
     // The last growth comes just after the reply ended, when its tools appear.
     let growing = false;
     const follow = new ResizeObserver(() => {
-      if (pinned.current && (growing || live.value)) element.scrollTop = element.scrollHeight;
-      growing = live.value !== null;
+      if (pinned.current && (growing || rising.current || live.value))
+        element.scrollTop = element.scrollHeight;
+      growing = live.value !== null || rising.current;
     });
     element.addEventListener("scroll", watch, { passive: true });
     const inner = element.firstElementChild;
@@ -68,18 +85,34 @@ function horizon(messages: ChatMessage[]): string | null {
   return firstSeen(messages, now);
 }
 
-function Turn({ step, last }: { step: Step; last: boolean }) {
-  const { message, versions, at } = step;
-  if (message.id === writingReply.value) return <Answering />;
-  if (message.role === "user") return <Asked question={message} versions={versions} at={at} />;
-  return <Answered reply={message} versions={versions} at={at} last={last} />;
+interface TurnProps {
+  step: Step;
+  last: boolean;
+  /** It is the one that is being written. */
+  writing: boolean;
 }
+
+/** Drawn again only when its own message or its place among the versions changed: a long conversation has many of them. */
+const Turn = memo(
+  ({ step: { message, versions, at }, last, writing }: TurnProps) => {
+    if (writing) return <Answering />;
+    if (message.role === "user") return <Asked question={message} versions={versions} at={at} />;
+    return <Answered reply={message} versions={versions} at={at} last={last} />;
+  },
+  (before, after) =>
+    before.step.message === after.step.message &&
+    before.step.at === after.step.at &&
+    before.step.versions.length === after.step.versions.length &&
+    before.last === after.last &&
+    before.writing === after.writing,
+);
 
 export function Conversation() {
   const one = chat.value;
   const steps = path.value;
   const seenFrom = horizon(steps.map(({ message }) => message));
-  const { box, away, toEnd } = useFollow(one?.id);
+  const hidden = steps.length - useSlices(steps.length, one?.id, sought.value !== null);
+  const { box, away, toEnd } = useFollow(one?.id, hidden > 0);
   // The button that asked for it goes away: the focus goes on to where one writes.
   const answerNow = () => {
     if (unanswered) resume();
@@ -91,15 +124,24 @@ export function Conversation() {
       <div class="scroll" ref={box} tabIndex={-1} id="content">
         {one ? (
           <ol key={one.id} class="turns column" aria-label="Conversation">
-            {steps.flatMap((step, index) => {
+            {steps.slice(hidden).flatMap((step, offset) => {
               const { message } = step;
+              const index = hidden + offset;
               const rule = message.id === seenFrom && (
                 <li key="horizon" class="horizon">
                   The model no longer sees what is above
                 </li>
               );
               // By place and not by message, so that the focus stays where a version is chosen.
-              return [rule, <Turn key={index} step={step} last={index === steps.length - 1} />];
+              return [
+                rule,
+                <Turn
+                  key={index}
+                  step={step}
+                  last={index === steps.length - 1}
+                  writing={message.id === writingReply.value}
+                />,
+              ];
             })}
             {unanswered && model.value.state !== "failed" && (
               <li class="turn answered">

@@ -5,6 +5,7 @@ import { model } from "../model/loading";
 import { ask } from "../state/answer";
 import { bytes } from "../text/format";
 import { Glyph } from "../ui/icons";
+import { go } from "../ui/route";
 import { Tern } from "../ui/Tern";
 
 const STARTS = [
@@ -29,6 +30,11 @@ export function EmptyChat() {
         It runs on your own processor, and nothing you write leaves this page. Once it has been here, it works
         without a connection.
         {costs}
+      </p>
+      <p>
+        <button type="button" class="link" onClick={() => go("why")}>
+          What ternlight is, and why −1, 0, +1
+        </button>
       </p>
       <ul class="starts">
         {starts.map((start) => (

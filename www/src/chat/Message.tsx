@@ -1,17 +1,20 @@
 /** One turn: a question that can be edited, or an answer with its tools. */
 
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { askAgain, busy, continueReply, live, regenerate } from "../state/answer";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { askAgain, busy, continueReply, live, regenerate, rewrite } from "../state/answer";
 import { showVersion } from "../state/chats";
-import type { ChatMessage, Question, Reply, ReplyFigures } from "../state/messages";
+import type { ChatMessage, Question, Reply } from "../state/messages";
 import { watchReply } from "../state/sync";
 import { speed } from "../text/format";
-import { Markdown } from "../text/markdown";
+import { answerOf } from "../text/thinking";
 import { CopyButton } from "../ui/CopyButton";
 import { ErrorNotice } from "../ui/ErrorNotice";
 import { Glyph } from "../ui/icons";
+import { Attachment } from "./Attachments";
 import { startWriting } from "./Composer";
+import { EditBox } from "./EditBox";
 import { editing } from "./editing";
+import { ReplyText } from "./ReplyText";
 import { TokenView } from "./TokenView";
 
 interface Versioned {
@@ -60,11 +63,12 @@ export function Asked({ question, versions, at }: { question: Question } & Versi
   };
   if (editing.value === question.id) return <EditQuestion question={question} onClose={close} />;
   return (
-    <li class="turn asked">
+    <li class="turn asked" data-message={question.id}>
       <span class="unseen">You asked:</span>
       <p class="words" dir="auto">
         {text}
       </p>
+      <Attachment question={question} />
       <div class="tools">
         <Versions versions={versions} at={at} />
         <CopyButton text={text} label="Copy question" />
@@ -74,7 +78,7 @@ export function Asked({ question, versions, at }: { question: Question } & Versi
           class="icon small"
           title="Edit and ask again"
           aria-label="Edit and ask again"
-          disabled={busy.value}
+          disabled={busy}
           onClick={() => (editing.value = question.id)}
         >
           <Glyph name="pen" />
@@ -85,52 +89,20 @@ export function Asked({ question, versions, at }: { question: Question } & Versi
 }
 
 function EditQuestion({ question, onClose }: { question: Question; onClose: () => void }) {
-  const { text } = question;
-  const area = useRef<HTMLTextAreaElement>(null);
-  useLayoutEffect(() => {
-    area.current?.focus();
-    area.current?.setSelectionRange(text.length, text.length);
-  }, [text]);
-  const submit = () => {
-    const changed = area.current?.value ?? "";
-    if (!changed.trim()) return;
-    onClose();
-    askAgain(question, changed);
-    startWriting();
-  };
   return (
     <li class="turn asked editing">
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          submit();
+      <EditBox
+        text={question.text}
+        label="Edit the question"
+        done="Ask again"
+        enter
+        onClose={onClose}
+        onDone={(text) => {
+          onClose();
+          askAgain(question, text);
+          startWriting();
         }}
-      >
-        <textarea
-          ref={area}
-          dir="auto"
-          aria-label="Edit the question"
-          defaultValue={text}
-          rows={Math.min(8, text.split("\n").length + 1)}
-          onKeyDown={(event) => {
-            if (event.key === "Escape") {
-              event.stopPropagation();
-              onClose();
-            } else if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-              event.preventDefault();
-              submit();
-            }
-          }}
-        />
-        <div>
-          <button type="button" class="button" onClick={onClose}>
-            Cancel
-          </button>
-          <button type="submit" class="button main">
-            Ask again
-          </button>
-        </div>
-      </form>
+      />
     </li>
   );
 }
@@ -157,10 +129,15 @@ export function Answered({ reply, versions, at, last }: AnsweredProps) {
   const [odds, setOdds] = useState(false);
   const elsewhere = useWrittenElsewhere(reply);
   const hasOdds = reply.tokens.length > 0;
+  if (editing.value === reply.id) return <EditReply reply={reply} />;
   return (
-    <li class="turn answered">
+    <li class="turn answered" data-message={reply.id}>
       <span class="unseen">{reply.model || "The model"} answered:</span>
-      {odds && hasOdds ? <TokenView tokens={reply.tokens} /> : reply.text && <Markdown text={reply.text} />}
+      {odds && hasOdds ? (
+        <TokenView reply={reply} />
+      ) : (
+        <ReplyText text={reply.text} thinking={reply.thinking} />
+      )}
       {reply.trouble && (
         <ErrorNotice
           code={reply.trouble.code}
@@ -186,6 +163,32 @@ export function Answered({ reply, versions, at, last }: AnsweredProps) {
   );
 }
 
+function EditReply({ reply }: { reply: Reply }) {
+  const close = () => {
+    editing.value = null;
+    queueMicrotask(() =>
+      document.querySelector<HTMLElement>(`[data-edit="${CSS.escape(reply.id)}"]`)?.focus(),
+    );
+  };
+  return (
+    <li class="turn answered editing">
+      <EditBox
+        text={reply.text}
+        label="Edit the answer"
+        done="Keep as another version"
+        enter={false}
+        onClose={close}
+        onDone={(text) => {
+          close();
+          if (text === reply.text) return;
+          rewrite(reply, text);
+          startWriting();
+        }}
+      />
+    </li>
+  );
+}
+
 interface AnswerToolsProps extends AnsweredProps {
   partial: boolean;
   /** Whether the probabilities are shown. */
@@ -197,9 +200,9 @@ function AnswerTools({ reply, versions, at, last, partial, odds, onOdds }: Answe
   return (
     <div class="tools">
       <Versions versions={versions} at={at} />
-      {reply.text && <CopyButton text={reply.text} label="Copy answer" />}
+      {reply.text && <CopyButton text={answerOf(reply.text) || reply.text} label="Copy answer" />}
       {last && partial && (
-        <button type="button" class="button small" disabled={busy.value} onClick={() => goOn(reply)}>
+        <button type="button" class="button small" disabled={busy} onClick={() => goOn(reply)}>
           Continue
         </button>
       )}
@@ -209,10 +212,23 @@ function AnswerTools({ reply, versions, at, last, partial, odds, onOdds }: Answe
           class="icon small"
           title="Answer again"
           aria-label="Answer again"
-          disabled={busy.value}
+          disabled={busy}
           onClick={() => again(reply)}
         >
           <Glyph name="again" />
+        </button>
+      )}
+      {reply.text && !reply.unfinished && (
+        <button
+          type="button"
+          class="icon small"
+          title="Edit the answer"
+          aria-label="Edit the answer"
+          data-edit={reply.id}
+          disabled={busy}
+          onClick={() => (editing.value = reply.id)}
+        >
+          <Glyph name="pen" />
         </button>
       )}
       {reply.tokens.length > 0 && (
@@ -227,15 +243,20 @@ function AnswerTools({ reply, versions, at, last, partial, odds, onOdds }: Answe
           <Glyph name="odds" />
         </button>
       )}
-      {reply.figures && <Figures figures={reply.figures} />}
+      <Figures reply={reply} />
     </div>
   );
 }
 
 /** Whether an answer ended before its end, so that there is something to go on with. */
-function isPartial({ text, trouble, figures }: Reply, elsewhere: boolean | null): boolean {
+function isPartial({ text, trouble, figures, edited }: Reply, elsewhere: boolean | null): boolean {
   if (!text || elsewhere) return false;
-  return elsewhere === false || trouble !== undefined || (figures?.finish ?? "stop") in ENDINGS;
+  return (
+    (edited && !figures) ||
+    elsewhere === false ||
+    trouble !== undefined ||
+    (figures?.finish ?? "stop") in ENDINGS
+  );
 }
 
 // These buttons go away when they are pressed: the focus goes on to where one writes.
@@ -256,11 +277,18 @@ const ENDINGS: Record<string, string> = {
   cancelled: "stopped",
 };
 
-function Figures({ figures }: { figures: ReplyFigures }) {
-  const ending = ENDINGS[figures.finish];
+/** Who answered, and how fast. */
+function Figures({ reply: { model, edited = false, figures } }: { reply: Reply }) {
+  const ending = figures && ENDINGS[figures.finish];
   return (
     <span class="figure figures">
-      {figures.tokens} tokens, {speed(figures.decodeTokensPerSecond)} tok/s{ending ? `, ${ending}` : ""}
+      {model && <bdi class="by">{model}</bdi>}
+      {edited && <span>edited by you</span>}
+      {figures && (
+        <span>
+          {figures.tokens} tokens, {speed(figures.decodeTokensPerSecond)} tok/s{ending ? `, ${ending}` : ""}
+        </span>
+      )}
     </span>
   );
 }
@@ -281,7 +309,7 @@ export function Answering() {
   return (
     <li class={phase === "writing" ? "turn answered writing" : "turn answered"} aria-busy="true">
       <span class="unseen">Answer in progress:</span>
-      {reply.text && <Markdown text={reply.text} />}
+      <ReplyText text={reply.text} thinking={reply.thinking} />
       {said && (
         <p class="cursor aside figures">
           <span class="trits" aria-hidden="true">

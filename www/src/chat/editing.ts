@@ -1,4 +1,4 @@
-/** The question that is being worded differently, by its id. */
+/** The message that is being worded differently, by its id. */
 
 import { signal } from "@preact/signals";
 import { path } from "../state/chats";

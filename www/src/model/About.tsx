@@ -8,6 +8,7 @@ import { useWidth } from "../ui/useWidth";
 import { LoadStrip } from "./LoadStrip";
 import { ensureReady, model } from "./loading";
 import { addTrits, type Part, partsOf, shortName, type Trits, total } from "./modelParts";
+import { Proof } from "./Proof";
 
 const SIGNS = ["-", "0", "+"] as const;
 const SIGN_NAMES = ["−1", "0", "+1"] as const;
@@ -277,7 +278,9 @@ function Legend({ ternary }: { ternary: boolean }) {
   );
 }
 
-function ModelFacts({ info }: { info: ModelInfo }) {
+function ModelFacts({ info, trits, parts }: { info: ModelInfo; trits: number; parts: Part[] }) {
+  const ternaryBytes = parts.reduce((sum, one) => sum + one.ternaryBytes, 0);
+  const whole = ((info.packedBytes * 8) / info.params).toFixed(2);
   const facts: [string, string][] = [
     ["Parameters", count(info.params)],
     ["Layers", String(info.layers)],
@@ -290,12 +293,29 @@ function ModelFacts({ info }: { info: ModelInfo }) {
     ["Context", `${info.context.toLocaleString("en")} of ${info.trainedContext.toLocaleString("en")} tokens`],
     ["File", bytes(info.fileBytes)],
     ["In memory", bytes(info.packedBytes)],
-    ["Bits per weight", ((info.packedBytes * 8) / info.params).toFixed(2)],
+    [
+      "Bits per weight",
+      trits > 0 ? `${((ternaryBytes * 8) / trits).toFixed(2)} ternary, ${whole} in all` : whole,
+    ],
     ["Architecture", info.arch],
     ["Kernels", info.kernels.join(", ")],
     ["Licence", info.license ?? "not stated in the file"],
   ];
   return <Facts facts={facts} />;
+}
+
+/** Why a model of ternary weights takes more than two bits for each: what is not ternary has a share of its own. */
+function bitsInWords(info: ModelInfo, parts: Part[]): string {
+  const ternaryBytes = parts.reduce((sum, one) => sum + one.ternaryBytes, 0);
+  const trits = total(addTrits(parts));
+  const others = info.packedBytes - ternaryBytes;
+  const bits = (bytes: number, weights: number) => ((bytes * 8) / weights).toFixed(2);
+  return (
+    `A ternary weight takes ${bits(ternaryBytes, trits)} bits here. The other ${count(info.params - trits)} weights, ` +
+    `above all the table of ${info.vocab.toLocaleString("en")} tokens, need more bits to be exact and are ` +
+    `${share(others / info.packedBytes)} of the ${bytes(info.packedBytes)}. So it is ` +
+    `${bits(info.packedBytes, info.params)} bits per weight for the whole model: the smaller a model, the more its table weighs.`
+  );
 }
 
 function Loaded({ info, name }: { info: ModelInfo; name: string }) {
@@ -317,13 +337,14 @@ function Loaded({ info, name }: { info: ModelInfo; name: string }) {
           ? `${share(total(trits) / info.params)} of its ${count(info.params)} weights are ternary: each is −1, 0 or +1, so multiplying by it is adding, skipping or subtracting.`
           : `Its ${count(info.params)} weights are kept in a few bits each. None of them are ternary, so there are no shares of −1, 0 and +1 to show.`}
       </p>
-      <ModelFacts info={info} />
       {ternary && (
         <>
           <h3>Minus one, zero, plus one</h3>
           <Whole trits={trits} />
+          <p class="note">{bitsInWords(info, parts)}</p>
         </>
       )}
+      <ModelFacts info={info} trits={total(trits)} parts={parts} />
       <h3>Where the bytes are</h3>
       <Legend ternary={ternary} />
       <Stack parts={parts} chosen={chosen} onChoose={(one) => setAt(parts.indexOf(one))} />
@@ -347,6 +368,7 @@ function Loaded({ info, name }: { info: ModelInfo; name: string }) {
           <Tensors part={chosen} />
         </>
       )}
+      <Proof />
     </>
   );
 }

@@ -1,13 +1,14 @@
 /** Choosing a model: what the page offers, what this browser keeps, and anything else by address or from the disk. */
 
 import { useEffect, useState } from "preact/hooks";
-import { bytes } from "../text/format";
+import { bytes, speed as perSecond } from "../text/format";
 import { Dialog } from "../ui/Dialog";
 import { Glyph } from "../ui/icons";
 import { notify } from "../ui/Notice";
 import { modelsOpen } from "../ui/route";
 import { cachedModels, forget, refreshCachedModels, room } from "./cachedModels";
 import { addressOf, OFFERS, offered } from "./catalogue";
+import { fitOf, memoryHere } from "./fits";
 import { loadFile, loadSource, model } from "./loading";
 
 const close = () => (modelsOpen.value = false);
@@ -27,6 +28,21 @@ function Load({ source, name }: { source: string; name: string }) {
     >
       Load
     </button>
+  );
+}
+
+/** What it needs and does on this machine. */
+function Fits({ name, size }: { name: string; size: number }) {
+  const { memory, against, speed } = fitOf(name, size, memoryHere());
+  return (
+    <p class="note figures">
+      Needs about {bytes(memory)} of memory
+      {against && <strong>, {against}</strong>}
+      {speed &&
+        (speed.measured
+          ? `; wrote ${perSecond(speed.tokensPerSecond)} tok/s here`
+          : `; about ${perSecond(speed.tokensPerSecond)} tok/s here, judging by other models`)}
+    </p>
   );
 }
 
@@ -166,6 +182,7 @@ export function Models() {
                     {offer.size !== null && <span class="figures">{bytes(offer.size)}. </span>}
                     {offer.note}
                   </p>
+                  {offer.size !== null && <Fits name={offer.name} size={offer.size} />}
                 </div>
                 <Load source={offer.source} name={offer.name} />
               </li>

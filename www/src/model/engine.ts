@@ -3,25 +3,37 @@
 import { type Engine, EngineError, type Message, type ReplyOptions } from "ternlight";
 import type { ReplyFigures, ReplyToken } from "../state/messages";
 import type { Settings } from "../state/settings";
-import { discard, engine, failureOf, weigh, whileUsed } from "./loading";
+import { noteSpeed } from "./fits";
+import { discard, engine, failureOf, model, weigh, whileUsed } from "./loading";
 
 export interface Listener {
   /** `dropped` is how many of the messages the model no longer sees. */
   onReading: (done: number, total: number, dropped: number) => void;
+  /** What a reply that is gone on with begins with, in the words and ids of this model. */
+  onBegun: (text: string, ids: readonly number[]) => void;
   onPiece: (text: string, tokens: ReplyToken[], ids: number[]) => void;
 }
 
 /** What to answer, and the beginning of the answer where there is one. */
 export interface Asked {
   messages: readonly Message[];
+  begun: Begun | null;
+}
+
+export interface Begun {
+  text: string;
   /** Without ids, those of the text are as good. */
-  begun: { text: string; ids: readonly number[] } | null;
+  ids: readonly number[];
+  /** The text is the one of the ids: a token was put in place of another. */
+  spell?: boolean;
 }
 
 /** Token ids of a conversation and the answer so far: the engine has most of them in its cache. */
-async function tokensOf(running: Engine, messages: readonly Message[], begun: NonNullable<Asked["begun"]>) {
+async function tokensOf(running: Engine, messages: readonly Message[], begun: Begun, listener: Listener) {
   const asked = await running.chatTokens(messages);
   const answered = begun.ids.length > 0 ? begun.ids : await running.tokenize(begun.text);
+  const text = begun.spell ? await running.detokenize(answered) : begun.text;
+  listener.onBegun(text, answered);
   return [...asked, ...answered];
 }
 
@@ -36,6 +48,7 @@ export async function answer(
   listener: Listener,
 ): Promise<ReplyFigures> {
   const running = engine.value;
+  const { name } = model.value;
   if (!running) throw new EngineError("closed", "no model is loaded");
   const system = how.system.trim();
   const given = system ? [{ role: "system", content: system }, ...messages] : messages;
@@ -54,7 +67,7 @@ export async function answer(
     onPrefill: ({ done, total, droppedMessages }) => listener.onReading(done, total, droppedMessages),
   };
   const reply = begun
-    ? running.generate(await tokensOf(running, given, begun), options)
+    ? running.generate(await tokensOf(running, given, begun, listener), options)
     : running.chat(given, options);
   void whileUsed(running, reply.summary).catch(() => {});
   const weighing = setInterval(() => void weigh(), 2000);
@@ -63,13 +76,14 @@ export async function answer(
       const spoken = tokens.map((token) => ({
         text: token.text,
         logprob: token.logprob,
-        top: token.top.map((other) => ({ text: other.text, logprob: other.logprob })),
+        top: token.top.map(({ id, text, logprob }) => ({ id, text, logprob })),
       }));
       const ids = tokens.map(({ id }) => id);
       listener.onPiece(text, spoken, ids);
     }
     const { promptTokens, cachedTokens, tokens, finishReason, droppedMessages, timings } =
       await reply.summary;
+    noteSpeed(name, running.info, timings.decodeTokensPerSecond, tokens);
     return {
       promptTokens,
       cachedTokens,

@@ -312,10 +312,15 @@ export function loadSource(source: string): Promise<void> {
 
 const WEIGHTS = /\.(?:gguf|safetensors)$/i;
 
+/** The weights among files from the disk. */
+export async function weightsAmong(files: readonly File[]): Promise<File | undefined> {
+  return files.find((file) => WEIGHTS.test(file.name)) ?? (await looksLikeModel(files));
+}
+
 /** Loads files from the disk, if there is a model among them; anything else changes nothing. */
 export async function loadFile(files: File[]): Promise<void> {
   touch();
-  const main = files.find((file) => WEIGHTS.test(file.name)) ?? (await looksLikeModel(files));
+  const main = await weightsAmong(files);
   if (!main) {
     notify(`${files[0]?.name ?? "That"} is no model: those are .gguf or .safetensors files.`);
     return;
@@ -324,7 +329,7 @@ export async function loadFile(files: File[]): Promise<void> {
   await load({ name: nameOf(main.name), size, from: { files } });
 }
 
-async function looksLikeModel(files: File[]): Promise<File | undefined> {
+async function looksLikeModel(files: readonly File[]): Promise<File | undefined> {
   for (const file of files) if ((await file.slice(0, 4).text()) === "GGUF") return file;
   return undefined;
 }

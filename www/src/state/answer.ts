@@ -6,12 +6,23 @@
  */
 
 import { batch, computed, signal } from "@preact/signals";
-import { answer } from "../model/engine";
+import { answer, type Begun } from "../model/engine";
 import { ensureReady, type Failure, failureOf, LoadFailed, model } from "../model/loading";
+import { answerOf, splitThought } from "../text/thinking";
 import { announce, Reader } from "../ui/announce";
+import { prepare } from "./attachments";
 import { addMessage, chat, dropMessage, path, saveMessage, startChat, threadOf } from "./chats";
-import { asMessages, newId, type Question, type Reply, type ReplyToken } from "./messages";
-import { settings } from "./settings";
+import type { Attachment } from "./messages";
+import {
+  asMessages,
+  type Candidate,
+  headOf,
+  newId,
+  type Question,
+  type Reply,
+  type ReplyToken,
+} from "./messages";
+import { settings, settingsOf } from "./settings";
 import { holdReply } from "./sync";
 
 export interface Live {
@@ -64,13 +75,15 @@ class Writing {
   now: Live;
   readonly #speedometer = new Speedometer();
   readonly #reader: Reader;
+  /** When the first word came. */
+  #began = 0;
   readonly #saving: ReturnType<typeof setInterval>;
   #frame = 0;
   #letGo = () => {};
 
   constructor(reply: Reply) {
     this.now = { reply, phase: "waiting", read: { done: 0, total: 0 }, dropped: 0, speed: 0, count: 0 };
-    this.#reader = new Reader(reply.text.length);
+    this.#reader = new Reader(answerOf(reply.text).length);
     batch(() => {
       live.value = this.now;
       addMessage(reply);
@@ -96,14 +109,26 @@ class Writing {
   grow(piece: string, fresh: ReplyToken[], ids: number[]): void {
     const { reply, count } = this.now;
     const text = reply.text + piece;
-    const tokens = settings.value.probabilities ? [...reply.tokens, ...fresh] : reply.tokens;
+    const kept = settings.value.probabilities;
+    const tokens = kept ? [...reply.tokens, ...fresh] : reply.tokens;
+    const gap = !kept && fresh.length > 0 && reply.tokens.length > 0 ? { gap: true } : {};
+    this.#began ||= performance.now();
+    const thinking = this.#thinking(reply, text, count + fresh.length);
     this.show({
       phase: "writing",
       count: count + fresh.length,
-      reply: { ...reply, text, tokens, ids: [...(reply.ids ?? []), ...ids] },
+      reply: { ...reply, ...gap, ...thinking, text, tokens, ids: [...(reply.ids ?? []), ...ids] },
       speed: this.#speedometer.tick(fresh.length),
     });
-    this.#reader.push(text);
+    this.#reader.push(answerOf(text));
+  }
+
+  /** How long it has thought aloud, as long as it does. */
+  #thinking(reply: Reply, text: string, tokens: number): Pick<Reply, "thinking"> {
+    if (reply.thinking && !splitThought(reply.text).open) return {};
+    const { thought, open } = splitThought(text);
+    if (thought === null || (!open && !reply.text)) return {};
+    return { thinking: { tokens, ms: Math.round(performance.now() - this.#began) } };
   }
 
   end(failure: Failure | null): void {
@@ -111,7 +136,7 @@ class Writing {
     clearInterval(this.#saving);
     window.removeEventListener("pagehide", this.#save);
     const { unfinished: _, ...whole } = this.now.reply;
-    this.#reader.finish(whole.text);
+    this.#reader.finish(answerOf(whole.text));
     const trouble = failure && failure.code !== "cancelled" ? failure : null;
     batch(() => {
       live.value = null;
@@ -125,8 +150,8 @@ class Writing {
   }
 }
 
-/** Writes a reply, or goes on with the one that is there. */
-async function write(reply: Reply): Promise<void> {
+/** Writes a reply, or goes on with the one that is there; `spell` where its ids say more than its text. */
+async function write(reply: Reply, spell = false): Promise<void> {
   if (live.value) return;
   abort = new AbortController();
   const { signal } = abort;
@@ -136,17 +161,21 @@ async function write(reply: Reply): Promise<void> {
     await ensureReady(signal);
     const { name } = model.value;
     // Tokens of another model's reply mean nothing to this one; the text does.
-    const begun = reply.text
-      ? { text: reply.text, ids: reply.model === name ? (reply.ids ?? []) : [] }
+    const same = reply.model === name;
+    const begun: Begun | null = reply.text
+      ? { text: reply.text, ids: same ? (reply.ids ?? []) : [], spell: spell && same }
       : null;
-    writing.show({ phase: "reading", reply: { ...reply, model: name, ids: begun?.ids ?? [] } });
+    writing.show({ phase: "reading", reply: { ...reply, model: name, ids: [...(begun?.ids ?? [])] } });
+    const prepared = await prepare(threadOf(reply.chat, reply.parent));
+    if (prepared) await saveMessage(prepared);
     const messages = asMessages(threadOf(reply.chat, reply.parent));
-    const figures = await answer({ messages, begun }, settings.value, signal, {
+    const figures = await answer({ messages, begun }, settingsOf(reply.chat), signal, {
       onReading: (done, total, dropped) => {
         // The context may slide in mid-reply; what is written by then stays in sight.
         const phase = writing.now.count > 0 ? "writing" : "reading";
         writing.show({ phase, read: { done, total }, dropped });
       },
+      onBegun: (text, ids) => writing.show({ reply: { ...writing.now.reply, text, ids: [...ids] } }),
       onPiece: (piece, fresh, ids) => writing.grow(piece, fresh, ids),
     });
     writing.show({ reply: { ...writing.now.reply, figures } });
@@ -171,7 +200,7 @@ function newReply(question: Question): Reply {
   };
 }
 
-function askAfter(id: string, parent: string | null, text: string): void {
+function askAfter(id: string, parent: string | null, text: string, attachments: Attachment[]): void {
   const question: Question = {
     id: newId(),
     chat: id,
@@ -179,6 +208,7 @@ function askAfter(id: string, parent: string | null, text: string): void {
     created: Date.now(),
     role: "user",
     text: text.trim(),
+    ...(attachments.length > 0 ? { attachments } : {}),
   };
   addMessage(question);
   void saveMessage(question);
@@ -186,16 +216,16 @@ function askAfter(id: string, parent: string | null, text: string): void {
 }
 
 /** Asks in the open chat, or in a new one. */
-export function ask(text: string): void {
+export function ask(text: string, attachments: Attachment[] = []): void {
   if (live.value || !text.trim()) return;
   const { id } = chat.value ?? startChat();
-  askAfter(id, path.value.at(-1)?.message.id ?? null, text);
+  askAfter(id, path.value.at(-1)?.message.id ?? null, text, attachments);
 }
 
 /** Asks a question differently; the earlier wording, and what followed it, stay as another version. */
 export function askAgain(question: Question, text: string): void {
   if (live.value || !text.trim()) return;
-  askAfter(question.chat, question.parent, text);
+  askAfter(question.chat, question.parent, text, question.attachments ?? []);
 }
 
 /** Writes one more version of an answer. */
@@ -213,6 +243,45 @@ export function continueReply(reply: Reply): void {
   if (live.value) return;
   const { figures: _, trouble: __, ...begun } = reply;
   void write({ ...begun, unfinished: true });
+}
+
+/** Puts other words in the place of an answer; the earlier ones stay as another version. */
+export function rewrite(reply: Reply, text: string): void {
+  const {
+    figures: _,
+    trouble: __,
+    unfinished: ___,
+    ids: ____,
+    thinking: _____,
+    gap: ______,
+    ...rest
+  } = reply;
+  const changed: Reply = { ...rest, id: newId(), created: Date.now(), text, tokens: [], edited: true };
+  addMessage(changed);
+  void saveMessage(changed);
+}
+
+/** Whether it is known which of a reply's ids is which of its tokens. */
+export function canRewind({ tokens, ids = [], gap = false, parent }: Reply): boolean {
+  return !busy.value && !gap && parent !== null && ids.length >= tokens.length;
+}
+
+/** Answers again from one token on, with another one in its place; the earlier answer stays as another version. */
+export function rewind(reply: Reply, index: number, other: Candidate & { id: number }): void {
+  const question = threadOf(reply.chat, reply.parent).at(-1);
+  const token = reply.tokens[index];
+  if (!canRewind(reply) || question?.role !== "user" || !token) return;
+  const { ids = [], tokens } = reply;
+  const before = tokens.slice(0, index);
+  const chosen = { text: other.text, logprob: other.logprob, top: token.top };
+  const fresh: Reply = {
+    ...newReply(question),
+    model: reply.model,
+    text: `${headOf(reply)}${before.map(({ text }) => text).join("")}${other.text}`,
+    tokens: [...before, chosen],
+    ids: [...ids.slice(0, ids.length - tokens.length + index), other.id],
+  };
+  void write(fresh, true);
 }
 
 /** Gives the last question an answer when stopping or a reload left it without one. */

@@ -8,6 +8,7 @@
 import { computed, signal } from "@preact/signals";
 import { type ChatRecord, purgeChat, readChat, readChats, writeChat, writeMessage } from "./database";
 import { type ChatMessage, type Messages, newId, pathOf, ROOT, type Shown, threadTo } from "./messages";
+import type { OwnSettings } from "./settings";
 import { hearTabs, tellTabs } from "./sync";
 
 /** Newest first, without the deleted ones. */
@@ -60,7 +61,9 @@ export async function allMessagesOf(id: string): Promise<ChatMessage[]> {
 }
 
 function list(records: readonly ChatRecord[]): void {
-  chats.value = records.filter(({ deleted }) => !deleted).sort((a, b) => b.updated - a.updated);
+  chats.value = records
+    .filter(({ deleted }) => !deleted)
+    .sort((a, b) => Number(!a.pinned) - Number(!b.pinned) || b.updated - a.updated);
 }
 
 export async function restoreChats(): Promise<void> {
@@ -114,6 +117,29 @@ async function readAgain(id: string): Promise<void> {
   list([...others, stored.record]);
 }
 
+/** Takes over conversations that came from a file. */
+export async function takeOver(ids: readonly string[]): Promise<void> {
+  const open = contents.value;
+  const stored = await readChats();
+  const here = new Set(stored.map(({ id }) => id));
+  list([...chats.value.filter(({ id }) => !here.has(id)), ...stored]);
+  for (const id of ids) {
+    if (open.has(id)) await readAgain(id);
+    tellTabs(id);
+  }
+}
+
+/** A message that the stage is to scroll to, once. */
+export const sought = signal<string | null>(null);
+
+/** Opens a conversation where a message is, in whatever version of it that is. */
+export async function openAt(id: string, message: string): Promise<void> {
+  await loadMessages(id);
+  for (const step of threadOf(id, message)) pick(step);
+  openId.value = id;
+  sought.value = message;
+}
+
 export function openChat(id: string | null): void {
   openId.value = id;
   if (id !== null) void loadMessages(id);
@@ -134,7 +160,7 @@ export function startChat(): ChatRecord {
     updated: now,
     shown: {},
   };
-  chats.value = [fresh, ...chats.value];
+  list([fresh, ...chats.value]);
   contents.value = new Map(contents.value).set(fresh.id, NONE);
   openId.value = fresh.id;
   return fresh;
@@ -148,6 +174,20 @@ async function changeChat(id: string, change: Partial<ChatRecord>): Promise<void
   list([after, ...chats.value.filter((one) => one.id !== id)]);
   await writeChat(before, change);
   tellTabs(id);
+}
+
+export function pinChat(id: string, pinned: boolean): void {
+  void changeChat(id, { pinned: pinned ? Date.now() : 0 });
+}
+
+/** Gives a conversation settings of its own. */
+export function setHow(id: string, how: OwnSettings): void {
+  void changeChat(id, { how });
+}
+
+/** The settings that a conversation has of its own. */
+export function howOf(id: string): OwnSettings {
+  return recordOf(id)?.how ?? {};
 }
 
 export function renameChat(id: string, title: string): void {

@@ -11,6 +11,7 @@ import { signal } from "@preact/signals";
 import { type DBSchema, type IDBPDatabase, type IDBPTransaction, openDB } from "idb";
 import type { ChatMessage, Shown } from "./messages";
 import { isOld, migrate } from "./migrate";
+import type { OwnSettings } from "./settings";
 
 export interface ChatRecord {
   id: string;
@@ -20,6 +21,10 @@ export interface ChatRecord {
   created: number;
   updated: number;
   shown: Shown;
+  /** When it was pinned to the top of the list; 0 or absent where it is not. */
+  pinned?: number;
+  /** What of the settings this conversation has its own way. */
+  how?: OwnSettings;
   /** When it was deleted, until that can no longer be undone. */
   deleted?: number;
 }
@@ -114,8 +119,70 @@ export function writeChat(base: ChatRecord, change: Partial<ChatRecord>): Promis
   }, undefined);
 }
 
+/** Who wants to know of every message that this tab stores. */
+export const messageStored = new Set<(message: ChatMessage) => void>();
+
 export function writeMessage(message: ChatMessage): Promise<void> {
+  for (const hear of messageStored) hear(message);
   return attempt(async (db) => void (await db.put("messages", message)), undefined);
+}
+
+/** How many messages are read at once: each may carry thousands of probabilities. */
+const BATCH = 200;
+
+/** Gives every stored message's text, without holding more than a few messages in memory. */
+export function readTexts(each: (chat: string, message: string, text: string) => void): Promise<void> {
+  return attempt(async (db) => {
+    let after: IDBKeyRange | null = null;
+    for (;;) {
+      const batch: ChatMessage[] = await db.getAll("messages", after, BATCH);
+      for (const { chat, id, text } of batch) each(chat, id, text);
+      const last = batch.at(-1);
+      if (!last || batch.length < BATCH) return;
+      after = IDBKeyRange.lowerBound(last.id, true);
+    }
+  }, undefined);
+}
+
+/** Everything that is stored. */
+export function readAll(): Promise<{ record: ChatRecord; messages: ChatMessage[] }[]> {
+  return attempt(async (db) => {
+    const transaction = db.transaction(["chats", "messages"]);
+    const [records, messages] = await Promise.all([
+      transaction.objectStore("chats").getAll(),
+      transaction.objectStore("messages").getAll(),
+    ]);
+    const byChat = new Map<string, ChatMessage[]>(records.map(({ id }) => [id, []]));
+    for (const message of messages) byChat.get(message.chat)?.push(message);
+    return records.map((record) => ({ record, messages: byChat.get(record.id) ?? [] }));
+  }, []);
+}
+
+/**
+ * Adds conversations and messages that are not here yet, all or none of them; those that are here stay as they are, but for
+ * being brought back where they were deleted. Returns how many messages were new, or null where nothing could be stored.
+ */
+export function addAll(records: ChatRecord[], messages: ChatMessage[]): Promise<number | null> {
+  return attempt<number | null>(async (db) => {
+    const transaction = db.transaction(["chats", "messages"], "readwrite");
+    const store = transaction.objectStore("chats");
+    for (const record of records) {
+      const before = await store.get(record.id);
+      if (!before) void store.put(record);
+      else if (before.deleted) void store.put({ ...before, deleted: 0 });
+    }
+    const kept = transaction.objectStore("messages");
+    const known = new Set(await kept.getAllKeys());
+    let added = 0;
+    for (const message of messages) {
+      if (known.has(message.id)) continue;
+      known.add(message.id);
+      void kept.put(message);
+      added += 1;
+    }
+    await transaction.done;
+    return added;
+  }, null);
 }
 
 /** Takes a deleted conversation away for good, unless a tab brought it back meanwhile. */

@@ -13,7 +13,7 @@ function asMarkdown(title: string, messages: readonly ChatMessage[]): string {
 }
 
 /** Hands a text to the browser as a download. */
-function saveFile(name: string, type: string, text: string): void {
+export function saveFile(name: string, type: string, text: string): void {
   const url = URL.createObjectURL(new Blob([text], { type }));
   const link = Object.assign(document.createElement("a"), { href: url, download: name });
   link.click();

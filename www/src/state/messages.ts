@@ -6,13 +6,22 @@
  */
 
 import type { Message } from "ternlight";
+import { answerOf } from "../text/thinking";
 
-/** One token of a reply, with what else the model considered. Probabilities are natural logarithms. */
+/** A token that might have come. Probabilities are natural logarithms. */
+export interface Candidate {
+  text: string;
+  logprob: number;
+  /** The model's id of it; absent in replies of earlier versions of the page. */
+  id?: number;
+}
+
+/** One token of a reply, with what else the model considered. */
 export interface ReplyToken {
   text: string;
   logprob: number;
   /** Most likely first; may or may not contain the token that was drawn. */
-  top: { text: string; logprob: number }[];
+  top: Candidate[];
 }
 
 export interface ReplyFigures {
@@ -35,9 +44,28 @@ interface Node {
   created: number;
 }
 
+/** A text that goes with a question. */
+export interface Attachment {
+  name: string;
+  text: string;
+}
+
+/** Lines of an attachment that the model was given, counted from 1. */
+export interface Source {
+  name: string;
+  from: number;
+  to: number;
+}
+
 export interface Question extends Node {
   role: "user";
   text: string;
+  attachments?: Attachment[];
+  /** What the model is given in place of the text, once that is known: attachments come before it. */
+  given?: string;
+  /** Attachments were too long to be given whole; these are the passages that were. */
+  partly?: boolean;
+  sources?: Source[];
 }
 
 export interface Reply extends Node {
@@ -47,6 +75,12 @@ export interface Reply extends Node {
   /** The model's token ids, to go on from exactly here; absent in replies of earlier versions of the page. */
   ids?: number[];
   model: string;
+  /** How long the model thought aloud before its answer. */
+  thinking?: { tokens: number; ms: number };
+  /** Some of it was written without keeping probabilities, after some that was with them. */
+  gap?: boolean;
+  /** Changed by the person who reads it. */
+  edited?: boolean;
   /** True until its writer ended it; a page that was closed leaves it true. */
   unfinished?: boolean;
   figures?: ReplyFigures;
@@ -132,7 +166,16 @@ function isGiven({ role, text }: ChatMessage): boolean {
   return role === "user" || text !== "";
 }
 
-/** What the model is given for the messages of a path. */
+/** What the model is given for the messages of a path. What it thought aloud is not said again, as its makers want it. */
 export function asMessages(path: readonly ChatMessage[]): Message[] {
-  return path.filter(isGiven).map(({ role, text }) => ({ role, content: text }));
+  return path.filter(isGiven).map((message) => ({
+    role: message.role,
+    content: message.role === "assistant" ? answerOf(message.text) : (message.given ?? message.text),
+  }));
+}
+
+/** What of a reply was written without keeping probabilities. */
+export function headOf({ text, tokens }: Reply): string {
+  const spoken = tokens.map((token) => token.text).join("");
+  return text.endsWith(spoken) ? text.slice(0, text.length - spoken.length) : "";
 }

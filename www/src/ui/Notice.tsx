@@ -12,10 +12,12 @@ interface Action {
 const notice = signal<{ text: string; action?: Action } | null>(null);
 let timer: ReturnType<typeof setTimeout> | undefined;
 
-export function notify(text: string, action?: Action): void {
+/** Says something for a moment; what should not be missed stays until it is closed. */
+export function notify(text: string, action?: Action, time: "moment" | "stay" = "moment"): void {
   notice.value = action ? { text, action } : { text };
   announce(text);
   clearTimeout(timer);
+  if (time === "stay") return;
   timer = setTimeout(() => (notice.value = null), action ? 8000 : 4000);
 }
 

@@ -4,6 +4,7 @@ import { useState } from "preact/hooks";
 import { busy, stop } from "../state/answer";
 import { chats, openChat } from "../state/chats";
 import { theme } from "../state/settings";
+import { chooseFile, takeOut } from "./ChatSearch";
 import { Dialog } from "./Dialog";
 import { go, keysOpen, modelsOpen, paletteOpen, settingsOpen } from "./route";
 import { newChat } from "./Sidebar";
@@ -29,6 +30,9 @@ function entries(): Entry[] {
         settingsOpen.value = true;
       },
     },
+    { name: "Export all conversations", note: "", run: () => void takeOut() },
+    { name: "Import conversations", note: "", run: chooseFile },
+    { name: "Why −1, 0, +1", note: "", run: () => go("why") },
     { name: "About this model", note: "", run: () => go("about") },
     { name: "Bench", note: "", run: () => go("bench") },
     { name: "Keys", note: "?", run: () => (keysOpen.value = true) },

@@ -2,9 +2,22 @@
 
 import type { Sampling } from "ternlight";
 import { model, reload } from "../model/loading";
-import { DEFAULTS, LIMITS, type NumberSetting, set, settings } from "../state/settings";
+import { chat } from "../state/chats";
+import {
+  change,
+  DEFAULTS,
+  dropOwn,
+  hasOwn,
+  LIMITS,
+  type NumberSetting,
+  PRESETS,
+  set,
+  settings,
+  shareOwn,
+} from "../state/settings";
 import { Glyph } from "./icons";
 import { settingsOpen } from "./route";
+import { SystemPrompt } from "./SystemPrompt";
 
 interface SlideProps {
   name: NumberSetting;
@@ -91,14 +104,57 @@ function Whole({
 
 /** Takes over what a model's authors suggest; where they say nothing, that sampler is off. */
 function adopt({ temperature, topK, topP, minP, repetitionPenalty }: Sampling): void {
-  settings.value = {
-    ...settings.value,
+  change({
     temperature: temperature ?? 1,
     topK: topK ?? 0,
     topP: topP ?? 1,
     minP: minP ?? 0,
     repetitionPenalty: repetitionPenalty ?? 1,
-  };
+  });
+}
+
+/** Says for which conversations the settings hold. */
+function Scope() {
+  if (!chat.value) return <p class="hint">For new conversations, and those without settings of their own.</p>;
+  return (
+    <div class="scope">
+      <p class="hint">
+        {hasOwn.value
+          ? "For this conversation only."
+          : "The usual ones. A change holds for this conversation."}
+      </p>
+      {hasOwn.value && (
+        <>
+          <button type="button" class="link" onClick={shareOwn}>
+            Make them the usual ones
+          </button>
+          <button type="button" class="link" onClick={dropOwn}>
+            Back to the usual ones
+          </button>
+        </>
+      )}
+    </div>
+  );
+}
+
+function Presets() {
+  const now = settings.value;
+  return (
+    <fieldset class="presets">
+      <legend class="unseen">Presets</legend>
+      {Object.entries(PRESETS).map(([name, values]) => (
+        <button
+          key={name}
+          type="button"
+          class="button small"
+          aria-pressed={Object.entries(values).every(([key, value]) => now[key as NumberSetting] === value)}
+          onClick={() => change(values)}
+        >
+          {name}
+        </button>
+      ))}
+    </fieldset>
+  );
 }
 
 export function SettingsPanel() {
@@ -122,21 +178,10 @@ export function SettingsPanel() {
         </button>
       </div>
       <form onSubmit={(event) => event.preventDefault()}>
-        <div class="field">
-          <label for="set-system">System prompt</label>
-          <textarea
-            id="set-system"
-            rows={4}
-            value={now.system}
-            placeholder="The model's own"
-            aria-describedby="hint-system"
-            onInput={(event) => set("system", event.currentTarget.value)}
-          />
-          <p class="hint" id="hint-system">
-            Said to the model before every conversation. Leave it empty to use what the model came with.
-          </p>
-        </div>
+        <Scope />
+        <SystemPrompt />
         <hr />
+        <Presets />
         <Slide
           name="temperature"
           label="Temperature"
@@ -218,11 +263,7 @@ export function SettingsPanel() {
             Sample as the model's authors suggest
           </button>
         )}
-        <button
-          type="button"
-          class="button"
-          onClick={() => (settings.value = { ...DEFAULTS, system: now.system })}
-        >
+        <button type="button" class="button" onClick={() => change({ ...DEFAULTS, system: now.system })}>
           Reset sampling and engine
         </button>
       </form>

@@ -5,12 +5,15 @@ import type { RefObject } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { startWriting } from "../chat/Composer";
 import { writingChat } from "../state/answer";
-import { chat, chats, openChat, removeChat, renameChat } from "../state/chats";
+import { chat, chats, openChat, pinChat, removeChat, renameChat } from "../state/chats";
 import { blocked, type ChatRecord, durable } from "../state/database";
 import { exportChat } from "../state/exportChat";
+import { searching } from "../state/search";
 import { theme } from "../state/settings";
 import { day } from "../text/format";
+import { ChatSearch, Found } from "./ChatSearch";
 import { Glyph, type GlyphName } from "./icons";
+import { Menu } from "./Menu";
 import { notify } from "./Notice";
 import { drawer, go, type Route, route } from "./route";
 
@@ -28,58 +31,29 @@ export function deleteWithUndo(one: ChatRecord): void {
 }
 
 function ChatMenu({ one }: { one: ChatRecord }) {
-  const menu = useRef<HTMLDivElement>(null);
-  const button = useRef<HTMLButtonElement>(null);
-  const id = `menu-${one.id}`;
-  useEffect(() => {
-    const element = menu.current;
-    const place = (event: Event) => {
-      const open = (event as ToggleEvent).newState === "open";
-      button.current?.setAttribute("aria-expanded", String(open));
-      const at = button.current?.getBoundingClientRect();
-      if (!open || !at || !element) return;
-      element.style.left = `${Math.min(at.left, window.innerWidth - element.offsetWidth - 8)}px`;
-      element.style.top = `${Math.min(at.bottom + 4, window.innerHeight - element.offsetHeight - 8)}px`;
-    };
-    element?.addEventListener("toggle", place);
-    return () => element?.removeEventListener("toggle", place);
-  }, []);
-  const act = (run: () => void) => () => {
-    menu.current?.hidePopover();
-    run();
-  };
   return (
-    <>
-      <button
-        ref={button}
-        type="button"
-        class="icon small more"
-        aria-label={`More for ${one.title}`}
-        aria-expanded="false"
-        popovertarget={id}
-      >
-        <Glyph name="more" />
+    <Menu id={`menu-${one.id}`} label={`More for ${one.title}`} class="more">
+      <button type="button" onClick={() => pinChat(one.id, !one.pinned)}>
+        <Glyph name="pin" /> {one.pinned ? "Unpin" : "Pin to the top"}
       </button>
-      <div ref={menu} id={id} class="menu" popover="auto">
-        <button type="button" onClick={act(() => (renaming.value = one.id))}>
-          <Glyph name="pen" /> Rename
-        </button>
-        <button type="button" onClick={act(() => void exportChat(one, "markdown"))}>
-          <Glyph name="down" /> Export as Markdown
-        </button>
-        <button type="button" onClick={act(() => void exportChat(one, "json"))}>
-          <Glyph name="down" /> Export as JSON
-        </button>
-        <button
-          type="button"
-          class="danger"
-          disabled={writingChat.value === one.id}
-          onClick={act(() => deleteWithUndo(one))}
-        >
-          <Glyph name="bin" /> Delete
-        </button>
-      </div>
-    </>
+      <button type="button" onClick={() => (renaming.value = one.id)}>
+        <Glyph name="pen" /> Rename
+      </button>
+      <button type="button" onClick={() => void exportChat(one, "markdown")}>
+        <Glyph name="down" /> Export as Markdown
+      </button>
+      <button type="button" onClick={() => void exportChat(one, "json")}>
+        <Glyph name="down" /> Export as JSON
+      </button>
+      <button
+        type="button"
+        class="danger"
+        disabled={writingChat.value === one.id}
+        onClick={() => deleteWithUndo(one)}
+      >
+        <Glyph name="bin" /> Delete
+      </button>
+    </Menu>
   );
 }
 
@@ -115,7 +89,7 @@ function Rename({ one }: { one: ChatRecord }) {
 function groups(all: readonly ChatRecord[]): { name: string; items: ChatRecord[] }[] {
   const result: { name: string; items: ChatRecord[] }[] = [];
   for (const one of all) {
-    const name = day(one.updated);
+    const name = one.pinned ? "Pinned" : day(one.updated);
     const last = result.at(-1);
     if (last?.name === name) last.items.push(one);
     else result.push({ name, items: [one] });
@@ -176,8 +150,10 @@ export function Sidebar() {
       <button type="button" class="button" onClick={newChat}>
         <Glyph name="plus" /> New chat
       </button>
+      {chats.value.length > 0 && <ChatSearch />}
       <div class="chats">
-        {groups(chats.value.slice(0, count)).map((group) => (
+        <Found />
+        {(searching.value ? [] : groups(chats.value.slice(0, count))).map((group) => (
           <section key={group.name} aria-label={group.name}>
             <h2>{group.name}</h2>
             <ul>
@@ -209,7 +185,7 @@ export function Sidebar() {
             </ul>
           </section>
         ))}
-        {chats.value.length > count && <div ref={end} class="more-chats" />}
+        {!searching.value && chats.value.length > count && <div ref={end} class="more-chats" />}
         {blocked.value && (
           <p class="hint">
             Conversations are being moved to a new form. Close the other tabs of this page to see them.
@@ -218,6 +194,9 @@ export function Sidebar() {
         {!durable.value && <p class="hint">This browser keeps no conversations: they end with the tab.</p>}
       </div>
       <div class="side-foot">
+        <ViewButton to="why" glyph="trits">
+          Why −1, 0, +1
+        </ViewButton>
         <ViewButton to="about" glyph="layers">
           About this model
         </ViewButton>

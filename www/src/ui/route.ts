@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals";
 
-const ROUTES = ["chat", "about", "bench"] as const;
+const ROUTES = ["chat", "why", "about", "bench"] as const;
 export type Route = (typeof ROUTES)[number];
 
 export function fromAddress(): Route {

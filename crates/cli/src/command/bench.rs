@@ -12,25 +12,26 @@ use std::{
 use clap::Args;
 use serde::Serialize;
 use ternlight_core::{
+    cache::KvType,
     format::Encoding,
     kernel::{self, ReadOrder},
     load::Loader,
-    model::{Decoder, DecoderOptions, Model, Sparsity, Want},
+    model::{Decoder, DecoderOptions, LoopKv, Model, Sparsity, Want, spec::Exit},
     pool::Pool,
     tune::{Choice, Phase},
 };
 
 use super::{
     layer_clock::{LayerClock, LayerTime, skipped_bytes},
-    synth::{SPARSITY, Shape, items, share, weights},
+    synth::{Made, Random, SPARSITY, Shape, items, share, weights},
 };
 use crate::{
     Result,
     console::{self, ACCENT, Console, DIM, STRONG},
     failure::Failure,
     hardware, interrupt,
-    model_file::{self, Format},
-    options::{ComputeOptions, Kv, ModelOptions},
+    model_file::{self, Family, FamilyConfig, Format},
+    options::{ComputeOptions, Kv, LoopArgs, ModelOptions},
 };
 
 /// Measure speed: a whole model, or every kernel by itself.
@@ -63,13 +64,16 @@ pub struct Bench {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
 
-    /// How the cache stores keys and values
-    #[arg(long, value_enum, default_value = "f16")]
-    kv: Kv,
+    /// How the cache stores keys and values [default: as the model was trained, else f16]
+    #[arg(long, value_enum)]
+    kv: Option<Kv>,
 
     /// Time each kernel on a small matrix instead of a whole model
     #[arg(long, conflicts_with_all = ["model_argument", "model", "synthetic"])]
     kernels: bool,
+
+    #[command(flatten)]
+    loops: LoopArgs,
 
     #[command(flatten)]
     compute: ComputeOptions,
@@ -91,7 +95,14 @@ struct Report {
     load_ms: f64,
     prefill: Rate,
     decode: Rate,
-    /// Weights, and the part of the cache that an average token of this run looks at.
+    /// Keys, values and states after this run.
+    cache_bytes: u64,
+    /// What a token reads of states that do not grow with the text.
+    state_bytes: u64,
+    /// Passes through the loop of a looped model that a generated token took on average.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loops: Option<f64>,
+    /// Weights, states, and the part of the cache that an average token of this run looks at.
     bytes_per_token: u64,
     /// Weights among them that meet zeros and are not read.
     skipped_bytes: u64,
@@ -183,7 +194,7 @@ impl Bench {
     fn model(self, console: &Console) -> Result<()> {
         let pool = self.compute.pool();
         let start = Instant::now();
-        let (name, model) = match self.synthetic {
+        let (name, mut model) = match self.synthetic {
             Some(shape) => self.synthetic(shape, pool.clone(), console)?,
             None => {
                 let path = self.model.locate(console)?;
@@ -192,12 +203,14 @@ impl Bench {
             }
         };
         let load_ms = start.elapsed().as_secs_f64() * 1e3;
+        let kv = model.choose_kv(Kv::choice(self.kv), KvType::F16)?;
         let model = Arc::new(model);
         let threads = hardware::threads(self.compute.threads);
         let context = (self.prompt + self.generate) as usize + 1;
-        let options = DecoderOptions { context, kv: self.kv.into(), ..DecoderOptions::default() };
+        let options = DecoderOptions { context, kv, ..DecoderOptions::default() };
         let clock = Arc::new(LayerClock::new(pool.clone()));
         let mut decoder = Decoder::new(model.clone(), options, clock.clone())?;
+        decoder.set_loops(self.loops.options())?;
         let (mut prefill, mut decode) = (Rate::default(), Rate::default());
         let total = u64::from(self.repeat) * u64::from(self.prompt + self.generate);
         let bar = console.count_bar("running", total);
@@ -212,9 +225,13 @@ impl Bench {
         let sparsity = zeros(&mut decoder)?;
         let skipped_bytes = skipped_bytes(&model, &sparsity);
         let peak_rss_bytes = hardware::peak_rss();
-        let row = decoder.cache_bytes() as u64 / context.max(1) as u64;
+        let (cache_bytes, state_bytes) = (decoder.cache_bytes() as u64, decoder.state_bytes() as u64);
+        let row = decoder.kv_bytes() as u64 / context.max(1) as u64;
         let average = u64::from(self.prompt) + u64::from(self.generate) / 2;
-        let bytes_per_token = model.bytes_per_token() as u64 + row * average - skipped_bytes;
+        let loops = self.loops_computed(&decoder);
+        let cache = (row * average) as f64 * states_read(&decoder, loops);
+        let bytes_per_token =
+            weights_per_token(&model, loops) + state_bytes + cache.round() as u64 - skipped_bytes;
         let mut names: Vec<_> = model.tensors.iter().map(|t| t.kernel).collect();
         names.sort_unstable();
         names.dedup();
@@ -231,6 +248,9 @@ impl Bench {
             load_ms,
             prefill,
             decode,
+            cache_bytes,
+            state_bytes,
+            loops,
             bytes_per_token,
             skipped_bytes,
             zeros: ZerosReport {
@@ -246,6 +266,17 @@ impl Bench {
         };
         console.result(&report, || print(&report));
         Ok(())
+    }
+
+    /// Passes through the loop that a generated token took on average, as far as they were computed.
+    fn loops_computed(&self, decoder: &Decoder) -> Option<f64> {
+        let options = decoder.loops();
+        let body = decoder.model().spec.program.body.as_ref()?;
+        let all = options.loops.unwrap_or(body.times);
+        let taken = decoder.loops_taken().get(self.prompt as usize..).filter(|taken| !taken.is_empty());
+        let is_own = options.early_exit || matches!(body.exit, Exit::Router { .. });
+        let average = |taken: &[u16]| taken.iter().map(|&n| f64::from(n)).sum::<f64>() / taken.len() as f64;
+        Some(taken.filter(|_| is_own).map_or(all as f64, average))
     }
 
     /// A prompt and an answer.
@@ -283,7 +314,10 @@ impl Bench {
 
     /// A model that exists only in memory.
     fn synthetic(&self, shape: Shape, pool: Arc<dyn Pool>, console: &Console) -> Result<(String, Model)> {
-        let config = shape.config();
+        let config = match shape.made() {
+            Made::Config(config) => config,
+            Made::Family(family) => return self.family(family, pool, console),
+        };
         let (format, float) =
             if config.a48 { (Format::HfPacked, Encoding::BF16) } else { (Format::I2S, Encoding::F16) };
         let items = items(&config, format, float)?;
@@ -302,6 +336,25 @@ impl Bench {
         made?;
         into.loader.end_file()?;
         Ok((config.name, into.loader.finish()?))
+    }
+
+    /// A model of a family that has its own way to be stored.
+    fn family(&self, family: Family, pool: Arc<dyn Pool>, console: &Console) -> Result<(String, Model)> {
+        let tensors = family.tensors()?;
+        let mut loader = Loader::new(self.compute.load()).with_pool(pool);
+        if let FamilyConfig::Json(config) = &family.config {
+            loader.config(&config.to_string())?;
+        }
+        loader.begin_file("synthetic", None)?;
+        let mut into = IntoLoader { loader, failure: None };
+        let mut rows = Random::new(1, &tensors.items);
+        let made = model_file::stream_family(&family, &tensors, &mut rows, &mut into, console);
+        if let Some(failure) = into.failure {
+            return Err(failure);
+        }
+        made?;
+        into.loader.end_file()?;
+        Ok((family.name, into.loader.finish()?))
     }
 
     fn kernels(self, console: &Console) -> Result<()> {
@@ -370,6 +423,21 @@ impl Write for IntoLoader {
     }
 }
 
+/// Bytes of weights that a token reads with so many passes through the loop.
+fn weights_per_token(model: &Model, loops: Option<f64>) -> u64 {
+    let [one, two] = [1, 2].map(|loops| model.bytes_of_loops(loops) as f64);
+    (one + (loops.unwrap_or(1.0) - 1.0) * (two - one)).round() as u64
+}
+
+/// How often a token reads each state of the cache with so many passes through the loop, on average over the states.
+fn states_read(decoder: &Decoder, loops: Option<f64>) -> f64 {
+    let (program, options) = (&decoder.model().spec.program, decoder.loops());
+    let Some((body, loops)) = program.body.as_ref().zip(loops) else { return 1.0 };
+    let passes = if options.kv == LoopKv::Last { 1 } else { options.loops.unwrap_or(body.times) };
+    let once = program.prelude.len() + program.coda.len();
+    (once as f64 + loops * body.states() as f64) / program.states(passes) as f64
+}
+
 /// The zeros of a few more tokens, or the last ones again.
 fn zeros(decoder: &mut Decoder) -> Result<Sparsity> {
     decoder.rewind(decoder.position().saturating_sub(8));
@@ -410,6 +478,14 @@ fn print(report: &Report) {
         |rate: &Rate| format!("{:8.2} tok/s   {} tokens in {:.2} s", rate.tok_s, rate.tokens, rate.seconds);
     line("prefill", rate(&report.prefill));
     line("decode", rate(&report.decode));
+    let state = match report.state_bytes {
+        0 => String::new(),
+        bytes => format!(", {} of state that does not grow", console::bytes(bytes)),
+    };
+    line("cache", format!("{}{state}", console::bytes(report.cache_bytes)));
+    if let Some(loops) = report.loops {
+        line("loops", format!("{loops:.2} passes per generated token"));
+    }
     line(
         "per token",
         format!("{} read, {:.1} GB/s", console::bytes(report.bytes_per_token), report.decode_gb_s),

@@ -103,7 +103,8 @@ pub fn skipped_bytes(model: &Model, sparsity: &Sparsity) -> u64 {
         (LinearRole::Up, Skips::Rows, sparsity.gate),
         (LinearRole::Down, Skips::Columns, sparsity.down),
     ];
-    let runs = model.spec.program.runs.iter().map(|run| &model.blocks[run.block]);
+    let program = &model.spec.program;
+    let runs = program.runs(program.times()).map(|run| &model.blocks[run.block]);
     let of_block = |block: &ternlight_core::model::BlockWeights| -> f64 {
         let skipped = shares.iter().filter_map(|&(role, skips, zeros)| {
             let matrix = &block.linear(role)?.matrix;

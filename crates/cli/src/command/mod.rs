@@ -5,12 +5,15 @@ mod chat;
 mod completions;
 mod convert;
 mod embed;
+mod families;
 mod fetch;
+mod fingerprint;
 mod inspect;
 mod layer_clock;
 mod list;
 mod logits;
 mod perplexity;
+mod plan;
 mod run;
 mod serve_demo;
 mod sparse_weights;
@@ -32,8 +35,10 @@ pub enum Command {
     Tokenize(tokenize::Tokenize),
     Embed(embed::Embed),
     Logits(logits::Logits),
+    Fingerprint(fingerprint::Fingerprint),
     Perplexity(perplexity::Perplexity),
     Bench(bench::Bench),
+    Plan(plan::Plan),
     Synth(synth::Synth),
     Convert(convert::Convert),
     ServeDemo(serve_demo::ServeDemo),
@@ -51,10 +56,12 @@ impl Command {
             Self::Tokenize(c) => c.json,
             Self::Embed(c) => c.json,
             Self::Logits(c) => c.json,
+            Self::Fingerprint(c) => c.json,
             Self::Perplexity(c) => c.json,
             Self::Bench(c) => c.json,
+            Self::Plan(c) => c.json,
             Self::Synth(c) => c.json,
-            Self::Convert(c) => c.json,
+            Self::Convert(c) => c.json(),
             Self::Chat(_) | Self::ServeDemo(_) | Self::Completions(_) => false,
         }
     }
@@ -70,8 +77,10 @@ impl Command {
             Self::Tokenize(c) => c.execute(console),
             Self::Embed(c) => c.execute(console),
             Self::Logits(c) => c.execute(console),
+            Self::Fingerprint(c) => c.execute(console),
             Self::Perplexity(c) => c.execute(console),
             Self::Bench(c) => c.execute(console),
+            Self::Plan(c) => c.execute(console),
             Self::Synth(c) => c.execute(console),
             Self::Convert(c) => c.execute(console),
             Self::ServeDemo(c) => c.execute(console),

@@ -11,6 +11,7 @@ use clap::Args;
 use serde_json::json;
 use ternlight_core::{
     ErrorKind,
+    cache::{KvChoice, KvType},
     model::{Decoder, DecoderOptions, Want},
 };
 
@@ -21,7 +22,7 @@ use crate::{
     failure::{Failure, USAGE},
     interrupt,
     model_ref::ModelRef,
-    options::{ComputeOptions, Kv, NamedModel},
+    options::{ComputeOptions, Kv, LoopArgs, NamedModel},
 };
 
 /// Measure how well a model predicts a text, per token and per byte.
@@ -55,9 +56,12 @@ pub struct Perplexity {
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
 
-    /// How the cache stores keys and values
-    #[arg(long, value_enum, default_value = "f32", help_heading = "Computation")]
-    kv: Kv,
+    /// How the cache stores keys and values [default: as the model was trained, else f32]
+    #[arg(long, value_enum, help_heading = "Computation")]
+    kv: Option<Kv>,
+
+    #[command(flatten)]
+    loops: LoopArgs,
 
     #[command(flatten)]
     compute: ComputeOptions,
@@ -95,8 +99,14 @@ impl Perplexity {
         if stride > window {
             return Err(Failure::new(USAGE, "--stride is larger than --context: tokens would be skipped"));
         }
-        let options = DecoderOptions { context: window, kv: self.kv.into(), ..DecoderOptions::default() };
+        // The engine has taken the model's own codes away where a type was asked for.
+        let kv = match Kv::choice(self.kv) {
+            KvChoice::Type(kv) => kv,
+            KvChoice::Auto | KvChoice::A48 => KvType::F32,
+        };
+        let options = DecoderOptions { context: window, kv, ..DecoderOptions::default() };
         let mut decoder = Decoder::new(model.clone(), options, compute.pool())?;
+        decoder.set_loops(self.loops.options())?;
         let vocab = model.spec.vocab;
         let bar = console.count_bar("scoring", tokens.len() as u64);
         let (mut nats, mut scored, mut done) = (0.0f64, 0usize, 1);

@@ -111,6 +111,13 @@ impl Run {
         if let Some(string) = &summary.stop_string {
             report["stop_string"] = json!(string);
         }
+        let loops: Vec<usize> = answer.tokens.iter().filter_map(|token| token.loops).collect();
+        if !loops.is_empty() {
+            report["loops"] = json!(loops);
+        }
+        if let Some(speculation) = &summary.speculation {
+            report["speculation"] = json!(speculation);
+        }
         if self.logprobs > 0 {
             report["logprobs"] = json!(answer.tokens);
         }
@@ -118,7 +125,7 @@ impl Run {
             if !answer.text.ends_with('\n') {
                 crate::say!("");
             }
-            let words = format!("[loaded in {:.2} s] {}", load_ms / 1e3, answer::remark(summary));
+            let words = format!("[loaded in {:.2} s] {}", load_ms / 1e3, answer::remark(&answer));
             console.remark(words);
         });
         // Only after the report: a partial answer is still useful.

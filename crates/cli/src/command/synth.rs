@@ -11,14 +11,18 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::Serialize;
 use ternlight_core::{
     format::Encoding,
-    model::{spec::Activation, tensor_names::TensorRole},
+    model::{
+        spec::Activation,
+        tensor_names::{Field, PackedField, TensorRole},
+    },
 };
 
-use super::sparse_weights::SparseRandom;
+use super::{families, sparse_weights::SparseRandom};
 use crate::{
     Result,
     console::{self, Console, STRONG},
-    model_file::{self, Config, Format, Item, Rows, Vocabulary, is_ternary},
+    failure::{Failure, USAGE},
+    model_file::{self, Config, Family, Format, Item, Rows, Vocabulary, is_ternary},
 };
 
 /// Write a model of a published shape with random ternary weights: same size, same speed, no sense.
@@ -30,16 +34,20 @@ use crate::{
     bitnet-100m  12 layers, width 768, feed-forward 2048, 12/4 heads, 32768 tokens, 100 M parameters\n  \
     bitnet-tiny  2 layers, width 256, feed-forward 512, 4/2 heads, 1024 tokens, 1.4 M parameters\n  \
     bitnet-2b-a48, bitnet-tiny-a48  BitNet a4.8 of the sizes of 2b4t and tiny: inputs of 4 bits, and sparse ones\n  \
-                 (--format hf-packed)"
+                 (--format hf-packed)\n\n\
+    Mixtures of experts, each as its family stores it (--format does not apply):\n  \
+    sigma-moe-tiny   20 B parameters, 0.5 B active: 56 layers of 96 experts, one active; ternary  (5.7 GB)\n  \
+    maple-20b-a1b    20 B parameters, 1 B active: 24 layers of 256 experts, 8 active; TQ2_0  (6.3 GB)\n  \
+    maple-tiny, bitnet-moe-tiny, mixtral-tiny, qwen3-moe-tiny, olmoe-tiny, gpt-oss-tiny  4 layers, width 256"
 )]
 pub struct Synth {
     /// Dimensions of the model
     #[arg(long, value_enum)]
     shape: Shape,
 
-    /// How to store it
-    #[arg(long, value_enum, default_value = "i2_s")]
-    format: Format,
+    /// How to store it [default: i2_s, or as the family does]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
 
     /// Same seed, same weights, in every format
     #[arg(long, default_value_t = 1)]
@@ -53,7 +61,7 @@ pub struct Synth {
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
 
-    /// File to write, or folder for hf-packed
+    /// File to write, or folder for hf-packed and families that are stored so
     #[arg(long, short, value_name = "PATH")]
     out: PathBuf,
 
@@ -80,6 +88,24 @@ pub enum Shape {
     /// BitNet a4.8, for tests
     #[value(name = "bitnet-tiny-a48")]
     BitnetTinyA48,
+    /// Sigma-MoE-Tiny: 20 B parameters, 0.5 B active
+    SigmaMoeTiny,
+    /// Maple: 20 B parameters, 1 B active
+    #[value(name = "maple-20b-a1b")]
+    Maple20bA1b,
+    /// Maple, small
+    MapleTiny,
+    /// BitNet with experts, small
+    BitnetMoeTiny,
+    /// Mixtral, small
+    MixtralTiny,
+    /// Qwen3-MoE, small
+    #[value(name = "qwen3-moe-tiny")]
+    Qwen3MoeTiny,
+    /// OLMoE, small
+    OlmoeTiny,
+    /// gpt-oss, small
+    GptOssTiny,
 }
 
 /// The share of zeros among the gates that the paper of BitNet a4.8 reports.
@@ -93,14 +119,39 @@ pub fn share(text: &str) -> std::result::Result<f32, String> {
     }
 }
 
+/// What a shape's name stands for.
+pub enum Made {
+    /// A model that every [`Format`] can hold.
+    Config(Config),
+    /// One of a family that is stored in its own way.
+    Family(Family),
+}
+
 impl Shape {
-    /// All dimensions.
-    pub fn config(self) -> Config {
+    /// Its name.
+    pub fn name(self) -> String {
+        self.to_possible_value().expect("none is hidden").get_name().to_owned()
+    }
+
+    /// What it stands for.
+    pub fn made(self) -> Made {
+        Made::Family(match self {
+            Self::SigmaMoeTiny => families::sigma_moe_tiny(),
+            Self::Maple20bA1b => families::maple_20b_a1b(),
+            Self::MapleTiny => families::maple_tiny(),
+            Self::BitnetMoeTiny => families::bitnet_moe_tiny(),
+            Self::MixtralTiny => families::mixtral_tiny(),
+            Self::Qwen3MoeTiny => families::qwen3_moe_tiny(),
+            Self::OlmoeTiny => families::olmoe_tiny(),
+            Self::GptOssTiny => families::gpt_oss_tiny(),
+            bitnet => return Made::Config(bitnet.config()),
+        })
+    }
+
+    /// All dimensions of a BitNet.
+    fn config(self) -> Config {
         let base = Config {
-            name: format!(
-                "{} shape, random weights",
-                self.to_possible_value().expect("none is hidden").get_name()
-            ),
+            name: format!("{} shape, random weights", self.name()),
             sub_norms: true,
             activation: Activation::Relu2,
             layers: 30,
@@ -118,7 +169,6 @@ impl Shape {
             about: Default::default(),
         };
         match self {
-            Self::Bitnet2b4t | Self::Bitnet2bA48 => base,
             Self::Bitnet100m => Config {
                 layers: 12,
                 hidden: 768,
@@ -140,6 +190,8 @@ impl Shape {
                 context: 512,
                 ..base
             },
+            // 2B4T; families have no configuration of this kind (see `made`).
+            _ => base,
         }
     }
 }
@@ -172,30 +224,55 @@ struct Report {
 
 impl Synth {
     pub fn execute(self, console: &Console) -> Result<()> {
-        let config = self.shape.config();
+        let config = match self.shape.made() {
+            Made::Config(config) => config,
+            Made::Family(family) => return self.family(&family, console),
+        };
+        let format = self.format.unwrap_or(Format::I2S);
         let mut vocabulary = match &self.tokenizer {
             None => Vocabulary::generate(config.vocab),
             Some(path) => Vocabulary::read(path)?,
         };
         vocabulary.pad(config.vocab)?;
         // The values are exact in both.
-        let embedding = if self.format == Format::HfPacked { Encoding::BF16 } else { Encoding::F16 };
-        let items = items(&config, self.format, embedding)?;
+        let embedding = if format == Format::HfPacked { Encoding::BF16 } else { Encoding::F16 };
+        let items = items(&config, format, embedding)?;
         let size =
             |items: &mut dyn Iterator<Item = &Item>| items.map(|i| i.rows as u64 * i.cols as u64).sum();
         let parameters = size(&mut items.iter());
         let ternary = size(&mut items.iter().filter(|item| is_ternary(item.role)));
         let mut random = weights(&config, self.seed, &items, self.sparsity);
-        let bytes = model_file::write(
-            &config,
-            Some(&vocabulary),
-            &items,
-            &mut *random,
-            self.format,
-            &self.out,
-            console,
-        )?;
-        let report = Report { path: self.out, bytes, parameters, ternary };
+        let bytes =
+            model_file::write(&config, Some(&vocabulary), &items, &mut *random, format, &self.out, console)?;
+        Report { path: self.out, bytes, parameters, ternary }.show(console);
+        Ok(())
+    }
+
+    /// A model of a family, stored as that does.
+    fn family(self, family: &Family, console: &Console) -> Result<()> {
+        if self.format.is_some() {
+            return Err(Failure::new(USAGE, "--format: this family is stored in its own way only"));
+        }
+        let (spec, _) = family.spec()?;
+        let mut vocabulary = match &self.tokenizer {
+            None => Vocabulary::generate(spec.vocab),
+            Some(path) => Vocabulary::read(path)?,
+        };
+        vocabulary.pad(spec.vocab)?;
+        let tensors = family.tensors()?;
+        let size = |item: &Item| item.rows as u64 * item.cols as u64;
+        let parameters = tensors.items.iter().map(size).sum();
+        let ternary = tensors.items.iter().filter(|item| family.is_ternary(item.role)).map(size).sum();
+        let mut random = Random::new(self.seed, &tensors.items);
+        let bytes = model_file::write_family(family, &vocabulary, &tensors, &mut random, &self.out, console)?;
+        Report { path: self.out, bytes, parameters, ternary }.show(console);
+        Ok(())
+    }
+}
+
+impl Report {
+    fn show(self, console: &Console) {
+        let report = self;
         console.result(&report, || {
             crate::say!("{STRONG}{}{STRONG:#}", report.path.display());
             let (all, ternary) = (console::count(report.parameters), console::count(report.ternary));
@@ -204,7 +281,6 @@ impl Synth {
                 console::bytes(report.bytes)
             );
         });
-        Ok(())
     }
 }
 
@@ -268,6 +344,18 @@ impl Rows for Random<'_> {
         // Norm gains about 1; embeddings so that the logits of a tied head spread by about 2.5.
         let (centre, spread) = match role {
             TensorRole::Embedding | TensorRole::Head => (0.0, 2.5 / (cols as f32).sqrt()),
+            TensorRole::Linear(_, _, Field::Weight)
+            | TensorRole::Expert(_, _, _, Field::Weight)
+            | TensorRole::SharedExpert(_, _, Field::Weight)
+            | TensorRole::Router(_, Field::Weight)
+            | TensorRole::SharedGate(_) => (0.0, 1.0 / (cols as f32).sqrt()),
+            // Codes, of which most are small; exponents.
+            TensorRole::PackedExperts(_, _, PackedField::Blocks | PackedField::Scales) => (0.0, 1.0),
+            TensorRole::Linear(_, _, Field::Bias)
+            | TensorRole::Expert(_, _, _, Field::Bias)
+            | TensorRole::PackedExperts(_, _, PackedField::Bias)
+            | TensorRole::Router(_, Field::Bias)
+            | TensorRole::Sinks(_) => (0.0, 0.1),
             _ => (1.0, 0.1),
         };
         values.extend((0..cols).map(|_| common(centre + spread * normal(generator.next_u64()))));
@@ -285,6 +373,22 @@ mod tests {
         let ternary = |item: &&Item| is_ternary(item.role);
         let count: usize = items.iter().filter(ternary).map(|item| item.rows * item.cols).sum();
         assert_eq!(count, 30 * 69_468_160);
+    }
+
+    /// The sizes that the papers and the model card give.
+    #[test]
+    fn mixtures_have_the_published_sizes() {
+        let sizes = |family: Family| {
+            let tensors = family.tensors().unwrap();
+            let ternary = |item: &&Item| family.is_ternary(item.role);
+            let size = |item: &Item| item.rows * item.cols;
+            let all: usize = tensors.items.iter().map(size).sum();
+            (all, tensors.items.iter().filter(ternary).map(size).sum::<usize>())
+        };
+        let (all, ternary) = sizes(families::sigma_moe_tiny());
+        assert_eq!(ternary, 56 * (96 * 3 * 1536 * 768 + 2 * 1536 * 1536 + 2 * 384 * 1536));
+        assert!((19_500_000_000..20_500_000_000).contains(&all), "{all}");
+        assert_eq!(sizes(families::maple_20b_a1b()).1, 19_579_011_072);
     }
 
     #[test]

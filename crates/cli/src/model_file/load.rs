@@ -101,7 +101,8 @@ pub fn config(folder: &Path) -> Result<Meta> {
     Ok(container::config(&config_text(folder)?)?)
 }
 
-fn config_text(folder: &Path) -> Result<String> {
+/// The `config.json` of a folder.
+pub(super) fn config_text(folder: &Path) -> Result<String> {
     let path = folder.join("config.json");
     fs::read_to_string(&path).map_err(|e| Failure::io(&path, &e))
 }

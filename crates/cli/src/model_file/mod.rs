@@ -5,6 +5,8 @@
 //! name or absent; codes and scales arrive in it unchanged, or the write fails.
 
 mod describe;
+mod family;
+mod grow;
 mod load;
 mod read;
 mod regexes;
@@ -12,6 +14,8 @@ mod vocabulary;
 mod write;
 
 pub use describe::{Config, hf_config};
+pub use family::{Family, FamilyConfig, Weights, stream_family, write_family};
+pub use grow::{Growth, grow};
 pub use load::{config, files, header, load, parts};
 pub use read::Source;
 pub use vocabulary::Vocabulary;

@@ -94,17 +94,18 @@ impl Source {
             }
         };
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let (attention, mlp) = (&spec.blocks[0].mixer.body, spec.blocks[0].ffn.body.mlp());
+        let (mixer, mlp) = (&spec.blocks[0].mixer.body, spec.blocks[0].ffn.body.mlp());
+        let (heads, kv_heads, head_dim) = mixer.heads();
         let config = Config {
             name: model.meta.opt_str("general.name").ok().flatten().map_or(name, str::to_owned),
-            sub_norms: attention.sub_norm.is_some(),
+            sub_norms: mixer.attention().is_some_and(|attention| attention.sub_norm.is_some()),
             activation: mlp.activation,
             layers: spec.blocks.len(),
             hidden: spec.hidden,
             ffn: mlp.width,
-            heads: attention.heads,
-            kv_heads: attention.kv_heads,
-            head_dim: attention.head_dim,
+            heads,
+            kv_heads,
+            head_dim,
             vocab: spec.vocab,
             context: spec.context,
             theta: spec.ropes.first().map_or(0.0, |rope| rope.theta),
@@ -148,7 +149,7 @@ impl Source {
     /// The source row that target row `row` of a tensor is.
     fn source_row(&self, role: TensorRole, row: usize) -> usize {
         let TensorRole::Linear(block, LinearRole::Q | LinearRole::K, _) = role else { return row };
-        let width = self.model.spec.blocks[block].mixer.body.head_dim;
+        let width = self.model.spec.blocks[block].mixer.body.heads().2;
         let (head, at) = (row / width * width, row % width);
         // Interleaved: (first, second) of pair j lie at 2j and 2j + 1; in halves at j and j + width / 2.
         head + match self.order {

@@ -47,11 +47,7 @@ pub fn write(
     meta.0.insert("format".into(), Value::Str("pt".into()));
     let header = safetensors_header(&meta, &exact.specs(items, names, format))?;
     let written = weights(&header, items, rows, &exact, format, &path.join("model.safetensors"), console)?;
-    let json = |name: &str, value: &serde_json::Value| {
-        let place = path.join(name);
-        let text = serde_json::to_vec_pretty(value).expect("JSON values have string keys");
-        fs::write(&place, text).map_err(|e| Failure::io(&place, &e))
-    };
+    let json = |name: &str, value: &serde_json::Value| json_file(&path.join(name), value);
     if let Some(vocabulary) = vocabulary {
         match vocabulary.tokenizer_json() {
             Some(tokenizer) => json("tokenizer.json", &tokenizer)?,
@@ -63,6 +59,12 @@ pub fn write(
     let (bos, eos) = vocabulary.map_or((None, None), |v| (v.bos, v.eos));
     json("config.json", &hf_config(config, bos, eos))?;
     Ok(written)
+}
+
+/// Writes a file of readable JSON.
+pub(super) fn json_file(path: &Path, value: &serde_json::Value) -> Result<()> {
+    let text = serde_json::to_vec_pretty(value).expect("JSON values have string keys");
+    fs::write(path, text).map_err(|e| Failure::io(path, &e))
 }
 
 /// Scales of the linear layers, and whether the format can hold them in place.
@@ -156,14 +158,7 @@ fn weights(
     let io = |e| Failure::io(path, &e);
     let bar = console.bytes_bar("writing", Some(header.file_len()));
     let mut out = BufWriter::with_capacity(1 << 20, part.file().map_err(io)?);
-    stream(
-        header,
-        items,
-        rows,
-        exact,
-        format,
-        &mut Sink { out: &mut out, bar: &bar, path, bytes: Vec::new() },
-    )?;
+    stream(header, items, rows, exact, format, &mut Sink::new(&mut out, &bar, path))?;
     out.flush().map_err(io)?;
     drop(out);
     bar.finish_and_clear();
@@ -193,7 +188,7 @@ pub fn stream_model(
     };
     let bar = console.bytes_bar("making", Some(header.file_len()));
     let path = Path::new("synthetic");
-    stream(&header, items, rows, &exact, format, &mut Sink { out, bar: &bar, path, bytes: Vec::new() })?;
+    stream(&header, items, rows, &exact, format, &mut Sink::new(out, &bar, path))?;
     bar.finish_and_clear();
     Ok(header.file_len())
 }
@@ -207,8 +202,7 @@ fn stream(
     format: Format,
     sink: &mut Sink<'_>,
 ) -> Result<()> {
-    sink.bytes.extend(&header.bytes);
-    sink.flush()?;
+    sink.put(&header.bytes)?;
     let mut places = header.tensors.iter();
     let mut next = || places.next().expect("a place for each tensor");
     for (i, item) in items.iter().enumerate() {
@@ -232,7 +226,7 @@ fn stream(
 }
 
 /// Collects one row's bytes, then writes them.
-struct Sink<'a> {
+pub(super) struct Sink<'a> {
     out: &'a mut dyn Write,
     bar: &'a ProgressBar,
     /// For messages.
@@ -240,7 +234,17 @@ struct Sink<'a> {
     bytes: Vec<u8>,
 }
 
-impl Sink<'_> {
+impl<'a> Sink<'a> {
+    pub(super) fn new(out: &'a mut dyn Write, bar: &'a ProgressBar, path: &'a Path) -> Self {
+        Self { out, bar, path, bytes: Vec::new() }
+    }
+
+    /// Writes bytes that are ready.
+    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.bytes.extend_from_slice(bytes);
+        self.flush()
+    }
+
     fn flush(&mut self) -> Result<()> {
         interrupt::check()?;
         self.out.write_all(&self.bytes).map_err(|e| Failure::io(self.path, &e))?;
@@ -249,13 +253,13 @@ impl Sink<'_> {
         Ok(())
     }
 
-    fn zeros(&mut self, n: usize) -> Result<()> {
+    pub(super) fn zeros(&mut self, n: usize) -> Result<()> {
         self.bytes.resize(n, 0);
         self.flush()
     }
 }
 
-fn pack_floats(encoding: Encoding, values: &[f32], out: &mut Vec<u8>) {
+pub(super) fn pack_floats(encoding: Encoding, values: &[f32], out: &mut Vec<u8>) {
     match encoding {
         Encoding::F16 => pack_f16(values, out),
         Encoding::BF16 => pack_bf16(values, out),
@@ -263,7 +267,13 @@ fn pack_floats(encoding: Encoding, values: &[f32], out: &mut Vec<u8>) {
     }
 }
 
-fn floats(rows: &mut dyn Rows, i: usize, item: &Item, encoding: Encoding, sink: &mut Sink<'_>) -> Result<()> {
+pub(super) fn floats(
+    rows: &mut dyn Rows,
+    i: usize,
+    item: &Item,
+    encoding: Encoding,
+    sink: &mut Sink<'_>,
+) -> Result<()> {
     let mut values = Vec::new();
     for row in 0..item.rows {
         rows.floats(i, row, &mut values)?;
@@ -273,7 +283,7 @@ fn floats(rows: &mut dyn Rows, i: usize, item: &Item, encoding: Encoding, sink: 
     Ok(())
 }
 
-fn codes(
+pub(super) fn codes(
     rows: &mut dyn Rows,
     i: usize,
     item: &Item,
@@ -311,14 +321,14 @@ fn codes(
 }
 
 /// A file that gets its name when it is complete, and vanishes otherwise.
-struct Part {
+pub(super) struct Part {
     part: PathBuf,
     path: PathBuf,
     file: Option<File>,
 }
 
 impl Part {
-    fn create(path: &Path) -> Result<Self> {
+    pub(super) fn create(path: &Path) -> Result<Self> {
         let mut name = path.as_os_str().to_owned();
         name.push(".part");
         let part = PathBuf::from(name);
@@ -326,11 +336,11 @@ impl Part {
         Ok(Self { part, path: path.to_owned(), file: Some(file) })
     }
 
-    fn file(&self) -> std::io::Result<File> {
+    pub(super) fn file(&self) -> std::io::Result<File> {
         self.file.as_ref().expect("taken only by promote").try_clone()
     }
 
-    fn promote(mut self) -> Result<()> {
+    pub(super) fn promote(mut self) -> Result<()> {
         let file = self.file.take().expect("taken only here");
         file.sync_all().map_err(|e| Failure::io(&self.part, &e))?;
         fs::rename(&self.part, &self.path).map_err(|e| Failure::io(&self.path, &e))

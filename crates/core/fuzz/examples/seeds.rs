@@ -130,7 +130,7 @@ fn main() {
     let all = Vec::from_iter(
         Encoding::ALL
             .iter()
-            .filter(|e| !matches!(e, Encoding::U8 | Encoding::Other | Encoding::Q2_0_128))
+            .filter(|e| !e.has_scales_beside() && !matches!(e, Encoding::Other | Encoding::Q2_0_128))
             .map(|e| spec(e.name(), &[3, e.block().0 as u64], *e)),
     );
     save("gguf", "all", &write::gguf_header(&meta, &all).expect("a valid header").bytes);

@@ -50,7 +50,7 @@ fuzz_target!(|data: &[u8]| {
 /// The shape that `unpack` documents.
 fn check(encoding: Encoding, cols: usize, row: &FormRow) {
     let form = encoding.form();
-    let floats = matches!(form, Form::F32 | Form::F16 | Form::BF16);
+    let floats = matches!(form, Form::F32 | Form::F16 | Form::BF16 | Form::E4m3 | Form::E5m2);
     let (range, blocks, mins) = match form {
         Form::Ternary if encoding == Encoding::I2_S => (-1..=1, 0, 0),
         Form::Ternary => (-1..=1, cols / 256, 0),
@@ -58,6 +58,8 @@ fn check(encoding: Encoding, cols: usize, row: &FormRow) {
         Form::Q4 => (0..=15, cols / 32, cols / 32),
         Form::Q8 => (-128..=127, cols / 32, cols / 32),
         Form::Q8x16 => (-128..=127, cols / 16, cols / 16),
+        Form::Mxfp4 if encoding == Encoding::E2M1 => (-12..=12, 0, 0),
+        Form::Mxfp4 => (-12..=12, cols / 32, 0),
         _ => (0..=0, 0, 0),
     };
     assert_eq!(row.floats.len(), if floats { cols } else { 0 });

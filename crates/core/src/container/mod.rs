@@ -14,11 +14,13 @@ use crate::{Error, Result, bail, format::Encoding};
 mod config;
 pub mod gguf;
 mod meta;
+mod overrides;
 pub mod safetensors;
 mod types;
 pub mod write;
 
 pub use config::{MAX_CONFIG, config};
+pub use overrides::Overrides;
 
 /// Longest header of a file that is accepted, in bytes (the limit of the safetensors format).
 pub const MAX_HEADER: u64 = 100_000_000;

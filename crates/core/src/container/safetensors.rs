@@ -157,7 +157,9 @@ fn dtype(name: &str) -> Option<(Encoding, u64)> {
         "F16" => (Encoding::F16, 16),
         "BF16" => (Encoding::BF16, 16),
         "U8" => (Encoding::U8, 8),
-        "BOOL" | "I8" | "F8_E4M3" | "F8_E5M2" | "F8_E8M0" => (Encoding::Other, 8),
+        "F8_E4M3" => (Encoding::F8_E4M3, 8),
+        "F8_E5M2" => (Encoding::F8_E5M2, 8),
+        "BOOL" | "I8" | "F8_E8M0" => (Encoding::Other, 8),
         "I16" | "U16" => (Encoding::Other, 16),
         "I32" | "U32" => (Encoding::Other, 32),
         "I64" | "U64" | "F64" | "C64" => (Encoding::Other, 64),
@@ -233,6 +235,8 @@ impl Encoding {
             Self::F16 => Some("F16"),
             Self::BF16 => Some("BF16"),
             Self::U8 => Some("U8"),
+            Self::F8_E4M3 => Some("F8_E4M3"),
+            Self::F8_E5M2 => Some("F8_E5M2"),
             _ => None,
         }
     }

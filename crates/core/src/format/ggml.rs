@@ -5,7 +5,7 @@
 //! multiplied out, which is exact too (f16 × 6 or 8 bits fits f32).
 
 use super::float::scale as half;
-use crate::{Result, bail};
+use crate::{Result, bail, minifloat::E2M1_TWICE};
 
 /// The places that a block decodes into: 32 or 256 codes and the scales and mins of their sub-blocks.
 pub(super) struct Out<'a> {
@@ -76,9 +76,6 @@ pub(super) fn q8_0(block: &[u8], out: Out<'_>) -> Result<()> {
     }
     Ok(())
 }
-
-/// Twice the E2M1 values, so that they are integers; bit 3 is the sign.
-const E2M1_TWICE: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 
 /// MXFP4 (OCP MX): E8M0 scale, 16 bytes of E2M1.
 pub(super) fn mxfp4(block: &[u8], out: Out<'_>) -> Result<()> {

@@ -5,7 +5,11 @@
 
 use alloc::vec::Vec;
 
-use crate::{Result, bail, simd::Isa};
+use crate::{
+    Result, bail,
+    minifloat::{E2M1_TWICE, e4m3_to_f32, e5m2_to_f32},
+    simd::{Isa, vectorised},
+};
 
 mod float;
 mod ggml;
@@ -49,6 +53,11 @@ pub enum Encoding {
     /// Tencent's STQ1_0: 42 bytes per 256 weights, of each four of which one is 0.
     STQ1_0,
     MXFP4,
+    /// Codes of E2M1, two to a byte, the lower half first; scales are a tensor of their own.
+    E2M1,
+    /// One byte each; scales are a tensor of their own.
+    F8_E4M3,
+    F8_E5M2,
     /// safetensors `U8`: HF packed ternary when a `weight_scale` belongs to it.
     U8,
     /// safetensors integer types, never weights (skipped unless asked for).
@@ -68,6 +77,18 @@ pub enum Form {
     Q8,
     /// As `Q8`, with scale and min per 16 columns (Q2_K, Q3_K, Q6_K).
     Q8x16,
+    /// E2M1 with an E8M0 scale per 32 columns and a factor per row; activations of 14 bits per 32 columns.
+    Mxfp4,
+    /// E2M1 with an E4M3 scale per 16 columns and a divisor per row; activations of 14 bits per 32 columns.
+    Nvfp4,
+    /// As `Mxfp4`; activations f32.
+    Mxfp4Exact,
+    /// As `Nvfp4`; activations f32.
+    Nvfp4Exact,
+    /// E4M3 with an f32 scale per 128 columns; activations f32.
+    E4m3,
+    /// E5M2 with an f32 scale per 128 columns; activations f32.
+    E5m2,
     /// Codes −127…127 and one scale per row; activations 14-bit per token. For embedding and head.
     I8,
     /// IEEE half precision; activations f32.
@@ -78,11 +99,13 @@ pub enum Form {
     F32,
 }
 
-/// One row of weights in its form's neutral shape: weight `k` is
-/// `scales[k / block] * codes[k] + mins[k / block]`, or `floats[k]` for the float forms.
+/// One row of weights in its form's neutral shape: weight `k` is `scales[k / block] * codes[k] + mins[k / block]`,
+/// `floats[k]` for the float forms, `scales[k / block] * floats[k]` for [`Form::E4m3`] and [`Form::E5m2`].
+///
+/// The forms of small floats may come in two: codes or floats first, scales later ([`crate::matrix::Matrix::fill`]).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FormRow {
-    /// One code per column (empty for float forms).
+    /// One code per column (empty for float forms); twice the E2M1 numbers.
     pub codes: Vec<i8>,
     /// One scale per block; a single one where the form has a scale per row.
     pub scales: Vec<f32>,
@@ -90,6 +113,9 @@ pub struct FormRow {
     pub mins: Vec<f32>,
     /// The values of float forms (exactly representable in the form).
     pub floats: Vec<f32>,
+    /// What multiplies all scales of the row ([`Form::Mxfp4`]), or divides those of all rows of the matrix
+    /// ([`Form::Nvfp4`]); 1 where there is none.
+    pub row_number: Option<f32>,
 }
 
 impl Form {
@@ -101,6 +127,12 @@ impl Form {
             Self::Q4 => "4-bit blocks",
             Self::Q8 => "8-bit blocks",
             Self::Q8x16 => "8-bit blocks of 16",
+            Self::Mxfp4 => "MXFP4 blocks",
+            Self::Nvfp4 => "NVFP4 blocks",
+            Self::Mxfp4Exact => "MXFP4 blocks, f32 inputs",
+            Self::Nvfp4Exact => "NVFP4 blocks, f32 inputs",
+            Self::E4m3 => "FP8 (E4M3)",
+            Self::E5m2 => "FP8 (E5M2)",
             Self::I8 => "int8 rows",
             Self::F16 => "f16",
             Self::BF16 => "bf16",
@@ -117,9 +149,29 @@ impl Form {
     pub const fn block(self) -> Option<usize> {
         match self {
             Self::Q2 => Some(64),
-            Self::Q4 | Self::Q8 => Some(32),
-            Self::Q8x16 => Some(16),
+            Self::Q4 | Self::Q8 | Self::Mxfp4 | Self::Mxfp4Exact => Some(32),
+            Self::Q8x16 | Self::Nvfp4 | Self::Nvfp4Exact => Some(16),
+            Self::E4m3 | Self::E5m2 => Some(128),
             _ => None,
+        }
+    }
+
+    /// Whether codes are E2M1 numbers.
+    pub const fn is_e2m1(self) -> bool {
+        matches!(self, Self::Mxfp4 | Self::Nvfp4 | Self::Mxfp4Exact | Self::Nvfp4Exact)
+    }
+
+    /// Whether codes are floats of 8 bits.
+    pub const fn is_fp8(self) -> bool {
+        matches!(self, Self::E4m3 | Self::E5m2)
+    }
+
+    /// The form that holds the same weights and multiplies floats, not their codes of 14 bits, where there is one.
+    pub const fn exact(self) -> Self {
+        match self {
+            Self::Mxfp4 => Self::Mxfp4Exact,
+            Self::Nvfp4 => Self::Nvfp4Exact,
+            other => other,
         }
     }
 }
@@ -132,7 +184,10 @@ impl Encoding {
             Self::F16 => Form::F16,
             Self::BF16 => Form::BF16,
             Self::Q4_0 | Self::Q4_1 | Self::Q4_K => Form::Q4,
-            Self::Q5_0 | Self::Q5_1 | Self::Q8_0 | Self::Q5_K | Self::MXFP4 => Form::Q8,
+            Self::Q5_0 | Self::Q5_1 | Self::Q8_0 | Self::Q5_K => Form::Q8,
+            Self::MXFP4 | Self::E2M1 => Form::Mxfp4,
+            Self::F8_E4M3 => Form::E4m3,
+            Self::F8_E5M2 => Form::E5m2,
             Self::Q2_K | Self::Q3_K | Self::Q6_K => Form::Q8x16,
             Self::Q1_0 | Self::Q2_0_64 | Self::Q2_0_128 | Self::PTQ1_0 | Self::STQ1_0 => Form::Q2,
             Self::TQ1_0 | Self::TQ2_0 | Self::I2_S | Self::U8 => Form::Ternary,
@@ -142,6 +197,11 @@ impl Encoding {
     /// Whether weights are stored as floats.
     pub const fn is_float(self) -> bool {
         matches!(self, Self::F32 | Self::F16 | Self::BF16)
+    }
+
+    /// Whether the scales of its weights are a tensor of their own.
+    pub const fn has_scales_beside(self) -> bool {
+        matches!(self, Self::U8 | Self::E2M1 | Self::F8_E4M3 | Self::F8_E5M2)
     }
 
     /// Every encoding.
@@ -170,6 +230,9 @@ impl Encoding {
         Self::MXFP4,
         Self::U8,
         Self::Other,
+        Self::E2M1,
+        Self::F8_E4M3,
+        Self::F8_E5M2,
     ];
 
     /// The name in the field.
@@ -197,6 +260,9 @@ impl Encoding {
             Self::PTQ1_0 => "PTQ1_0",
             Self::STQ1_0 => "STQ1_0",
             Self::MXFP4 => "MXFP4",
+            Self::E2M1 => "E2M1",
+            Self::F8_E4M3 => "F8_E4M3",
+            Self::F8_E5M2 => "F8_E5M2",
             Self::U8 => "U8",
             Self::Other => "other",
         }
@@ -226,7 +292,8 @@ impl Encoding {
             Self::PTQ1_0 => (128, 28),
             Self::STQ1_0 => (256, 42),
             Self::MXFP4 => (32, 17),
-            Self::U8 | Self::Other => (1, 1),
+            Self::E2M1 => (2, 1),
+            Self::F8_E4M3 | Self::F8_E5M2 | Self::U8 | Self::Other => (1, 1),
         }
     }
 
@@ -284,14 +351,19 @@ impl FormRow {
         self.scales.clear();
         self.mins.clear();
         self.floats.clear();
+        self.row_number = None;
     }
 
-    /// The weights as f32, appended to `out`. A row of codes without scales (I2_S, HF packed) has the scale 1.
+    /// The weights as f32, appended to `out`. A row without scales (I2_S, HF packed, FP8) has the scale 1.
     ///
     /// # Panics
     /// If the row has not the shape that [`unpack`] makes.
     pub fn dequantise(&self, out: &mut Vec<f32>) {
-        out.extend(&self.floats);
+        if !self.floats.is_empty() {
+            // Only FP8 has scales beside its floats.
+            let scale = |k: usize| self.scales.get(k / 128).copied().unwrap_or(1.0);
+            return out.extend(self.floats.iter().enumerate().map(|(k, value)| scale(k) * value));
+        }
         if self.scales.is_empty() {
             return out.extend(self.codes.iter().map(|code| f32::from(*code)));
         }
@@ -314,8 +386,9 @@ fn check_len(encoding: Encoding, bytes: &[u8], cols: usize) -> Result<&[u8]> {
 
 /// Unpacks one stored row of `cols` weights; bytes beyond it are ignored. The parts of `out` that come back:
 ///
-/// * float forms: `floats`;
-/// * [`Form::Q4`], [`Form::Q8`], [`Form::Q8x16`]: `codes`, `scales` and `mins` per [`Form::block`];
+/// * float forms: `floats`, as FP8 without its scales;
+/// * E2M1: `codes`;
+/// * [`Form::Q4`], [`Form::Q8`], [`Form::Q8x16`], and [`Form::Mxfp4`] of MXFP4: `codes`, `scales` and `mins` per [`Form::block`];
 /// * [`Form::Q2`]: `codes` and `scales` per 64 columns (a scale of 128 columns stands twice);
 /// * [`Form::Ternary`]: `codes`; `scales` per 256 columns for TQ1_0 and TQ2_0, none for I2_S, whose scale
 ///   follows the tensor ([`i2_s_scale`]).
@@ -337,7 +410,11 @@ pub fn unpack(isa: Isa, encoding: Encoding, bytes: &[u8], cols: usize, out: &mut
         Encoding::Q5_0 => blocks(encoding, bytes, cols, ggml::q5_0, out),
         Encoding::Q5_1 => blocks(encoding, bytes, cols, ggml::q5_1, out),
         Encoding::Q8_0 => blocks(encoding, bytes, cols, ggml::q8_0, out),
-        Encoding::MXFP4 => blocks(encoding, bytes, cols, ggml::mxfp4, out),
+        Encoding::MXFP4 => {
+            blocks(encoding, bytes, cols, ggml::mxfp4, out)?;
+            out.mins.clear();
+            Ok(())
+        }
         Encoding::Q2_K => blocks(encoding, bytes, cols, ggml::q2_k, out),
         Encoding::Q3_K => blocks(encoding, bytes, cols, ggml::q3_k, out),
         Encoding::Q4_K => blocks(encoding, bytes, cols, ggml::q4_k, out),
@@ -351,6 +428,13 @@ pub fn unpack(isa: Isa, encoding: Encoding, bytes: &[u8], cols: usize, out: &mut
         Encoding::Q2_0_64 | Encoding::Q2_0_128 => scaled(encoding, bytes, cols, ternary::q2_0, out),
         Encoding::PTQ1_0 => scaled(encoding, bytes, cols, ternary::ptq1_0, out),
         Encoding::STQ1_0 => scaled(encoding, bytes, cols, ternary::stq1_0, out),
+        Encoding::E2M1 => {
+            let code = |nibble: u8| E2M1_TWICE[usize::from(nibble)];
+            out.codes.extend(bytes.iter().flat_map(|byte| [code(byte & 15), code(byte >> 4)]));
+            Ok(())
+        }
+        Encoding::F8_E4M3 => fp8(isa, bytes, e4m3_to_f32, |magnitude| magnitude != 0x7F, out),
+        Encoding::F8_E5M2 => fp8(isa, bytes, e5m2_to_f32, |magnitude| magnitude < 0x7C, out),
         Encoding::I2_S => {
             out.codes.resize(cols, 0);
             ternary::i2_s(isa, bytes, &mut out.codes)
@@ -397,6 +481,29 @@ fn scaled(
     for (block, codes) in bytes.chunks_exact(block_bytes).zip(out.codes.chunks_exact_mut(block_cols)) {
         let scale = decode(block, codes)?;
         out.scales.extend(core::iter::repeat_n(scale, copies));
+    }
+    Ok(())
+}
+
+/// Floats of 8 bits, which must be numbers; `is_number` tells of a code without its sign.
+fn fp8(
+    isa: Isa,
+    bytes: &[u8],
+    number: fn(u8) -> f32,
+    is_number: impl Fn(u8) -> bool,
+    out: &mut FormRow,
+) -> Result<()> {
+    let table: [f32; 256] = core::array::from_fn(|code| number(code as u8));
+    let all = vectorised(
+        isa,
+        #[inline(always)]
+        || {
+            out.floats.extend(bytes.iter().map(|&code| table[usize::from(code)]));
+            bytes.iter().fold(true, |all, code| all & is_number(code & 0x7F))
+        },
+    );
+    if !all {
+        bail!(BadData, "a weight is no number");
     }
     Ok(())
 }

@@ -22,6 +22,8 @@
 //!
 //! **floats** (`F16 BF16 F32`): `[column][R rows]`.
 //!
+//! Floats of 4 and 8 bits have layouts of their own ([`minifloats`](super::minifloats)).
+//!
 //! Invariant: `unpack(pack(row)) == row`, and packing a lane changes no other lane. Codes of padding
 //! columns meet activations of 0 (for `I8`, they are 0).
 
@@ -230,7 +232,7 @@ pub const fn words<B: Block, const R: usize, const SLOT: usize>(name: &'static s
 }
 
 /// The bit of a word at which its column `c` begins.
-const fn bit(c: usize, bits: usize, slot: usize) -> usize {
+pub(super) const fn bit(c: usize, bits: usize, slot: usize) -> usize {
     let slots = 32 / slot;
     slot * (c % slots) + bits * (c / slots)
 }
@@ -490,12 +492,12 @@ fn pack_floats<T: Float, const R: usize>(isa: Isa, rows: &[FormRow], lane: usize
 // ---- bits -----------------------------------------------------------------------------------------
 
 #[inline]
-fn get_f32(bytes: &[u8], i: usize) -> f32 {
+pub(super) fn get_f32(bytes: &[u8], i: usize) -> f32 {
     let bytes = &bytes[4 * i..][..4];
     f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }
 
-fn put_f32(bytes: &mut [u8], i: usize, value: f32) {
+pub(super) fn put_f32(bytes: &mut [u8], i: usize, value: f32) {
     bytes[4 * i..][..4].copy_from_slice(&value.to_le_bytes());
 }
 

@@ -14,6 +14,7 @@ mod columns;
 mod interleave;
 mod lane_loops;
 pub mod layout;
+pub mod minifloats;
 mod rows;
 pub mod scalar;
 mod selftest;

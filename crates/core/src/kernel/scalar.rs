@@ -6,12 +6,13 @@
 use super::{
     Kernel, Panels, columns,
     layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
+    minifloats::{self, E4m3, E5m2, Mx, Nv},
     rows,
 };
 use crate::{activations::Activations, tile::Tile};
 
 /// Every form, so that any model runs on any machine.
-pub static KERNELS: [Kernel; 9] = [
+pub static KERNELS: [Kernel; 15] = [
     Kernel::scalar("ternary/scalar", &TERNARY, ternary),
     Kernel::scalar("q2/scalar", &Q2_WORDS, block::<Q2>),
     Kernel::scalar("q4/scalar", &Q4_WORDS, block::<Q4>),
@@ -21,6 +22,12 @@ pub static KERNELS: [Kernel; 9] = [
     Kernel::scalar("f16/scalar", &F16_FLOATS, float::<F16>),
     Kernel::scalar("bf16/scalar", &BF16_FLOATS, float::<BF16>),
     Kernel::scalar("f32/scalar", &F32_FLOATS, float::<F32>),
+    Kernel::scalar("mxfp4/scalar", &minifloats::MXFP4, minifloats::integers::<Mx>),
+    Kernel::scalar("nvfp4/scalar", &minifloats::NVFP4, minifloats::integers::<Nv>),
+    Kernel::scalar("mxfp4-exact/scalar", &minifloats::MXFP4_EXACT, minifloats::e2m1_exact::<Mx>),
+    Kernel::scalar("nvfp4-exact/scalar", &minifloats::NVFP4_EXACT, minifloats::e2m1_exact::<Nv>),
+    Kernel::scalar("e4m3/scalar", &minifloats::E4M3, minifloats::fp8_exact::<E4m3>),
+    Kernel::scalar("e5m2/scalar", &minifloats::E5M2, minifloats::fp8_exact::<E5m2>),
 ];
 
 /// Those that leave weights unread.

@@ -7,6 +7,7 @@ use crate::{
     Result,
     activations::Activations,
     format::{Form, FormRow},
+    minifloat::{E2M1_TWICE, e4m3_to_f32, e5m2_to_f32, e8m0_to_f32},
     simd::Buffer,
     tile::Tile,
 };
@@ -42,7 +43,8 @@ pub(crate) fn code_range(form: Form) -> Option<(i8, i8)> {
         Form::Q4 => Some((0, 15)),
         Form::Q8 | Form::Q8x16 => Some((-128, 127)),
         Form::I8 => Some((-127, 127)),
-        Form::F16 | Form::BF16 | Form::F32 => None,
+        Form::Mxfp4 | Form::Nvfp4 | Form::Mxfp4Exact | Form::Nvfp4Exact => Some((-12, 12)),
+        Form::E4m3 | Form::E5m2 | Form::F16 | Form::BF16 | Form::F32 => None,
     }
 }
 
@@ -54,13 +56,41 @@ pub(crate) fn row(
     mut code: impl FnMut(&mut Random) -> i8,
 ) -> FormRow {
     let mut row = FormRow::default();
+    let blocks = form.block().map_or(1, |block| cols.div_ceil(block));
     if code_range(form).is_none() {
-        row.floats = (0..cols).map(|_| f32::from(random.code(-127, 127)) / 64.0).collect();
+        row.floats = match form {
+            Form::E4m3 => (0..cols).map(|_| e4m3_to_f32((random.next() % 0x7F) as u8)).collect(),
+            Form::E5m2 => (0..cols).map(|_| e5m2_to_f32((random.next() % 0x7C) as u8)).collect(),
+            _ => (0..cols).map(|_| f32::from(random.code(-127, 127)) / 64.0).collect(),
+        };
+        if form.is_fp8() {
+            row.floats
+                .iter_mut()
+                .for_each(|v| *v *= if random.next().is_multiple_of(2) { 1.0 } else { -1.0 });
+            row.scales = (0..blocks).map(|_| random.unit()).collect();
+        }
         return row;
     }
     row.codes = (0..cols).map(|_| code(random)).collect();
-    let blocks = form.block().map_or(1, |block| cols.div_ceil(block));
-    row.scales = (0..blocks).map(|_| random.unit()).collect();
+    row.scales = match form {
+        // Halves of scales that a byte can hold.
+        Form::Mxfp4 | Form::Mxfp4Exact => {
+            (0..blocks).map(|_| 0.5 * e8m0_to_f32((random.next() % 24) as u8 + 113)).collect()
+        }
+        Form::Nvfp4 | Form::Nvfp4Exact => {
+            (0..blocks).map(|_| 0.5 * e4m3_to_f32((random.next() % 0x7F) as u8)).collect()
+        }
+        _ => (0..blocks).map(|_| random.unit()).collect(),
+    };
+    if form.is_e2m1() {
+        let nearest = |code: i8| match code {
+            -12 | 12 => code,
+            _ => E2M1_TWICE[(usize::from(code.unsigned_abs()) + if code < 0 { 8 } else { 0 }) % 16],
+        };
+        row.codes.iter_mut().for_each(|code| *code = nearest(*code));
+        let number = random.unit() + 1.5;
+        row.row_number = Some(if form.block() == Some(16) { 1.75 } else { number });
+    }
     if matches!(form, Form::Q4 | Form::Q8 | Form::Q8x16) {
         row.mins = (0..blocks).map(|_| random.unit()).collect();
     }

@@ -16,8 +16,23 @@ use crate::{
     simd::{HALVES, Halves, Isa, Pairs, WithHalves, WithPairs, pair, with_halves, with_pairs},
 };
 
-const FORMS: [Form; 9] =
-    [Form::Ternary, Form::Q2, Form::Q4, Form::Q8, Form::Q8x16, Form::I8, Form::F16, Form::BF16, Form::F32];
+const FORMS: [Form; 15] = [
+    Form::Ternary,
+    Form::Q2,
+    Form::Q4,
+    Form::Q8,
+    Form::Q8x16,
+    Form::I8,
+    Form::F16,
+    Form::BF16,
+    Form::F32,
+    Form::Mxfp4,
+    Form::Nvfp4,
+    Form::Mxfp4Exact,
+    Form::Nvfp4Exact,
+    Form::E4m3,
+    Form::E5m2,
+];
 
 /// A pool that runs tasks backwards and claims many threads.
 struct Backwards(usize);
@@ -60,7 +75,11 @@ fn weights(form: Form, rows: usize, cols: usize, codes: Codes) -> Vec<FormRow> {
             Codes::Random => random.code(low, high),
         });
         match codes {
-            Codes::Lowest => row.floats.fill(-65504.0),
+            Codes::Lowest => row.floats.fill(match form {
+                Form::E4m3 => -448.0,
+                Form::E5m2 => -57344.0,
+                _ => -65504.0,
+            }),
             Codes::Zero => row.floats.fill(0.0),
             _ => {}
         }
@@ -98,6 +117,19 @@ fn product(kernel: &'static Kernel, weights: &[FormRow], x: &mut Activations, po
     y
 }
 
+/// A weight as the reference dequantises it; small floats from the numbers that [`FormRow`] documents.
+fn weight(form: Form, row: &FormRow, k: usize) -> f32 {
+    let block = form.block().map_or(0, |block| k / block);
+    let number = row.row_number.unwrap_or(1.0);
+    match form {
+        Form::F16 | Form::BF16 | Form::F32 => row.floats[k],
+        Form::E4m3 | Form::E5m2 => row.floats[k] * row.scales[block],
+        Form::Mxfp4 | Form::Mxfp4Exact => f32::from(row.codes[k]) / 2.0 * (2.0 * row.scales[block] * number),
+        Form::Nvfp4 | Form::Nvfp4Exact => f32::from(row.codes[k]) / 2.0 * (2.0 * row.scales[block] / number),
+        _ => row.scales[block] * f32::from(row.codes[k]) + row.mins.get(block).unwrap_or(&0.0),
+    }
+}
+
 /// The arithmetic as the module documentation of `scalar` states it, from unpacked rows and plain f32,
 /// with a quantiser of its own.
 fn naive(form: Form, weights: &[FormRow], x: &Activations) -> Vec<f32> {
@@ -118,7 +150,7 @@ fn naive(form: Form, weights: &[FormRow], x: &Activations) -> Vec<f32> {
                         .sum();
                     (acc as f32 / s) * row.scales[0]
                 }
-                Form::Q2 | Form::Q4 | Form::Q8 | Form::Q8x16 => {
+                Form::Q2 | Form::Q4 | Form::Q8 | Form::Q8x16 | Form::Mxfp4 | Form::Nvfp4 => {
                     let block = form.block().unwrap();
                     let mut acc = 0.0_f32;
                     for (b, x) in x.chunks(32).enumerate() {
@@ -136,19 +168,26 @@ fn naive(form: Form, weights: &[FormRow], x: &Activations) -> Vec<f32> {
                             }
                         }
                     }
-                    acc
+                    match (form, row.row_number) {
+                        (Form::Nvfp4, Some(divisor)) => acc / divisor,
+                        (_, factor) => acc * factor.unwrap_or(1.0),
+                    }
                 }
-                Form::F16 | Form::BF16 | Form::F32 => {
-                    let partial = |i: usize| {
-                        let products = x.iter().zip(&row.floats).skip(i).step_by(4);
-                        products.fold(0.0_f32, |s, (x, w)| s + w * x)
-                    };
-                    (partial(0) + partial(1)) + (partial(2) + partial(3))
-                }
+                Form::F16 | Form::BF16 | Form::F32 => float_sum(form, x, row),
+                Form::Mxfp4Exact | Form::Nvfp4Exact | Form::E4m3 | Form::E5m2 => float_sum(form, x, row),
             });
         }
     }
     y
+}
+
+/// Four partial sums.
+fn float_sum(form: Form, x: &[f32], row: &FormRow) -> f32 {
+    let partial = |i: usize| {
+        let products = x.iter().enumerate().skip(i).step_by(4);
+        products.fold(0.0_f32, |s, (k, x)| s + weight(form, row, k) * x)
+    };
+    (partial(0) + partial(1)) + (partial(2) + partial(3))
 }
 
 fn assert_same_bits(got: &[f32], want: &[f32], what: &str) {
@@ -262,12 +301,7 @@ fn rows_come_back() {
             for (r, row) in w.iter().enumerate() {
                 matrix.row(r, &mut values);
                 for (k, &v) in values.iter().enumerate() {
-                    let want = if row.codes.is_empty() {
-                        row.floats[k]
-                    } else {
-                        let block = form.block().map_or(0, |block| k / block);
-                        row.scales[block] * f32::from(row.codes[k]) + row.mins.get(block).unwrap_or(&0.0)
-                    };
+                    let want = weight(form, row, k);
                     assert_eq!(v, want, "{kernel:?} ({r}, {k})");
                 }
             }

@@ -8,12 +8,17 @@ use crate::{
     container::Meta,
     error::Error,
     format::Form,
+    math,
     matrix::Matrix,
     model::{
-        AttentionWeights, BlockWeights, BranchWeights, ExpertSet, ExpertsWeights, FfnWeights, LinearWeights,
-        MlpWeights, Model, NormWeights, Screen, TensorSummary,
-        spec::{Block, Experts, Ffn, InputSemantics, Linear, Mlp, Norm, NormKind, PackedScale},
-        tensor_names::{BlockNorm, Field, LinearRole, NormRole, TensorRole},
+        AttentionWeights, BlockWeights, BranchWeights, CosineRouter, ExpertSet, ExpertsWeights, FfnWeights,
+        LinearWeights, LoopWeights, LoraWeights, MixerWeights, MlpWeights, Model, NormWeights,
+        RetentionWeights, Screen, TensorSummary,
+        spec::{
+            Attention, Block, Experts, Ffn, InputSemantics, Linear, Mixer, Mlp, Norm, NormKind, PackedScale,
+            Retention,
+        },
+        tensor_names::{BlockNorm, Field, LinearRole, LoraSide, NormRole, RetentionTable, TensorRole},
     },
     simd::Isa,
 };
@@ -46,6 +51,12 @@ pub(super) fn assemble(
     for (i, block) in plan.spec.blocks.iter().enumerate() {
         blocks.push(parts.block(i, block)?);
     }
+    parts.check_tables()?;
+    let relative_bias = match plan.spec.relative_bias {
+        Some(bias) => bias.by_distance(&parts.vector(TensorRole::RelativeBias)?),
+        None => Vec::new(),
+    };
+    let looped = parts.looped()?;
     let mut ropes = plan.spec.ropes.clone();
     for rope in &mut ropes {
         for role in rope.scaling.tensors() {
@@ -66,7 +77,21 @@ pub(super) fn assemble(
     let mut spec = plan.spec;
     spec.vocab = embedding.rows();
     spec.ropes = ropes;
-    Ok(Model { isa, spec, meta, embedding, positions, embedding_norm, head, screen, norm, blocks, tensors })
+    Ok(Model {
+        isa,
+        spec,
+        meta,
+        embedding,
+        positions,
+        relative_bias,
+        embedding_norm,
+        head,
+        screen,
+        norm,
+        blocks,
+        looped,
+        tensors,
+    })
 }
 
 struct Assembly<'a> {
@@ -92,8 +117,9 @@ impl Assembly<'_> {
                 }
                 Ok(Some(values))
             }
-            Some(Loaded::Matrix { name, .. } | Loaded::Raw { name, .. }) => {
-                bail!(Shape, "'{name}' is a matrix")
+            Some(Loaded::Matrix { name, .. }) => bail!(Shape, "'{name}' is a matrix"),
+            Some(Loaded::Raw { name, .. }) => {
+                bail!(MissingTensor, "'{name}' is there, but not all that belongs to it")
             }
         }
     }
@@ -179,7 +205,12 @@ impl Assembly<'_> {
                 matrix.scale_rows(factor);
             }
         }
+        let lora = match role(Field::Weight) {
+            TensorRole::Linear(block, linear, _) => self.lora(block, linear)?,
+            _ => Vec::new(),
+        };
         Ok(LinearWeights {
+            lora,
             matrix: {
                 let matrix = self.summarise(loaded)?;
                 self.shared(matrix)
@@ -189,25 +220,37 @@ impl Assembly<'_> {
         })
     }
 
+    /// What passes add to a linear layer of a block.
+    fn lora(&mut self, block: usize, linear: LinearRole) -> Result<Vec<LoraWeights>> {
+        let passes = self.plan.spec.program.lora.map_or(0, |lora| lora.passes);
+        let pass = |pass| {
+            let mut matrix = |side| self.matrix(TensorRole::Lora(block, linear, pass, side));
+            Ok(LoraWeights { a: matrix(LoraSide::A)?, b: matrix(LoraSide::B)? })
+        };
+        (0..passes).map(pass).collect()
+    }
+
+    /// What belongs to the loop and to none of its blocks.
+    fn looped(&mut self) -> Result<LoopWeights> {
+        let mut weights = LoopWeights::default();
+        let Some(body) = &self.plan.spec.program.body else { return Ok(weights) };
+        if body.adapter {
+            weights.adapter = Some(self.matrix(TensorRole::LoopAdapter)?);
+        }
+        if let Some((layer, _)) = body.exit_layer() {
+            weights.exit = Some(self.linear(TensorRole::LoopExit, layer)?);
+        }
+        Ok(weights)
+    }
+
     fn block(&mut self, i: usize, block: &Block) -> Result<BlockWeights> {
         let norm = |norm| NormRole::Block(i, norm);
         let linear = |linear| move |field| TensorRole::Linear(i, linear, field);
-        let attention = &block.mixer.body;
-        let qk_norm = attention.qk_norm.map(|qk| qk.norm);
         let mixer = BranchWeights {
             pre: self.norm(norm(BlockNorm::MixerPre), Some(block.mixer.pre))?,
-            body: AttentionWeights {
-                q: self.linear(linear(LinearRole::Q), attention.q)?,
-                k: self.linear(linear(LinearRole::K), attention.k)?,
-                v: self.linear(linear(LinearRole::V), attention.v)?,
-                query_norm: self.norm(norm(BlockNorm::Query), qk_norm)?,
-                key_norm: self.norm(norm(BlockNorm::Key), qk_norm)?,
-                sub_norm: self.norm(norm(BlockNorm::MixerSub), attention.sub_norm)?,
-                sinks: match attention.sinks {
-                    true => Some(self.vector(TensorRole::Sinks(i))?),
-                    false => None,
-                },
-                o: self.linear(linear(LinearRole::O), attention.o)?,
+            body: match &block.mixer.body {
+                Mixer::Attention(attention) => MixerWeights::Attention(self.attention(i, attention)?),
+                Mixer::Retention(retention) => MixerWeights::Retention(self.retention(i, retention)?),
             },
             post: self.norm(norm(BlockNorm::MixerPost), block.mixer.post)?,
             after: self.norm(norm(BlockNorm::MixerAfter), block.mixer.after)?,
@@ -227,6 +270,54 @@ impl Assembly<'_> {
         Ok(BlockWeights { mixer, ffn })
     }
 
+    fn attention(&mut self, i: usize, spec: &Attention) -> Result<AttentionWeights> {
+        let norm = |norm| NormRole::Block(i, norm);
+        let linear = |linear| move |field| TensorRole::Linear(i, linear, field);
+        let qk_norm = spec.qk_norm.map(|qk| qk.norm);
+        Ok(AttentionWeights {
+            q: self.linear(linear(LinearRole::Q), spec.q)?,
+            k: self.linear(linear(LinearRole::K), spec.k)?,
+            v: self.linear(linear(LinearRole::V), spec.v)?,
+            query_norm: self.norm(norm(BlockNorm::Query), qk_norm)?,
+            key_norm: self.norm(norm(BlockNorm::Key), qk_norm)?,
+            sub_norm: self.norm(norm(BlockNorm::MixerSub), spec.sub_norm)?,
+            sinks: match spec.sinks {
+                true => Some(self.vector(TensorRole::Sinks(i))?),
+                false => None,
+            },
+            o: self.linear(linear(LinearRole::O), spec.o)?,
+        })
+    }
+
+    fn retention(&mut self, i: usize, spec: &Retention) -> Result<RetentionWeights> {
+        let linear = |linear| move |field| TensorRole::Linear(i, linear, field);
+        Ok(RetentionWeights {
+            q: self.linear(linear(LinearRole::Q), spec.q)?,
+            k: self.linear(linear(LinearRole::K), spec.k)?,
+            v: self.linear(linear(LinearRole::V), spec.v)?,
+            gate: self.linear(linear(LinearRole::MixerGate), spec.gate)?,
+            o: self.linear(linear(LinearRole::O), spec.o)?,
+        })
+    }
+
+    /// Tables that a file stores although they follow from the dimensions must be those.
+    fn check_tables(&mut self) -> Result<()> {
+        let Some(retention) = self.plan.spec.retention() else { return Ok(()) };
+        for table in [RetentionTable::Angles, RetentionTable::Decays] {
+            let role = TensorRole::RetentionTable(table);
+            let computed = retention.table(table, &self.plan.spec.ropes[retention.rope]);
+            let Some(stored) = self.optional_vector(role)? else { continue };
+            if stored.iter().zip(&computed).any(|(a, b)| (a - b).abs() > 1e-5 * b.abs()) {
+                bail!(
+                    UnsupportedArch,
+                    "'{}' is not what follows from the dimensions",
+                    self.plan.names.of(role)
+                );
+            }
+        }
+        Ok(())
+    }
+
     fn mlp<F: Fn(Field) -> TensorRole>(
         &mut self,
         linear: &impl Fn(LinearRole) -> F,
@@ -244,28 +335,38 @@ impl Assembly<'_> {
         })
     }
 
-    /// The norm before an expert's down projection.
-    fn expert_norm(&mut self, role: TensorRole, mlp: &Mlp) -> Result<NormWeights> {
-        match mlp.sub_norm {
-            Some(_) => Ok(NormWeights { gain: self.vector(role)?, bias: Vec::new() }),
-            None => Ok(NormWeights::default()),
+    /// What a router of directions has besides its matrix.
+    fn cosine(&mut self, i: usize, router: &Matrix) -> Result<CosineRouter> {
+        let reduction = self.matrix(TensorRole::RouterReduction(i))?;
+        let mut row = alloc::vec![0.0; router.cols()];
+        let mut inverse_lengths = Vec::new();
+        for expert in 0..router.rows() {
+            router.row(expert, &mut row);
+            let inverse = 1.0 / libm::sqrtf(math::dot(&row, &row));
+            if !inverse.is_finite() {
+                let name = self.plan.names.of(TensorRole::Router(i, Field::Weight));
+                bail!(BadData, "the row of expert {expert} in '{name}' has no direction");
+            }
+            inverse_lengths.push(inverse);
         }
+        Ok(CosineRouter { reduction, inverse_lengths })
     }
 
     fn experts(&mut self, i: usize, spec: &Experts) -> Result<ExpertsWeights> {
         let router = self.linear(|field| TensorRole::Router(i, field), spec.router())?;
+        let cosine = spec.cosine.map(|_| self.cosine(i, &router.matrix)).transpose()?;
         let mut experts = Vec::new();
         experts.try_reserve(spec.count)?;
         for e in 0..spec.count {
             let linear = |linear| move |field| TensorRole::Expert(i, e, linear, field);
-            let sub_norm = self.expert_norm(TensorRole::ExpertNorm(i, e), &spec.expert)?;
+            let sub_norm = self.norm(NormRole::Expert(i, e), spec.expert.sub_norm)?;
             experts.push(self.mlp(&linear, sub_norm, &spec.expert)?);
         }
         let linear = |linear| move |field| TensorRole::SharedExpert(i, linear, field);
         let shared = match &spec.shared {
             None => None,
             Some(shared) => {
-                let sub_norm = self.expert_norm(TensorRole::SharedExpertNorm(i), &shared.mlp)?;
+                let sub_norm = self.norm(NormRole::SharedExpert(i), shared.mlp.sub_norm)?;
                 Some(self.mlp(&linear, sub_norm, &shared.mlp)?)
             }
         };
@@ -273,6 +374,6 @@ impl Assembly<'_> {
             Some(shared) if shared.gated => Some(self.matrix(TensorRole::SharedGate(i))?),
             _ => None,
         };
-        Ok(ExpertsWeights { router, experts: ExpertSet::new(experts), shared, shared_gate })
+        Ok(ExpertsWeights { router, cosine, experts: ExpertSet::new(experts), shared, shared_gate })
     }
 }

@@ -15,6 +15,7 @@
 mod assemble;
 mod packed_experts;
 pub mod plan;
+mod small_floats;
 mod sparsity;
 mod tensor_loader;
 
@@ -32,7 +33,7 @@ use self::{
 };
 use crate::{
     ErrorKind, Result, bail,
-    container::{self, Container, Index, Meta, Probe, TensorInfo},
+    container::{self, Container, Index, Meta, Overrides, Probe, TensorInfo},
     error::{Error, short},
     kernel,
     model::{
@@ -82,8 +83,12 @@ pub struct LoadOptions {
     /// Names of metadata keys and tensors to pass by although they are not understood.
     pub allow_unknown: Vec<String>,
     /// Weights in FP4 meet activations that stay floats, as in reference implementations, and not their codes of 14
-    /// bits: slower, and more memory.
+    /// bits: slower.
     pub exact_inputs: bool,
+    /// Metadata keys that get other values before anything is read from them.
+    pub set: Overrides,
+    /// How many experts a token is given to: see [`Spec::active_experts`].
+    pub experts: Vec<usize>,
     /// Which matrices lie so that what meets zeros is not read.
     pub sparse: SparseLayouts,
 }
@@ -95,6 +100,8 @@ impl Default for LoadOptions {
             head: HeadPrecision::default(),
             allow_unknown: Vec::new(),
             exact_inputs: false,
+            set: Overrides::default(),
+            experts: Vec::new(),
             sparse: SparseLayouts::default(),
         }
     }
@@ -203,9 +210,10 @@ impl Loader {
     /// Takes a Hugging Face `config.json`; must come before the first safetensors file.
     ///
     /// # Errors
-    /// `bad-header` for invalid JSON, and those of [`arch::spec`].
+    /// `bad-header` for invalid JSON, `bad-option` for values of [`LoadOptions::set`], and those of [`arch::spec`].
     pub fn config(&mut self, json: &str) -> Result<()> {
         self.meta = container::config(json)?;
+        self.options.set.apply(&mut self.meta)?;
         self.container = Some(Container::Safetensors);
         // What the configuration alone rules out is known before any weights arrive.
         arch::spec(Container::Safetensors, &self.meta, &self.tensors, &self.options.allow_unknown)?;
@@ -357,6 +365,7 @@ impl Loader {
                 }
                 if self.files == 0 {
                     self.meta = index.meta;
+                    self.options.set.apply(&mut self.meta)?;
                 }
             }
             Container::Safetensors if self.container.is_none() => {
@@ -463,6 +472,9 @@ impl Loader {
                 }
                 if let Some(plan) = &self.plan {
                     packed_experts::join(plan, &mut self.loaded, part.role, self.isa, &*self.pool)
+                        .and_then(|()| {
+                            small_floats::join(plan, &mut self.loaded, part.role, self.isa, &*self.pool)
+                        })
                         .map_err(|e| located(e, &piece.name))?;
                 }
             }

@@ -67,7 +67,7 @@ pub(super) fn join(
     if !parts.iter().all(|part| loaded.contains_key(part)) {
         return Ok(());
     }
-    let [Some(Loaded::Raw { name, bytes: codes }), Some(Loaded::Raw { bytes: exponents, .. })] =
+    let [Some(Loaded::Raw { name, bytes: codes, .. }), Some(Loaded::Raw { bytes: exponents, .. })] =
         parts.map(|part| loaded.remove(&part))
     else {
         return Ok(());
@@ -113,15 +113,7 @@ fn pack<'a>(
             let code = |element: usize| codes[element / 2] >> (4 * (element % 2)) & 15;
             blocks.extend((0..BYTES - 1).map(|m| code(m) | code(m + COLUMNS / 2) << 4));
         }
-        format::unpack(isa, Encoding::MXFP4, &blocks, cols, row)?;
-        if form == Form::BF16 {
-            // Two bits of mantissa: exact.
-            let mut values = Vec::new();
-            row.dequantise(&mut values);
-            row.clear();
-            row.floats = values;
-        }
-        Ok(())
+        format::unpack(isa, Encoding::MXFP4, &blocks, cols, row)
     })?;
     Ok(matrix)
 }

@@ -12,7 +12,7 @@ use alloc::{
     vec::Vec,
 };
 
-use super::LoadOptions;
+use super::{LoadOptions, small_floats};
 use crate::{
     Result, bail,
     container::{Container, Meta, TensorInfo},
@@ -68,11 +68,20 @@ pub enum Becomes {
         form: Form,
         /// Its form if the bytes rule out the first.
         otherwise: Option<Form>,
-        /// Latent weights, ternarised once all have arrived.
-        latent: bool,
+        /// Latent weights, and what they become once all have arrived.
+        latent: Option<Latent>,
         /// What its kernel leaves unread.
         skips: Skips,
     },
+}
+
+/// What latent weights become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Latent {
+    /// −1, 0, +1 by absmean (BitNet b1.58, arXiv 2402.17764).
+    Ternary,
+    /// −1 and +1: the signs of what is left when the mean is taken off; 0 becomes −1 (BitNet, arXiv 2310.11453).
+    Binary,
 }
 
 /// The plan for one stored tensor.
@@ -88,14 +97,15 @@ impl Plan {
     /// The plan for a model whose `tensors` are known so far.
     ///
     /// # Errors
-    /// Those of [`arch::spec`].
+    /// Those of [`arch::spec`] and [`Spec::active_experts`].
     pub fn new(
         container: Container,
         meta: &Meta,
         tensors: &KnownTensors,
         options: &LoadOptions,
     ) -> Result<Self> {
-        let (spec, names) = arch::spec(container, meta, tensors, &options.allow_unknown)?;
+        let (mut spec, names) = arch::spec(container, meta, tensors, &options.allow_unknown)?;
+        spec.set_active_experts(&options.experts)?;
         let by_name = names.find(&spec.tensors());
         Ok(Self { spec, names, by_name, options: options.clone() })
     }
@@ -108,6 +118,17 @@ impl Plan {
         let Some(parts) = self.by_name.get(&info.name) else { return self.unread(info) };
         if info.encoding == Encoding::Other {
             bail!(UnsupportedFormat, "'{}' holds integers", short(&info.name));
+        }
+        if let Some((encoding, becomes)) = small_floats::stored(
+            &self.spec,
+            info,
+            parts,
+            self.linear(parts[0].role),
+            self.options.exact_inputs,
+        )? {
+            let NeededTensor { role, shape, .. } = parts[0];
+            let TensorInfo { name, offset, bytes, .. } = info.clone();
+            return Ok(Planned::Read([Part { name, role, shape, encoding, offset, bytes, becomes }].into()));
         }
         self.check_shape(info, parts)?;
         if parts.len() > 1 && (info.encoding == Encoding::U8 || info.encoding.tail_bytes() > 0) {
@@ -166,7 +187,12 @@ impl Plan {
 
     /// The form that the packed experts of gpt-oss take.
     pub fn packed_form(&self) -> Form {
-        if self.options.exact_inputs { Form::BF16 } else { Encoding::MXFP4.form() }
+        self.inputs(Encoding::MXFP4.form())
+    }
+
+    /// The form that multiplies exact inputs, where they are asked for.
+    fn inputs(&self, form: Form) -> Form {
+        if self.options.exact_inputs { form.exact() } else { form }
     }
 
     fn check_shape(&self, info: &TensorInfo, parts: &[NeededTensor]) -> Result<()> {
@@ -228,10 +254,20 @@ impl Plan {
         }
         let encoding = info.encoding;
         let stored = encoding.form();
-        let matrix = |form| Becomes::Matrix { form, otherwise: None, latent: false, skips: Skips::Nothing };
-        if matches!(part.role, TensorRole::Router(..) | TensorRole::SharedGate(_)) {
+        let matrix = |form| Becomes::Matrix { form, otherwise: None, latent: None, skips: Skips::Nothing };
+        if matches!(
+            part.role,
+            TensorRole::Router(..) | TensorRole::RouterReduction(_) | TensorRole::SharedGate(_)
+        ) {
             if !stored.is_float() {
                 bail!(UnsupportedFormat, "'{}' is a router stored as {}", short(&info.name), encoding.name());
+            }
+            return Ok(matrix(stored));
+        }
+        if matches!(part.role, TensorRole::Lora(..) | TensorRole::LoopAdapter | TensorRole::LoopExit(_)) {
+            if !stored.is_float() {
+                let encoding = encoding.name();
+                bail!(UnsupportedFormat, "'{}' belongs to a loop and is {encoding}", short(&info.name));
             }
             return Ok(matrix(stored));
         }
@@ -241,12 +277,13 @@ impl Plan {
             return Ok(matrix(if int8 { Form::I8 } else { stored }));
         };
         if encoding.is_float() && (self.spec.checkpoint.latent || linear.norm.is_some()) {
+            let latent = if self.spec.checkpoint.binary { Latent::Binary } else { Latent::Ternary };
             let skips = self.options.sparse.skips(&self.spec, part.role, rows);
-            return Ok(Becomes::Matrix { form: Form::Ternary, otherwise: None, latent: true, skips });
+            return Ok(Becomes::Matrix { form: Form::Ternary, otherwise: None, latent: Some(latent), skips });
         }
         let ternary = |otherwise| {
             let skips = self.options.sparse.skips(&self.spec, part.role, rows);
-            Becomes::Matrix { form: Form::Ternary, otherwise, latent: false, skips }
+            Becomes::Matrix { form: Form::Ternary, otherwise, latent: None, skips }
         };
         Ok(match (stored, linear.input) {
             // TQ1_0 and TQ2_0 store a scale for each 256 columns; a BitNet has one for all.
@@ -266,7 +303,11 @@ impl Plan {
                     info.name
                 )
             }
-            (form, _) => matrix(form),
+            (_, InputSemantics::Rounded(_)) => {
+                let encoding = encoding.name();
+                bail!(UnsupportedFormat, "'{}' is {encoding}, but its inputs are to be rounded", info.name)
+            }
+            (form, _) => matrix(self.inputs(form)),
         })
     }
 
@@ -320,8 +361,13 @@ impl core::fmt::Display for Becomes {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Vector => f.write_str("f32 vector"),
-            Self::Raw => f.write_str("a part of packed experts"),
-            Self::Matrix { form, latent: true, .. } => write!(f, "{} (ternarised)", form.name()),
+            Self::Raw => f.write_str("a part of a matrix"),
+            Self::Matrix { form, latent: Some(Latent::Ternary), .. } => {
+                write!(f, "{} (ternarised)", form.name())
+            }
+            Self::Matrix { form, latent: Some(Latent::Binary), .. } => {
+                write!(f, "{} (binarised)", form.name())
+            }
             Self::Matrix { form, otherwise: Some(other), .. } => {
                 write!(f, "{} (or {})", form.name(), other.name())
             }

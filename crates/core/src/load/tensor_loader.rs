@@ -6,7 +6,7 @@ use alloc::{
 };
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use super::plan::{Becomes, Part};
+use super::plan::{Becomes, Latent, Part};
 use crate::{
     Result, bail,
     format::{self, Encoding, Form, FormRow},
@@ -26,8 +26,8 @@ pub(super) enum Loaded {
     /// A norm, a bias, a scale.
     Vector(Vec<f32>),
     /// Bytes as stored.
-    Raw { name: String, bytes: Vec<u8> },
-    /// Packed weights; `packed`: HF's packed ternary, whose scale is a tensor of its own.
+    Raw { name: String, encoding: Encoding, bytes: Vec<u8> },
+    /// Packed weights; `packed`: their scales are a tensor of their own, which is not there yet.
     Matrix { name: String, encoding: Encoding, matrix: Matrix, packed: bool, trits: Trits },
 }
 
@@ -77,11 +77,11 @@ pub(super) enum TensorLoader {
     /// Small: collected whole, then read as floats.
     Vector { encoding: Encoding, len: usize, bytes: Vec<u8> },
     /// Collected whole, and kept as they are.
-    Raw { name: String, bytes: Vec<u8> },
+    Raw { name: String, encoding: Encoding, bytes: Vec<u8> },
     /// Packed as rows become whole.
     Rows(Rows),
     /// Latent weights: collected whole, because ternarising needs the mean of all.
-    Latent { name: String, encoding: Encoding, matrix: Matrix, bytes: Vec<u8> },
+    Latent { name: String, encoding: Encoding, matrix: Matrix, bytes: Vec<u8>, becomes: Latent },
 }
 
 /// A matrix being packed.
@@ -121,7 +121,9 @@ impl TensorLoader {
                 bytes.try_reserve_exact(to_usize(part.bytes)?)?;
                 return Ok(Self::Vector { encoding, len, bytes });
             }
-            Becomes::Raw => return Ok(Self::Raw { name: part.name.to_string(), bytes: Vec::new() }),
+            Becomes::Raw => {
+                return Ok(Self::Raw { name: part.name.to_string(), encoding, bytes: Vec::new() });
+            }
             Becomes::Matrix { form, latent, skips, .. } => (form, latent, skips),
         };
         let Shape::Matrix(rows, cols) = part.shape else { bail!(Shape, "'{}' is a vector", part.name) };
@@ -130,14 +132,14 @@ impl TensorLoader {
             bail!(TooLarge, "'{}' has {} bytes in a file of unknown length", part.name, part.bytes);
         }
         let kernel = kernel::select_skipping(form, skips, isa)?;
-        let matrix = Matrix::to_fill(kernel, rows, cols, len_known && !latent)?;
+        let matrix = Matrix::to_fill(kernel, rows, cols, len_known && latent.is_none())?;
         let name = part.name.to_string();
-        if latent {
+        if let Some(becomes) = latent {
             let mut bytes = Vec::new();
             if len_known {
                 bytes.try_reserve_exact(to_usize(part.bytes)?)?;
             }
-            return Ok(Self::Latent { name, encoding, matrix, bytes });
+            return Ok(Self::Latent { name, encoding, matrix, bytes, becomes });
         }
         Ok(Self::Rows(Rows {
             name,
@@ -174,10 +176,13 @@ impl TensorLoader {
                 format::unpack(isa, encoding, &bytes, len, &mut row)?;
                 Loaded::Vector(row.floats)
             }
-            Self::Raw { name, bytes } => Loaded::Raw { name, bytes },
+            Self::Raw { name, encoding, bytes } => Loaded::Raw { name, encoding, bytes },
             Self::Rows(rows) => rows.finish()?,
-            Self::Latent { name, encoding, mut matrix, bytes } => {
-                let trits = ternarise(isa, &mut matrix, encoding, &bytes, pool)?;
+            Self::Latent { name, encoding, mut matrix, bytes, becomes } => {
+                let trits = match becomes {
+                    Latent::Ternary => ternarise(isa, &mut matrix, encoding, &bytes, pool)?,
+                    Latent::Binary => binarise(isa, &mut matrix, encoding, &bytes, pool)?,
+                };
                 Loaded::Matrix { name, encoding, matrix, packed: false, trits }
             }
         })
@@ -294,7 +299,7 @@ impl Rows {
             let scale = format::i2_s_scale(&self.partial)?;
             self.matrix.scale_rows(scale);
         }
-        let packed = self.encoding == Encoding::U8;
+        let packed = self.encoding.has_scales_beside();
         Ok(Loaded::Matrix {
             name: self.name,
             encoding: self.encoding,
@@ -371,6 +376,41 @@ fn ternarise(
         let mut row = FormRow::default();
         format::unpack(isa, encoding, &bytes[r * row_bytes..], cols, &mut row)?;
         format::ternarise(&row.floats, inverse, codes);
+        codes.scales.push(scale);
+        tally.count(isa, &codes.codes);
+        Ok(())
+    })?;
+    Ok(tally.trits())
+}
+
+/// Latent weights → ±1 and one scale: `Sign(w − mean(w)) · mean|w|` with `Sign(0) = −1` (arXiv 2310.11453). Both means
+/// are sums in f64 over the whole matrix.
+fn binarise(
+    isa: Isa,
+    matrix: &mut Matrix,
+    encoding: Encoding,
+    bytes: &[u8],
+    pool: &dyn Pool,
+) -> Result<Trits> {
+    let cols = matrix.cols();
+    let row_bytes = to_usize(encoding.row_bytes(cols as u64)?)?;
+    let (mut sum, mut magnitudes) = (0.0f64, 0.0f64);
+    let mut row = FormRow::default();
+    for stored in bytes.chunks_exact(row_bytes) {
+        row.clear();
+        format::unpack(isa, encoding, stored, cols, &mut row)?;
+        for &w in &row.floats {
+            sum += f64::from(w);
+            magnitudes += f64::from(w.abs());
+        }
+    }
+    let count = (matrix.rows() * cols) as f64;
+    let (mean, scale) = ((sum / count) as f32, (magnitudes / count) as f32);
+    let tally = Tally::default();
+    matrix.fill(0..matrix.rows(), pool, &|r, codes| {
+        let mut row = FormRow::default();
+        format::unpack(isa, encoding, &bytes[r * row_bytes..][..row_bytes], cols, &mut row)?;
+        codes.codes.extend(row.floats.iter().map(|&w| if w > mean { 1 } else { -1 }));
         codes.scales.push(scale);
         tally.count(isa, &codes.codes);
         Ok(())

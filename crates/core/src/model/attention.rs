@@ -13,7 +13,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::{resize, spec::Attention};
+use super::{resize, rope::RopeTable, spec::Attention};
 use crate::{
     Result,
     activations::{amax, clamp, round},
@@ -48,6 +48,10 @@ pub(super) struct Layer<'a> {
     pub attention: &'a Attention,
     /// A score per query head that mixes nothing.
     pub sinks: Option<&'a [f32]>,
+    /// Is added to scores, `(heads, distances)`; may be empty.
+    pub relative_bias: &'a [f32],
+    /// Knows how queries decay with the pages between them and the keys.
+    pub table: Option<&'a RopeTable>,
     /// Keys and values.
     pub cache: &'a KvCache,
     /// Their slot.
@@ -79,12 +83,24 @@ impl Layer<'_> {
         within(self.attention.mask.first_visible(position))..within(position + 1)
     }
 
+    /// A query of a head at `position`, as `page` meets it.
+    fn query<'q>(&'q self, q: &'q [f32], head: usize, position: usize, page: usize) -> Query<'q> {
+        let distances = self.relative_bias.len() / self.attention.heads;
+        Query {
+            q,
+            seen: self.seen(position, page),
+            bias: &self.relative_bias[head * distances..][..distances],
+            distance: position.saturating_sub(page * PAGE),
+            decay: self.table.map_or(&[], |table| table.decay((position / PAGE).saturating_sub(page))),
+        }
+    }
+
     /// What all heads of a page give for queries of one key/value head.
     fn page<'q>(
         &self,
         page: usize,
         head: usize,
-        queries: impl Iterator<Item = Query<'q>>,
+        mut queries: impl Iterator<Item = Query<'q>>,
         partials: &mut [f32],
     ) {
         let keys_and_values = self.cache.head(self.state, page, head);
@@ -94,16 +110,43 @@ impl Layer<'_> {
             self.cache.kv(),
             keys_and_values,
             HeadScale { dim, scale },
-            queries,
+            &mut queries,
             partials,
         );
     }
 }
 
 /// A query and the positions of the page that it may see.
+#[derive(Clone, Default)]
 struct Query<'a> {
     q: &'a [f32],
     seen: Range<usize>,
+    /// Is added to the scores, by distance; empty for most.
+    bias: &'a [f32],
+    /// How far it is from the page's first position.
+    distance: usize,
+    /// Multiplies its first elements.
+    decay: &'a [f32],
+}
+
+impl Query<'_> {
+    /// Adds the bias to the scores of the positions that it sees.
+    #[inline(always)]
+    fn add_bias(&self, scores: &mut [f32]) {
+        let Some(last) = self.bias.len().checked_sub(1) else { return };
+        for (position, score) in self.seen.clone().zip(scores) {
+            *score += self.bias[(self.distance - position).min(last)];
+        }
+    }
+
+    /// [`to_codes`] of its decayed elements.
+    fn to_decayed_codes(&self, place: usize, codes: &mut [[i32; QUERIES]]) -> f32 {
+        let mut q = [0.0; MAX_HEAD_DIM];
+        let q = &mut q[..self.q.len()];
+        q.copy_from_slice(self.q);
+        q.iter_mut().zip(self.decay).for_each(|(q, decay)| *q *= decay);
+        to_codes(q, place, codes)
+    }
 }
 
 impl AttentionScratch {
@@ -132,7 +175,9 @@ impl AttentionScratch {
         pool::chunks(layer.pool, &mut self.partials, stride, &|i, partials| {
             let (head, page) = (i / pages, seen.start + i % pages);
             let queries = q[head * group * dim..][..group * dim].chunks_exact(dim);
-            layer.page(page, head, queries.map(|q| Query { q, seen: layer.seen(position, page) }), partials);
+            let queries = queries.enumerate();
+            let queries = queries.map(|(i, q)| layer.query(q, head * group + i, position, page));
+            layer.page(page, head, queries, partials);
         });
         let partials = &self.partials;
         pool::chunks(layer.pool, out, group * dim, &|head, out| {
@@ -166,7 +211,7 @@ impl AttentionScratch {
                 for (page, partials) in pages.clone().zip(partials.chunks_exact_mut(stride)) {
                     let queries = (0..tokens * group).map(|i| {
                         let (t, h) = place(i);
-                        Query { q: &q[t * width + h * dim..][..dim], seen: layer.seen(first + t, page) }
+                        layer.query(&q[t * width + h * dim..][..dim], h, first + t, page)
                     });
                     layer.page(page, head, queries, partials);
                 }
@@ -195,19 +240,20 @@ struct HeadScale {
     scale: f32,
 }
 
-/// The partial results (m, l, o) of one head's page for some queries.
+/// The partial results (m, l, o) of one head's page for some queries: compiled once for all sources of them, as it is
+/// the largest function there is.
 fn page_partials<'a>(
     isa: Isa,
     kv: KvType,
     head: HeadPage<'_>,
     scale: HeadScale,
-    queries: impl Iterator<Item = Query<'a>>,
+    queries: &mut dyn Iterator<Item = Query<'a>>,
     partials: &mut [f32],
 ) {
     let size = 2 + scale.dim.next_multiple_of(TILE);
     let mut queries = queries.peekable();
     for partials in partials.chunks_mut(QUERIES * size) {
-        let mut some: [Query<'_>; QUERIES] = core::array::from_fn(|_| Query { q: &[], seen: 0..0 });
+        let mut some: [Query<'_>; QUERIES] = core::array::from_fn(|_| Query::default());
         let mut n = 0;
         while let Some(query) = queries.next_if(|_| n < QUERIES) {
             some[n] = query;
@@ -267,6 +313,9 @@ fn attend<S: Stored, const Q: usize>(
     for (d, element) in elements.iter_mut().take(dim).enumerate() {
         *element = queries.map(|query| query.q[d]);
     }
+    for (i, query) in queries.iter().enumerate() {
+        elements.iter_mut().zip(query.decay).for_each(|(element, decay)| element[i] *= decay);
+    }
     let mut weights = [[0.0f32; PAGE]; Q];
     for (tile, keys) in head.keys.chunks_exact(padded * TILE * S::BYTES).take(len.div_ceil(TILE)).enumerate()
     {
@@ -291,6 +340,7 @@ fn attend<S: Stored, const Q: usize>(
     for ((weights, query), partial) in
         weights.iter_mut().zip(&queries).zip(partials.chunks_exact_mut(2 + padded))
     {
+        query.add_bias(&mut weights[query.seen.clone()]);
         (partial[0], partial[1]) = math::exp_shifted(&mut weights[query.seen.clone()]);
     }
     // Elsewhere a query's weights are those of positions it must not see.
@@ -332,7 +382,12 @@ impl WithPairs for OnPage<'_> {
         let mut sums = [[0_i32; PAGE]; QUERIES];
         let mut scales = [0.0; QUERIES];
         for (q, (query, scale)) in queries.iter().zip(&mut scales).enumerate() {
-            *scale = to_codes(query.q, q, &mut codes[..padded / 2]) * head_scale;
+            let codes = &mut codes[..padded / 2];
+            let top = match query.decay {
+                [] => to_codes(query.q, q, codes),
+                _ => query.to_decayed_codes(q, codes),
+            };
+            *scale = top * head_scale;
         }
         for (tile, keys) in head.keys.chunks_exact(padded * TILE).take(len.div_ceil(TILE)).enumerate() {
             sum_pairs::<P>(
@@ -351,6 +406,7 @@ impl WithPairs for OnPage<'_> {
             {
                 *weight = sum as f32 * scales[q] * scale;
             }
+            queries[q].add_bias(&mut weights[seen.start..]);
             (partial[0], partial[1]) = math::exp_shifted(&mut weights[seen.start..]);
             weights.iter_mut().zip(value_scales).for_each(|(weight, scale)| *weight *= scale);
             // Elsewhere the codes are 0: the query must not see those positions.
@@ -506,12 +562,13 @@ mod tests {
                 let mut pages = Vec::new();
                 for page in 0..len.div_ceil(PAGE) {
                     let mut partials = vec![0.0; queries.len() * size];
-                    let queries = queries
-                        .iter()
-                        .enumerate()
-                        .map(|(i, q)| Query { q, seen: 0..seen(i).saturating_sub(page * PAGE).min(PAGE) });
+                    let mut queries = queries.iter().enumerate().map(|(i, q)| Query {
+                        q,
+                        seen: 0..seen(i).saturating_sub(page * PAGE).min(PAGE),
+                        ..Query::default()
+                    });
                     let scale = HeadScale { dim, scale: 1.0 / libm::sqrtf(dim as f32) };
-                    page_partials(isa, kv, cache.head(0, page, 0), scale, queries, &mut partials);
+                    page_partials(isa, kv, cache.head(0, page, 0), scale, &mut queries, &mut partials);
                     pages.push(partials);
                 }
                 for (i, q) in queries.iter().enumerate() {

@@ -8,14 +8,16 @@
 use alloc::{sync::Arc, vec::Vec};
 
 use super::{
-    AttentionWeights, BranchWeights, FfnWeights, Model,
+    AttentionWeights, BranchWeights, FfnWeights, MixerWeights, Model,
     attention::{AttentionScratch, Layer},
     experts::{ExpertScratch, FfnContext, HiddenBuffers, hidden_layer},
     linear::{LinearInput, clip, norm_in_place, norm_rows, rotate, rotate_back},
+    looped::LoopState,
     resize,
+    retention::RetentionScratch,
     rope::{RopeTable, Rotated},
     sparsity::Sparsity,
-    spec::{self, Branch, Ffn, LearnedPositions, Spec},
+    spec::{self, Branch, Ffn, LearnedPositions, Mixer, Run, Spec},
 };
 use crate::{
     Result,
@@ -26,6 +28,7 @@ use crate::{
     matrix::Matrix,
     pool::Pool,
     quantiser::{CacheCodes, quantise_row},
+    recurrent::{RecurrentShape, RecurrentStates},
 };
 
 /// How a [`Decoder`] is set up.
@@ -58,18 +61,22 @@ pub enum Want {
 
 /// Runs a [`Model`] over one sequence.
 pub struct Decoder {
-    model: Arc<Model>,
-    pool: Arc<dyn Pool>,
-    cache: KvCache,
+    pub(super) model: Arc<Model>,
+    pub(super) pool: Arc<dyn Pool>,
+    pub(super) cache: KvCache,
+    /// What is not kept by position: the states of retention.
+    pub(super) states: RecurrentStates,
     block: usize,
     /// One for each of [`Spec::ropes`].
-    tables: Vec<RopeTable>,
+    pub(super) tables: Vec<RopeTable>,
     attention: AttentionScratch,
+    pub(super) retention: RetentionScratch,
     experts: ExpertScratch,
     /// For each of [`Spec::blocks`], how many experts a token is given to; 0 for dense ones.
     active: Vec<usize>,
-    rows: Activations,
-    buffers: Buffers,
+    pub(super) rows: Activations,
+    pub(super) buffers: Buffers,
+    pub(super) looped: LoopState,
     out: Vec<f32>,
     /// What was counted, once [`Decoder::count_zeros`] asked for it.
     sparsity: Option<Sparsity>,
@@ -77,23 +84,23 @@ pub struct Decoder {
 
 /// Activations of one block of tokens, each `(n, width)`.
 #[derive(Default)]
-struct Buffers {
+pub(super) struct Buffers {
     /// The residual stream.
-    x: Vec<f32>,
+    pub x: Vec<f32>,
     /// Normalised input of a branch, and its output.
-    h: Vec<f32>,
-    q: Vec<f32>,
-    k: Vec<f32>,
-    v: Vec<f32>,
-    attn: Vec<f32>,
-    gate: Vec<f32>,
+    pub h: Vec<f32>,
+    pub q: Vec<f32>,
+    pub k: Vec<f32>,
+    pub v: Vec<f32>,
+    pub attn: Vec<f32>,
+    pub gate: Vec<f32>,
     up: Vec<f32>,
     /// The output of experts, whose input is `h`.
     mixed: Vec<f32>,
 }
 
 impl Buffers {
-    fn resize(&mut self, n: usize, spec: &Spec) -> Result<()> {
+    pub fn resize(&mut self, n: usize, spec: &Spec) -> Result<()> {
         let (q, kv, ffn) = spec.widths();
         let widths = [
             (&mut self.x, spec.hidden),
@@ -122,25 +129,25 @@ impl Decoder {
         let context = if options.context == 0 { spec.context } else { options.context };
         // A learned table ends somewhere.
         let context = spec.embed.positions.map_or(context, |table| context.min(table.rows - table.first));
-        let mut shapes = alloc::vec![HeadShape::default(); spec.program.states()];
-        for run in &spec.program.runs {
-            let attention = &spec.blocks[run.block].mixer.body;
-            shapes[run.state] = HeadShape { heads: attention.kv_heads, dim: attention.head_dim };
-        }
+        let looped = LoopState::new(spec);
+        let recurrent = recurrent_states(spec);
         // The model's own codes are kept as the numbers they stand for.
         let kv = if spec.cache_codes.is_some() { KvType::F32 } else { options.kv };
-        let cache = KvCache::new(kv, shapes, context);
+        let cache = KvCache::new(kv, slots(spec, looped.runs(spec)), context);
         let mut buffers = Buffers::default();
         buffers.resize(1, spec)?;
         Ok(Self {
             cache,
+            states: RecurrentStates::new(recurrent),
             block: options.block.max(1),
             tables: spec.ropes.iter().map(|rope| RopeTable::new(rope, context)).collect(),
             attention: AttentionScratch::default(),
+            retention: RetentionScratch::default(),
             experts: ExpertScratch::new(Activations::new(model.isa)),
-            active: active_experts(spec).collect(),
+            active: spec.active_experts(&[])?,
             rows: Activations::new(model.isa),
             buffers,
+            looped,
             out: Vec::new(),
             sparsity: None,
             model,
@@ -165,18 +172,30 @@ impl Decoder {
 
     /// Tokens computed together.
     pub fn block(&self) -> usize {
-        self.block
+        if self.looped.is_sequential() { 1 } else { self.block }
     }
 
-    /// Bytes of the cache now.
+    /// Bytes of the cache now: keys and values of attention, which grow with the text, and states of retention,
+    /// which do not.
     pub fn cache_bytes(&self) -> usize {
+        self.cache.bytes() + self.states.bytes()
+    }
+
+    /// Bytes of the states that every token reads whole, however long the text is (those of retention).
+    pub fn state_bytes(&self) -> usize {
+        self.states.live_bytes()
+    }
+
+    /// Bytes of keys and values now.
+    pub fn kv_bytes(&self) -> usize {
         self.cache.bytes()
     }
 
     /// Forgets the tokens from `position` on; returns how many are left, from which the caller goes on. (States that
     /// cannot be cut anywhere go further back.)
     pub fn rewind(&mut self, position: usize) -> usize {
-        self.cache.rewind(position);
+        self.cache.rewind(self.states.rewind(position.min(self.cache.len())));
+        self.looped.rewind(self.cache.len());
         self.cache.len()
     }
 
@@ -186,27 +205,7 @@ impl Decoder {
     /// # Errors
     /// `bad-option` for a model without experts, another count of numbers, and numbers of experts there are not.
     pub fn set_experts(&mut self, active: &[usize]) -> Result<()> {
-        let spec = &self.model.spec;
-        if active.is_empty() {
-            self.active = active_experts(spec).collect();
-            return Ok(());
-        }
-        let mixtures = spec.blocks.iter().filter_map(|block| block.ffn.body.experts()).count();
-        if mixtures == 0 {
-            bail!(BadOption, "this model has no experts");
-        }
-        if active.len() != 1 && active.len() != mixtures {
-            bail!(BadOption, "{} numbers of experts for {mixtures} layers that have them", active.len());
-        }
-        let mut numbers = active.iter().cycle();
-        let each = spec.blocks.iter().map(|block| {
-            let Some(experts) = block.ffn.body.experts() else { return Ok(0) };
-            match numbers.next() {
-                Some(&number) if (1..=experts.count).contains(&number) => Ok(number),
-                other => bail!(BadOption, "{} of {} experts", other.unwrap_or(&0), experts.count),
-            }
-        });
-        self.active = each.collect::<Result<_>>()?;
+        self.active = self.model.spec.active_experts(active)?;
         Ok(())
     }
 
@@ -242,8 +241,8 @@ impl Decoder {
         };
         resize(&mut self.out, rows * vocab)?;
         let mut done = 0;
-        for block in tokens.chunks(self.block) {
-            self.blocks(&model, block)?;
+        while done < tokens.len() {
+            let block = self.blocks(&model, &tokens[done..])?;
             done += block.len();
             let from = match want {
                 Want::All => 0,
@@ -253,7 +252,7 @@ impl Decoder {
             let n = block.len() - from;
             let x = &self.buffers.x[from * hidden..];
             let normed = self.rows.set(n, hidden);
-            norm_rows(x, hidden, model.spec.norm, &model.norm, normed);
+            norm_rows(x, hidden, model.spec.head_norm(), &model.norm, normed);
             if let (true, Some(rotation)) = (model.spec.output.rotated, &model.spec.rotation) {
                 rotate(normed, hidden, rotation);
             }
@@ -283,10 +282,10 @@ impl Decoder {
         let hidden = model.spec.hidden;
         resize(&mut self.out, tokens.len() * hidden)?;
         let mut done = 0;
-        for block in tokens.chunks(self.block) {
-            self.blocks(&model, block)?;
+        while done < tokens.len() {
+            let block = self.blocks(&model, &tokens[done..])?;
             let out = &mut self.out[done * hidden..][..block.len() * hidden];
-            norm_rows(&self.buffers.x, hidden, model.spec.norm, &model.norm, out);
+            norm_rows(&self.buffers.x, hidden, model.spec.head_norm(), &model.norm, out);
             done += block.len();
         }
         Ok(&self.out)
@@ -297,12 +296,15 @@ impl Decoder {
         if let Some(token) = tokens.iter().find(|&&t| t as usize >= vocab) {
             bail!(BadOption, "token {token} is outside the vocabulary of {vocab}");
         }
+        self.states.reserve()?;
         self.cache.reserve(tokens.len())
     }
 
-    /// Runs the program over one block of tokens; the residual stream is left in `buffers.x`.
-    fn blocks(&mut self, model: &Model, tokens: &[u32]) -> Result<()> {
+    /// Runs the program over the first block of `tokens`, and returns it; the residual stream is left in `buffers.x`.
+    fn blocks<'t>(&mut self, model: &Model, tokens: &'t [u32]) -> Result<&'t [u32]> {
         let spec = &model.spec;
+        self.states.begin(model.isa, &*self.pool);
+        let tokens = &tokens[..tokens.len().min(self.block()).min(self.states.room())];
         self.buffers.resize(tokens.len(), spec)?;
         for (token, x) in tokens.iter().zip(self.buffers.x.chunks_exact_mut(spec.hidden)) {
             model.embedding.row(*token as usize, x);
@@ -318,13 +320,26 @@ impl Decoder {
         for table in &mut self.tables {
             table.fill(self.cache.len(), tokens.len())?;
         }
-        for run in &spec.program.runs {
-            let (block, weights) = (&spec.blocks[run.block], &model.blocks[run.block]);
-            self.mixer(spec, &block.mixer, &weights.mixer, run.state)?;
-            self.ffn(spec, &block.ffn, &weights.ffn, self.active[run.block])?;
+        let first = self.cache.len();
+        for &run in &spec.program.prelude {
+            self.run(model, run, &BlockTokens::all(first))?;
+        }
+        if let Some(body) = &spec.program.body {
+            self.run_loop(model, body)?;
+        }
+        for &run in &spec.program.coda {
+            self.run(model, run, &BlockTokens::all(first))?;
         }
         self.cache.advance(tokens.len());
-        Ok(())
+        self.states.advance(tokens.len());
+        Ok(tokens)
+    }
+
+    /// One pass through one block, of `tokens`, whose residual stream `buffers.x` is.
+    pub(super) fn run(&mut self, model: &Model, run: Run, tokens: &BlockTokens<'_>) -> Result<()> {
+        let (spec, block, weights) = (&model.spec, &model.spec.blocks[run.block], &model.blocks[run.block]);
+        self.mixer(spec, (&block.mixer, &weights.mixer), run, tokens)?;
+        self.ffn(spec, (&block.ffn, &weights.ffn), run)
     }
 
     fn add_positions(&mut self, learned: LearnedPositions, table: &Matrix) {
@@ -339,69 +354,99 @@ impl Decoder {
     fn mixer(
         &mut self,
         spec: &Spec,
-        branch: &Branch<spec::Attention>,
-        weights: &BranchWeights<AttentionWeights>,
-        state: usize,
+        (branch, weights): (&Branch<Mixer>, &BranchWeights<MixerWeights>),
+        run: Run,
+        tokens: &BlockTokens<'_>,
+    ) -> Result<()> {
+        let b = &mut self.buffers;
+        norm_rows(&b.x, spec.hidden, branch.pre, &weights.pre, &mut b.h);
+        match (&branch.body, &weights.body) {
+            (Mixer::Attention(attention), MixerWeights::Attention(body)) => {
+                self.attention(spec, (attention, body), run, tokens)?;
+            }
+            (Mixer::Retention(retention), MixerWeights::Retention(body)) => {
+                self.retention(spec, retention, body, run.state)?;
+            }
+            _ => unreachable!("weights are loaded as the spec says"),
+        }
+        let b = &mut self.buffers;
+        add_branch(&mut b.x, &mut b.h, branch, weights);
+        Ok(())
+    }
+
+    /// The output of an attention for the normalised tokens in `buffers.h`, left there.
+    fn attention(
+        &mut self,
+        spec: &Spec,
+        (attention, body): (&spec::Attention, &AttentionWeights),
+        Run { state, pass, .. }: Run,
+        tokens: &BlockTokens<'_>,
     ) -> Result<()> {
         let rotation = spec.rotation.as_ref();
         let Self { buffers: b, rows, cache, tables, attention: scratch, pool, sparsity, .. } = self;
-        let (attention, body, pool) = (&branch.body, &weights.body, &**pool);
+        let pool = &**pool;
         let n = b.x.len() / spec.hidden;
         let (q_width, kv_width) = (attention.q_width(), attention.kv_width());
         let (q, k, v) = (&mut b.q[..n * q_width], &mut b.k[..n * kv_width], &mut b.v[..n * kv_width]);
-        norm_rows(&b.x, spec.hidden, branch.pre, &weights.pre, &mut b.h);
-        let mut input = LinearInput::new(rows, &b.h, rotation, pool);
+        let mut input = LinearInput::new(rows, &b.h, rotation, pool).in_pass(pass);
         input.apply(attention.q, &body.q, q)?;
         input.apply(attention.k, &body.k, k)?;
         input.apply(attention.v, &body.v, v)?;
-        let first = cache.len();
-        let tokens = q.chunks_exact_mut(q_width).zip(k.chunks_exact_mut(kv_width));
+        let first = tokens.first;
+        let heads = q.chunks_exact_mut(q_width).zip(k.chunks_exact_mut(kv_width));
         clip(v, attention.clip);
-        for (i, ((q, k), v)) in tokens.zip(v.chunks_exact_mut(kv_width)).enumerate() {
+        for (i, ((q, k), v)) in heads.zip(v.chunks_exact_mut(kv_width)).enumerate() {
+            // Which token of the block it is.
+            let token = tokens.some.map_or(i, |some| some[i]);
             let both = [(Rotated::Query, &mut *q, &body.query_norm), (Rotated::Key, &mut *k, &body.key_norm)];
             for (which, x, gain) in both {
                 let norm = |after| attention.qk_norm.filter(|qk| qk.after_rope == after).map(|qk| qk.norm);
                 norm_in_place(x, norm(false), gain);
                 clip(x, attention.clip);
                 if let Some(rope) = attention.rope {
-                    spec.ropes[rope].rotate(which, x, attention.head_dim, &tables[rope], i);
+                    spec.ropes[rope].rotate(which, x, attention.head_dim, &tables[rope], token);
                 }
                 norm_in_place(x, norm(true), gain);
             }
             if let Some(codes) = spec.cache_codes {
-                quantise_heads([q, k, v], attention.head_dim, codes, first + i);
+                quantise_heads([q, k, v], attention.head_dim, codes, cache.len() + token);
             }
-            cache.write(state, first + i, k, v)?;
+            if !tokens.left.get(token).is_some_and(|left| *left) {
+                cache.write(state, first + i, k, v)?;
+            }
         }
         let out = &mut b.attn[..n * q_width];
         let sinks = body.sinks.as_deref();
-        scratch.run(&Layer { isa: self.model.isa, attention, sinks, cache, state, first, pool }, q, out)?;
+        let relative_bias = &self.model.relative_bias[..];
+        let table = attention.rope.map(|rope| &tables[rope]);
+        let isa = self.model.isa;
+        let layer = Layer { isa, attention, sinks, relative_bias, table, cache, state, first, pool };
+        scratch.run(&layer, q, out)?;
         norm_in_place(out, attention.sub_norm, &body.sub_norm);
-        LinearInput::new(rows, out, rotation, pool).apply(attention.o, &body.o, &mut b.h)?;
+        LinearInput::new(rows, out, rotation, pool).in_pass(pass).apply(attention.o, &body.o, &mut b.h)?;
         if let Some(sparsity) = sparsity {
             sparsity.output.count_codes(rows);
         }
-        add_branch(&mut b.x, &mut b.h, branch, weights);
         Ok(())
     }
 
     fn ffn(
         &mut self,
         spec: &Spec,
-        branch: &Branch<Ffn>,
-        weights: &BranchWeights<FfnWeights>,
-        active: usize,
+        (branch, weights): (&Branch<Ffn>, &BranchWeights<FfnWeights>),
+        Run { block, pass, .. }: Run,
     ) -> Result<()> {
+        let active = self.active[block];
         let Self { buffers: b, rows, pool, experts: scratch, sparsity, .. } = self;
-        let context = FfnContext { rotation: spec.rotation.as_ref(), pool: &**pool };
+        let context = FfnContext { hidden: spec.hidden, rotation: spec.rotation.as_ref(), pool: &**pool };
         norm_rows(&b.x, spec.hidden, branch.pre, &weights.pre, &mut b.h);
         match (&branch.body, &weights.body) {
             (Ffn::Dense(mlp), FfnWeights::Dense(body)) => {
                 let n = b.x.len() / spec.hidden;
                 let (gate, up) = (&mut b.gate[..n * mlp.width], &mut b.up[..n * mlp.width]);
-                let mut input = LinearInput::new(rows, &b.h, context.rotation, context.pool);
+                let mut input = LinearInput::new(rows, &b.h, context.rotation, context.pool).in_pass(pass);
                 hidden_layer(mlp, body, &mut input, gate, up)?;
-                let mut input = LinearInput::new(rows, gate, context.rotation, context.pool);
+                let mut input = LinearInput::new(rows, gate, context.rotation, context.pool).in_pass(pass);
                 input.apply(mlp.down, &body.down, &mut b.h)?;
                 if let Some(sparsity) = sparsity {
                     sparsity.gate.count(gate);
@@ -422,9 +467,46 @@ impl Decoder {
     }
 }
 
-/// How many experts each block gives a token to.
-fn active_experts(spec: &Spec) -> impl Iterator<Item = usize> {
-    spec.blocks.iter().map(|block| block.ffn.body.experts().map_or(0, |experts| experts.active))
+/// The tokens of a block that take part in a run.
+pub(super) struct BlockTokens<'a> {
+    /// The position in the run's state of the first one.
+    pub first: usize,
+    /// Which of the block's tokens they are; none: all.
+    pub some: Option<&'a [usize]>,
+    /// Tokens of the block that have left the loop, whose keys and values stay as they are.
+    pub left: &'a [bool],
+}
+
+impl BlockTokens<'_> {
+    /// All of a block that begins at position `first`.
+    pub const fn all(first: usize) -> Self {
+        Self { first, some: None, left: &[] }
+    }
+}
+
+/// What each state of `runs` holds.
+pub(super) fn slots(spec: &Spec, runs: impl Iterator<Item = Run>) -> Vec<HeadShape> {
+    let mut shapes = Vec::new();
+    for run in runs {
+        if shapes.len() <= run.state {
+            shapes.resize(run.state + 1, HeadShape::default());
+        }
+        if let Mixer::Attention(attention) = &spec.blocks[run.block].mixer.body {
+            shapes[run.state] = HeadShape { heads: attention.kv_heads, dim: attention.head_dim };
+        }
+    }
+    shapes
+}
+
+/// The states of retention, by the states of the program. (No model has retention in a loop.)
+fn recurrent_states(spec: &Spec) -> Vec<Option<RecurrentShape>> {
+    let mut shapes = alloc::vec![None; spec.program.states(1)];
+    for run in spec.program.runs(1) {
+        if let Mixer::Retention(retention) = &spec.blocks[run.block].mixer.body {
+            shapes[run.state] = Some(retention.state());
+        }
+    }
+    shapes
 }
 
 /// Replaces queries, keys and values of the token at `position` by what their codes stand for.

@@ -15,6 +15,7 @@ use super::{
 use crate::{Result, activations::Activations, math, matrix::Matrix, pool::Pool};
 
 /// The weights of [`super::spec::Ffn`].
+#[allow(clippy::large_enum_variant, reason = "there is one for each block")]
 pub enum FfnWeights {
     /// One network.
     Dense(MlpWeights),
@@ -26,12 +27,22 @@ pub enum FfnWeights {
 pub struct ExpertsWeights {
     /// Scores every expert.
     pub router: LinearWeights,
+    /// What a cosine router has besides.
+    pub cosine: Option<CosineRouter>,
     /// The networks that it chooses from.
     pub experts: ExpertSet,
     /// The network for all tokens.
     pub shared: Option<MlpWeights>,
     /// `(1, hidden)`: gates the shared network.
     pub shared_gate: Option<Matrix>,
+}
+
+/// What makes a router score directions ([`Experts::cosine`]).
+pub struct CosineRouter {
+    /// `(width, hidden)`: narrows the router's input.
+    pub reduction: Matrix,
+    /// `(experts)`: one over the length of each row of the router.
+    pub inverse_lengths: Vec<f32>,
 }
 
 /// The experts of one block. The forward pass asks it for one at a time, and never for one that no token needs.
@@ -64,6 +75,8 @@ impl ExpertSet {
 
 /// What a feed-forward network computes with, besides its weights and its input.
 pub(super) struct FfnContext<'a> {
+    /// Width of the residual stream.
+    pub hidden: usize,
     pub rotation: Option<&'a Rotation>,
     pub pool: &'a dyn Pool,
 }
@@ -187,7 +200,7 @@ impl ExpertScratch {
         buffers: &mut HiddenBuffers<'_>,
         (x, out): (&[f32], &mut [f32]),
     ) -> Result<()> {
-        let hidden = weights.router.matrix.cols();
+        let hidden = context.hidden;
         let n = x.len() / hidden;
         let mut input = LinearInput::new(rows, x, context.rotation, context.pool);
         self.route((experts, weights, active), &mut input, n)?;
@@ -235,7 +248,20 @@ impl ExpertScratch {
         n: usize,
     ) -> Result<()> {
         resize(&mut self.scores, n * experts.count)?;
-        input.apply(experts.router(), &weights.router, &mut self.scores)?;
+        match &weights.cosine {
+            None => input.apply(experts.router(), &weights.router, &mut self.scores)?,
+            Some(cosine) => {
+                resize(&mut self.x, n * cosine.reduction.rows())?;
+                input.multiply(&cosine.reduction, &mut self.x)?;
+                input.of(&self.x).multiply(&weights.router.matrix, &mut self.scores)?;
+                for scores in self.scores.chunks_exact_mut(experts.count) {
+                    scores
+                        .iter_mut()
+                        .zip(&cosine.inverse_lengths)
+                        .for_each(|(score, length)| *score *= length);
+                }
+            }
+        }
         self.choices.clear();
         self.choices.try_reserve(n * active)?;
         for scores in self.scores.chunks_exact_mut(experts.count) {
@@ -271,7 +297,7 @@ impl ExpertScratch {
             resize(&mut self.scores, n)?;
             input.multiply(matrix, &mut self.scores)?;
             for (y, score) in self.y.chunks_exact_mut(out.len() / n).zip(&self.scores) {
-                let gate = 1.0 / (1.0 + math::exp(-score));
+                let gate = math::sigmoid(*score);
                 y.iter_mut().for_each(|y| *y *= gate);
             }
         }

@@ -1,9 +1,12 @@
 //! Mixtures of experts, as data: many gated networks, of which a router chooses a few for each token.
 
+use alloc::vec::Vec;
+
 use super::{
     spec::{InputSemantics, Linear, Mlp, Spec, TensorList},
-    tensor_names::{Field, LinearRole, PackedField, TensorRole},
+    tensor_names::{Field, LinearRole, NormRole, PackedField, TensorRole},
 };
+use crate::{Result, bail};
 
 /// A block's feed-forward half.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +66,9 @@ pub struct Experts {
     pub normalise: bool,
     /// The router adds a bias to its scores.
     pub router_bias: bool,
+    /// The router narrows its input to so many values first, and scores them by each expert's direction alone: the
+    /// length of its row does not count (X-MoE, Chi et al. 2022).
+    pub cosine: Option<usize>,
     /// What each of them is.
     pub expert: Mlp,
     /// A network that every token is given to besides.
@@ -78,6 +84,50 @@ pub struct SharedExpert {
     pub gated: bool,
 }
 
+impl Spec {
+    /// How many experts each block gives a token to, 0 where it has none: the model's own numbers for an empty list,
+    /// else one number for all blocks that have experts, or one for each of them.
+    ///
+    /// # Errors
+    /// `bad-option` for a model without experts, another count of numbers, and numbers of experts there are not.
+    pub fn active_experts(&self, numbers: &[usize]) -> Result<Vec<usize>> {
+        let experts = || self.blocks.iter().map(|block| block.ffn.body.experts());
+        if numbers.is_empty() {
+            return Ok(experts().map(|experts| experts.map_or(0, |experts| experts.active)).collect());
+        }
+        let mixtures = experts().flatten().count();
+        if mixtures == 0 {
+            bail!(BadOption, "experts: this model has none");
+        }
+        if numbers.len() != 1 && numbers.len() != mixtures {
+            bail!(BadOption, "experts: {} numbers for {mixtures} layers that have them", numbers.len());
+        }
+        let mut numbers = numbers.iter().cycle();
+        let each = experts().map(|experts| {
+            let Some(experts) = experts else { return Ok(0) };
+            match numbers.next() {
+                Some(&number) if (1..=experts.count).contains(&number) => Ok(number),
+                other => bail!(BadOption, "experts: {} of {}", other.unwrap_or(&0), experts.count),
+            }
+        });
+        each.collect()
+    }
+
+    /// Gives tokens to other numbers of experts from now on: see [`Spec::active_experts`].
+    ///
+    /// # Errors
+    /// As [`Spec::active_experts`].
+    pub fn set_active_experts(&mut self, numbers: &[usize]) -> Result<()> {
+        let active = self.active_experts(numbers)?;
+        for (block, active) in self.blocks.iter_mut().zip(active) {
+            if let Ffn::Experts(experts) = &mut block.ffn.body {
+                experts.active = active;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Experts {
     /// The router: a plain float layer, whatever the experts are.
     pub fn router(&self) -> Linear {
@@ -87,7 +137,10 @@ impl Experts {
     /// Lists the tensors of block `i`.
     pub(super) fn tensors(&self, i: usize, spec: &Spec, list: &mut TensorList) {
         let hidden = spec.hidden;
-        list.matrix(TensorRole::Router(i, Field::Weight), self.count, hidden);
+        list.matrix(TensorRole::Router(i, Field::Weight), self.count, self.cosine.unwrap_or(hidden));
+        if let Some(width) = self.cosine {
+            list.matrix(TensorRole::RouterReduction(i), width, hidden);
+        }
         if self.router_bias {
             list.vector(TensorRole::Router(i, Field::Bias), self.count);
         }
@@ -105,18 +158,14 @@ impl Experts {
             for e in 0..self.count {
                 let linear = |linear| move |field| TensorRole::Expert(i, e, linear, field);
                 list.mlp(&linear, &self.expert, hidden, |list| {
-                    if self.expert.sub_norm.is_some() {
-                        list.vector(TensorRole::ExpertNorm(i, e), self.expert.width);
-                    }
+                    list.norm(NormRole::Expert(i, e), self.expert.sub_norm, self.expert.width);
                 });
             }
         }
         if let Some(shared) = &self.shared {
             let linear = |linear| move |field| TensorRole::SharedExpert(i, linear, field);
             list.mlp(&linear, &shared.mlp, hidden, |list| {
-                if shared.mlp.sub_norm.is_some() {
-                    list.vector(TensorRole::SharedExpertNorm(i), shared.mlp.width);
-                }
+                list.norm(NormRole::SharedExpert(i), shared.mlp.sub_norm, shared.mlp.width);
             });
             if shared.gated {
                 list.matrix(TensorRole::SharedGate(i), 1, hidden);

@@ -1,7 +1,9 @@
 //! Linear layers and norms on blocks of tokens.
 
+use alloc::vec::Vec;
+
 use super::{
-    LinearWeights, NormWeights,
+    LinearWeights, LoraWeights, NormWeights, resize,
     spec::{InputSemantics, Linear, Norm, NormKind, Rotation},
 };
 use crate::{
@@ -21,6 +23,8 @@ pub(super) struct LinearInput<'a> {
     rotation: Option<&'a Rotation>,
     /// What `rows` holds.
     holds: Holds,
+    /// Which pass through a loop it is: which low-rank additions count.
+    pass: usize,
 }
 
 /// What was made of the input for the last layer.
@@ -42,7 +46,12 @@ impl<'a> LinearInput<'a> {
         rotation: Option<&'a Rotation>,
         pool: &'a dyn Pool,
     ) -> Self {
-        Self { rows, x, pool, rotation, holds: Holds::Other }
+        Self { rows, x, pool, rotation, holds: Holds::Other, pass: 0 }
+    }
+
+    /// The same in another pass through a loop.
+    pub fn in_pass(self, pass: usize) -> Self {
+        Self { pass, ..self }
     }
 
     /// Another input that takes this one's place in memory.
@@ -54,6 +63,7 @@ impl<'a> LinearInput<'a> {
             pool: self.pool,
             rotation: self.rotation,
             holds: Holds::Other,
+            pass: self.pass,
         }
     }
 
@@ -81,7 +91,7 @@ impl<'a> LinearInput<'a> {
         self.holds = wanted;
     }
 
-    /// y = W·x (+ bias), `(n, out)`.
+    /// y = W·x (+ bias) (+ B·(A·x), the pass's own), `(n, out)`.
     ///
     /// # Errors
     /// `out-of-memory`.
@@ -115,6 +125,7 @@ impl<'a> LinearInput<'a> {
                     self.rows.list_nonzero()?;
                 }
             }
+            InputSemantics::Rounded(rounding) => self.rows.prepare_rounded(rounding)?,
             InputSemantics::Int8 | InputSemantics::Float => self.rows.prepare(layer.matrix.input())?,
         }
         let live = if n == 1 && layer.matrix.skips() == Skips::Rows { live } else { &[] };
@@ -124,6 +135,21 @@ impl<'a> LinearInput<'a> {
                 math::add(y, bias);
             }
         }
+        match layer.lora.get(self.pass) {
+            Some(lora) => self.add_lora(lora, y),
+            None => Ok(()),
+        }
+    }
+
+    /// y ← y + B·(A·x).
+    fn add_lora(&mut self, lora: &LoraWeights, y: &mut [f32]) -> Result<()> {
+        let n = self.x.len() / lora.a.cols();
+        let (mut low, mut sum) = (Vec::new(), Vec::new());
+        resize(&mut low, n * lora.a.rows())?;
+        resize(&mut sum, y.len())?;
+        self.multiply(&lora.a, &mut low)?;
+        self.of(&low).multiply(&lora.b, &mut sum)?;
+        math::add(y, &sum);
         Ok(())
     }
 }

@@ -10,8 +10,13 @@ mod decoder;
 mod experts;
 mod experts_spec;
 mod linear;
+mod looped;
+mod program;
+mod relative;
+mod retention;
 pub mod rope;
 mod screened_head;
+pub mod small_floats;
 mod sparsity;
 pub mod spec;
 pub mod tensor_names;
@@ -19,12 +24,16 @@ pub mod tensor_names;
 use alloc::{string::String, sync::Arc, vec::Vec};
 
 pub use decoder::{Decoder, DecoderOptions, Want};
-pub use experts::{Choice, ExpertSet, ExpertsWeights, FfnWeights, choose};
+pub use experts::{Choice, CosineRouter, ExpertSet, ExpertsWeights, FfnWeights, choose};
+pub use looped::{LoopKv, LoopOptions, LoopWeights};
+pub use retention::RetentionWeights;
 pub use screened_head::{EXACT, Screen};
 pub use sparsity::{Sparsity, Zeros};
 pub use spec::Spec;
 
 use crate::{
+    Result, bail,
+    cache::{KvChoice, KvType},
     container::Meta,
     format::{Encoding, Form},
     matrix::Matrix,
@@ -41,6 +50,16 @@ pub struct LinearWeights {
     pub norm: Option<Vec<f32>>,
     /// `(out)`, added last.
     pub bias: Option<Vec<f32>>,
+    /// What each pass of a loop adds ([`spec::Lora`]); most models: nothing.
+    pub lora: Vec<LoraWeights>,
+}
+
+/// The matrices of a low-rank addition, `B·(A·x)`.
+pub struct LoraWeights {
+    /// `(rank, in)`.
+    pub a: Matrix,
+    /// `(out, rank)`.
+    pub b: Matrix,
 }
 
 /// The weights of a norm; both are empty where there is nothing to multiply by or to add.
@@ -94,38 +113,66 @@ pub struct MlpWeights {
 /// The weights of one block.
 #[allow(missing_docs, reason = "the names are those of the spec")]
 pub struct BlockWeights {
-    pub mixer: BranchWeights<AttentionWeights>,
+    pub mixer: BranchWeights<MixerWeights>,
     pub ffn: BranchWeights<FfnWeights>,
+}
+
+/// The weights of [`spec::Mixer`].
+#[allow(missing_docs, reason = "the names are those of the spec")]
+#[allow(clippy::large_enum_variant, reason = "there is one for each block")]
+pub enum MixerWeights {
+    Attention(AttentionWeights),
+    Retention(RetentionWeights),
+}
+
+impl MixerWeights {
+    /// One of its linear layers, if it has that one.
+    pub fn linear(&self, linear: LinearRole) -> Option<&LinearWeights> {
+        match (self, linear) {
+            (Self::Attention(attention), LinearRole::Q) => Some(&attention.q),
+            (Self::Attention(attention), LinearRole::K) => Some(&attention.k),
+            (Self::Attention(attention), LinearRole::V) => Some(&attention.v),
+            (Self::Attention(attention), LinearRole::O) => Some(&attention.o),
+            (Self::Retention(retention), LinearRole::Q) => Some(&retention.q),
+            (Self::Retention(retention), LinearRole::K) => Some(&retention.k),
+            (Self::Retention(retention), LinearRole::V) => Some(&retention.v),
+            (Self::Retention(retention), LinearRole::MixerGate) => Some(&retention.gate),
+            (Self::Retention(retention), LinearRole::O) => Some(&retention.o),
+            _ => None,
+        }
+    }
 }
 
 impl BlockWeights {
     /// One of its linear layers, if it has that one; `None` for those of experts.
     pub fn linear(&self, linear: LinearRole) -> Option<&LinearWeights> {
-        let attention = &self.mixer.body;
         let mlp = match &self.ffn.body {
             FfnWeights::Dense(mlp) => Some(mlp),
             FfnWeights::Experts(_) => None,
         };
         match linear {
-            LinearRole::Q => Some(&attention.q),
-            LinearRole::K => Some(&attention.k),
-            LinearRole::V => Some(&attention.v),
-            LinearRole::O => Some(&attention.o),
             LinearRole::Gate => mlp.map(|mlp| &mlp.gate),
             LinearRole::Up => mlp.and_then(|mlp| mlp.up.as_ref()),
             LinearRole::Down => mlp.map(|mlp| &mlp.down),
+            of_mixer => self.mixer.body.linear(of_mixer),
         }
     }
 
     /// One of its norms; empty if it does not have that one.
     pub fn norm(&self, norm: BlockNorm) -> &NormWeights {
+        let attention = match &self.mixer.body {
+            MixerWeights::Attention(attention) => Some(attention),
+            MixerWeights::Retention(_) => None,
+        };
+        let of_attention =
+            |norm: fn(&AttentionWeights) -> &NormWeights| attention.map_or(NormWeights::none(), norm);
         match norm {
             BlockNorm::MixerPre => &self.mixer.pre,
             BlockNorm::MixerPost => &self.mixer.post,
             BlockNorm::MixerAfter => &self.mixer.after,
-            BlockNorm::Query => &self.mixer.body.query_norm,
-            BlockNorm::Key => &self.mixer.body.key_norm,
-            BlockNorm::MixerSub => &self.mixer.body.sub_norm,
+            BlockNorm::Query => of_attention(|attention| &attention.query_norm),
+            BlockNorm::Key => of_attention(|attention| &attention.key_norm),
+            BlockNorm::MixerSub => of_attention(|attention| &attention.sub_norm),
             BlockNorm::FfnPre => &self.ffn.pre,
             BlockNorm::FfnPost => &self.ffn.post,
             BlockNorm::FfnAfter => &self.ffn.after,
@@ -172,6 +219,9 @@ pub struct Model {
     pub embedding: Matrix,
     /// `(rows, hidden)`, where positions are learned.
     pub positions: Option<Matrix>,
+    /// What every attention adds to its scores, `(heads, distances)`; empty for most. The last distance stands for all
+    /// longer ones.
+    pub relative_bias: Vec<f32>,
     /// The norm on the embedding.
     pub embedding_norm: NormWeights,
     /// `(vocab, hidden)`; `None` when the embedding serves as head.
@@ -182,6 +232,8 @@ pub struct Model {
     pub norm: NormWeights,
     /// As many as [`Spec::blocks`].
     pub blocks: Vec<BlockWeights>,
+    /// What belongs to the loop and to none of its blocks.
+    pub looped: LoopWeights,
     /// Every matrix, in file order.
     pub tensors: Vec<TensorSummary>,
 }
@@ -192,15 +244,44 @@ impl Model {
         self.head.as_ref().unwrap_or(&self.embedding)
     }
 
+    /// Settles how keys and values are cached: `usual` is the type where neither the caller nor the model says. Models
+    /// with codes of their own lose them where the caller chooses a type.
+    ///
+    /// # Errors
+    /// `bad-option` where the model has no codes of its own, and they were asked for.
+    pub fn choose_kv(&mut self, choice: KvChoice, usual: KvType) -> Result<KvType> {
+        match choice {
+            KvChoice::Auto => Ok(usual),
+            KvChoice::A48 if self.spec.cache_codes.is_some() => Ok(usual),
+            KvChoice::A48 => {
+                bail!(BadOption, "kv 'a48': this model was not trained to quantise its cache")
+            }
+            KvChoice::Type(kv) => {
+                self.spec.cache_codes = None;
+                Ok(kv)
+            }
+        }
+    }
+
     /// Bytes of all packed matrices.
     pub fn packed_bytes(&self) -> usize {
         let own = self.tensors.iter().filter(|t| t.same_as.is_none());
         own.map(|t| t.bytes).sum::<usize>() + self.screen.as_ref().map_or(0, Screen::bytes)
     }
 
-    /// Bytes that are read to decode one token: every block that runs, of its experts those that are active, and
-    /// the head.
+    /// Bytes that packed matrices would take that are the same as earlier ones.
+    pub fn shared_bytes(&self) -> usize {
+        self.tensors.iter().filter(|t| t.same_as.is_some()).map(|t| t.bytes).sum()
+    }
+
+    /// Bytes that are read to decode one token: every block that runs, as often as it runs, of its experts those that
+    /// are active, and the head.
     pub fn bytes_per_token(&self) -> usize {
+        self.bytes_of_loops(self.spec.program.times())
+    }
+
+    /// The same with so many passes through the model's loop.
+    pub fn bytes_of_loops(&self, loops: usize) -> usize {
         let of_mlp = |mlp: &MlpWeights| {
             [Some(&mlp.gate), mlp.up.as_ref(), Some(&mlp.down)]
                 .into_iter()
@@ -208,22 +289,22 @@ impl Model {
                 .map(|l| l.matrix.bytes())
                 .sum::<usize>()
         };
-        let of_block = |run: &spec::Run| {
+        let of_block = |run: spec::Run| {
             let (spec, block) = (&self.spec.blocks[run.block], &self.blocks[run.block]);
-            let attention = &block.mixer.body;
-            let attention = [&attention.q, &attention.k, &attention.v, &attention.o];
+            let mixer = LinearRole::ALL.into_iter().filter_map(|linear| block.mixer.body.linear(linear));
             let ffn = match &block.ffn.body {
                 FfnWeights::Dense(mlp) => of_mlp(mlp),
                 FfnWeights::Experts(weights) => {
                     let active = spec.ffn.body.experts().map_or(0, |experts| experts.active);
                     weights.router.matrix.bytes()
+                        + weights.cosine.as_ref().map_or(0, |cosine| cosine.reduction.bytes())
                         + weights.shared.as_ref().map_or(0, of_mlp)
                         + active * weights.experts.iter().map(of_mlp).sum::<usize>() / weights.experts.count()
                 }
             };
-            attention.iter().map(|linear| linear.matrix.bytes()).sum::<usize>() + ffn
+            mixer.map(|linear| linear.matrix.bytes()).sum::<usize>() + ffn
         };
-        let blocks: usize = self.spec.program.runs.iter().map(of_block).sum();
+        let blocks: usize = self.spec.program.runs(loops).map(of_block).sum();
         blocks + self.screen.as_ref().map_or(self.head().bytes(), Screen::bytes)
     }
 
@@ -234,7 +315,7 @@ impl Model {
 }
 
 /// Gives a buffer `len` values; new ones are 0.
-fn resize(buffer: &mut Vec<f32>, len: usize) -> crate::Result<()> {
+fn resize(buffer: &mut Vec<f32>, len: usize) -> Result<()> {
     buffer.try_reserve(len.saturating_sub(buffer.len()))?;
     buffer.resize(len, 0.0);
     Ok(())

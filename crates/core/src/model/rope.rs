@@ -4,7 +4,7 @@ use alloc::{boxed::Box, vec::Vec};
 use core::f64::consts::PI;
 
 use super::tensor_names::{RopeFactors, TensorRole};
-use crate::{Result, bail};
+use crate::{Result, bail, cache::PAGE};
 
 /// Which elements of a head form a rotated pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub enum RopeStyle {
 pub enum RopeScaling {
     /// As trained.
     None,
+    /// Exponents from 0 to 1, both included: frequency j is θ^(−j / (dims / 2 − 1)) (RetNet).
+    Inclusive,
     /// Positions divided by the factor (Chen et al. 2023).
     Linear(f32),
     /// LLaMA 3.1: low frequencies divided by `factor`, high ones kept, a ramp between.
@@ -104,14 +106,13 @@ pub struct Rope {
 }
 
 /// xPos (Sun et al. 2022): pair `j` of a query at `p` is multiplied by ζⱼ^(p / base), of a key divided by it, with
-/// ζⱼ = (2j + 0.4·dims) / (1.4·dims). Only differences of positions count, so they are taken from the middle of the
-/// trained context, where the factors stay smallest.
+/// ζⱼ = (2j + 0.4·dims) / (1.4·dims). Only differences of positions count, so each is taken from the middle of its page
+/// of the cache: keys stay as large as they are in any context and fit any [`KvType`](crate::cache::KvType). What lies
+/// between the pages multiplies the queries ([`RopeTable::decay`]); it is at most 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct XPos {
     /// Positions that make a factor of ζ.
     pub base: f32,
-    /// The position whose factors are 1.
-    pub middle: usize,
 }
 
 /// What is rotated.
@@ -132,6 +133,10 @@ impl Rope {
         let plain = (0..half).map(base);
         match &self.scaling {
             RopeScaling::None => (plain.map(|f| f as f32).collect(), 1.0),
+            RopeScaling::Inclusive => {
+                let exponent = |j: usize| -(j as f64) / (half.max(2) - 1) as f64;
+                ((0..half).map(|j| libm::pow(self.theta as f64, exponent(j)) as f32).collect(), 1.0)
+            }
             RopeScaling::Linear(factor) => (plain.map(|f| (f / *factor as f64) as f32).collect(), 1.0),
             RopeScaling::Divisors(divisors) => {
                 (plain.zip(divisors.iter()).map(|(f, &d)| (f / d as f64) as f32).collect(), 1.0)
@@ -240,13 +245,24 @@ pub struct RopeTable {
     xpos: Option<XPos>,
     /// The factors of [`XPos`], of queries and keys; empty without it.
     growth: Vec<(f32, f32)>,
+    style: RopeStyle,
+    /// `(pages, dims)`: what pages between query and key multiply each element by; empty without xPos.
+    decays: Vec<f32>,
 }
 
 impl RopeTable {
     /// A table for `rope` in a decoder of `context` tokens, of no position yet.
     pub fn new(rope: &Rope, context: usize) -> Self {
         let (frequencies, factor) = rope.frequencies(context);
-        Self { frequencies, factor, turns: Vec::new(), xpos: rope.xpos, growth: Vec::new() }
+        Self {
+            frequencies,
+            factor,
+            turns: Vec::new(),
+            xpos: rope.xpos,
+            growth: Vec::new(),
+            style: rope.style,
+            decays: Vec::new(),
+        }
     }
 
     /// Fills the table for `n` positions from `first`. The angle is an f32 product, as in HF; its cosine
@@ -273,11 +289,23 @@ impl RopeTable {
         self.growth.clear();
         self.growth.try_reserve(n * self.frequencies.len())?;
         let dims = 2.0 * self.frequencies.len() as f64;
+        let zeta = |j: usize| (2.0 * j as f64 + 0.4 * dims) / (1.4 * dims);
         for position in first..first + n {
-            let exponent = (position as f64 - xpos.middle as f64) / xpos.base as f64;
-            self.growth.extend((0..self.frequencies.len()).map(|j| {
-                let zeta = (2.0 * j as f64 + 0.4 * dims) / (1.4 * dims);
-                (libm::pow(zeta, exponent) as f32, libm::pow(zeta, -exponent) as f32)
+            let exponent = ((position % PAGE) as f64 - (PAGE / 2) as f64) / xpos.base as f64;
+            self.growth.extend(
+                (0..self.frequencies.len())
+                    .map(|j| (libm::pow(zeta(j), exponent) as f32, libm::pow(zeta(j), -exponent) as f32)),
+            );
+        }
+        let half = self.frequencies.len();
+        let pages = (first + n).div_ceil(PAGE);
+        let known = self.decays.len() / (2 * half);
+        self.decays.try_reserve(pages.saturating_sub(known) * 2 * half)?;
+        for page in known..pages {
+            let exponent = (page * PAGE) as f64 / xpos.base as f64;
+            self.decays.extend((0..2 * half).map(|d| {
+                let j = if self.style == RopeStyle::Half { d % half } else { d / 2 };
+                libm::pow(zeta(j), exponent) as f32
             }));
         }
         Ok(())
@@ -287,6 +315,16 @@ impl RopeTable {
     fn growth(&self, i: usize) -> &[(f32, f32)] {
         let half = self.frequencies.len();
         &self.growth[i * half..][..half]
+    }
+
+    /// What the first elements of a query's head are multiplied by for keys so many pages before it; empty where it is 1.
+    pub fn decay(&self, pages: usize) -> &[f32] {
+        let dims = 2 * self.frequencies.len();
+        match pages {
+            0 => &[],
+            _ if self.xpos.is_none() => &[],
+            _ => &self.decays[pages * dims..][..dims],
+        }
     }
 
     /// The turns (dims / 2) of the `i`-th position.

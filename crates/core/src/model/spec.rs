@@ -6,12 +6,21 @@
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
-use crate::quantiser::{CacheCodes, Quantiser};
+use crate::{
+    minifloat::Rounding,
+    quantiser::{CacheCodes, Quantiser},
+};
 
-pub use super::experts_spec::{Experts, Ffn, SharedExpert};
+pub use super::{
+    experts_spec::{Experts, Ffn, SharedExpert},
+    program::{Exit, Loop, LoopNorm, Lora, MAX_LOOPS, Program, Run},
+    relative::RelativeBias,
+    retention::Retention,
+};
 use super::{
     rope::Rope,
-    tensor_names::{BlockNorm, Field, LinearRole, NormRole, TensorRole},
+    small_floats::SmallFloats,
+    tensor_names::{BlockNorm, Field, LinearRole, NormRole, RetentionTable, TensorRole},
 };
 
 /// What a model computes.
@@ -29,6 +38,8 @@ pub struct Spec {
     pub embed: Embed,
     /// Rotary embeddings that blocks refer to by index. Most models have one, Gemma 3 has two.
     pub ropes: Vec<Rope>,
+    /// What every attention adds to its scores (T5).
+    pub relative_bias: Option<RelativeBias>,
     /// One for each set of weights.
     pub blocks: Vec<Block>,
     /// Which blocks run, in which order, on which state.
@@ -89,41 +100,11 @@ pub struct Output {
     pub rotated: bool,
 }
 
-/// The order in which blocks run.
-///
-/// Weights and state are apart, so a looped transformer may run one block several times on a state each.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program {
-    /// The runs, first to last.
-    pub runs: Vec<Run>,
-}
-
-/// One pass through one block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
-    /// Index into [`Spec::blocks`].
-    pub block: usize,
-    /// Which state (keys and values of past tokens) it reads and extends.
-    pub state: usize,
-}
-
-impl Program {
-    /// Every block once, each with a state of its own.
-    pub fn sequential(blocks: usize) -> Self {
-        Self { runs: (0..blocks).map(|i| Run { block: i, state: i }).collect() }
-    }
-
-    /// How many states it uses.
-    pub fn states(&self) -> usize {
-        self.runs.iter().map(|run| run.state + 1).max().unwrap_or(0)
-    }
-}
-
 /// One transformer block: a mixer over the sequence, then a feed-forward network over each token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block {
     /// Mixes tokens.
-    pub mixer: Branch<Attention>,
+    pub mixer: Branch<Mixer>,
     /// Transforms each token.
     pub ffn: Branch<Ffn>,
 }
@@ -131,27 +112,80 @@ pub struct Block {
 impl Block {
     /// One of its linear layers, to be changed.
     pub fn linear_mut(&mut self, linear: LinearRole) -> Option<&mut Linear> {
-        let (attention, mlp) = (&mut self.mixer.body, self.ffn.body.mlp_mut());
+        let mlp = self.ffn.body.mlp_mut();
+        match linear {
+            LinearRole::Gate => Some(&mut mlp.gate),
+            LinearRole::Up => mlp.up.as_mut(),
+            LinearRole::Down => Some(&mut mlp.down),
+            of_mixer => match &mut self.mixer.body {
+                Mixer::Attention(attention) => attention.linear_mut(of_mixer),
+                Mixer::Retention(retention) => retention.linear_mut(of_mixer),
+            },
+        }
+    }
+
+    /// (outputs, inputs) of one of its linear layers outside retention and experts, if it has that one.
+    pub fn linear_shape(&self, linear: LinearRole, hidden: usize) -> Option<(usize, usize)> {
+        let (attention, mlp) = (self.mixer.body.attention()?, self.ffn.body.mlp());
         Some(match linear {
-            LinearRole::Q => &mut attention.q,
-            LinearRole::K => &mut attention.k,
-            LinearRole::V => &mut attention.v,
-            LinearRole::O => &mut attention.o,
-            LinearRole::Gate => &mut mlp.gate,
-            LinearRole::Up => return mlp.up.as_mut(),
-            LinearRole::Down => &mut mlp.down,
+            LinearRole::Q => (attention.q_width(), hidden),
+            LinearRole::K | LinearRole::V => (attention.kv_width(), hidden),
+            LinearRole::O => (hidden, attention.q_width()),
+            _ if self.ffn.body.experts().is_some() => return None,
+            LinearRole::MixerGate => return None,
+            LinearRole::Up if mlp.up.is_none() => return None,
+            LinearRole::Gate | LinearRole::Up => (mlp.width, hidden),
+            LinearRole::Down => (hidden, mlp.width),
         })
     }
 
     /// One of its linear layers, if it has that one; all experts of a block have the same.
     pub fn linear(&self, linear: LinearRole) -> Option<&Linear> {
-        let attention = &self.mixer.body;
         match linear {
-            LinearRole::Q => Some(&attention.q),
-            LinearRole::K => Some(&attention.k),
-            LinearRole::V => Some(&attention.v),
-            LinearRole::O => Some(&attention.o),
             LinearRole::Gate | LinearRole::Up | LinearRole::Down => self.ffn.body.mlp().linear(linear),
+            of_mixer => match &self.mixer.body {
+                Mixer::Attention(attention) => attention.linear(of_mixer),
+                Mixer::Retention(retention) => retention.linear(of_mixer),
+            },
+        }
+    }
+}
+
+/// What mixes the tokens of a sequence.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "there is one for each block, and none is copied in a loop")]
+pub enum Mixer {
+    /// Softmax attention, on keys and values of all tokens.
+    Attention(Attention),
+    /// Retention, on a state of fixed size.
+    Retention(Retention),
+}
+
+impl Mixer {
+    /// The attention, if it is one.
+    pub fn attention(&self) -> Option<&Attention> {
+        match self {
+            Self::Attention(attention) => Some(attention),
+            Self::Retention(_) => None,
+        }
+    }
+
+    /// Its heads, for a look at the model: query heads, key/value heads, width of a head.
+    pub fn heads(&self) -> (usize, usize, usize) {
+        match self {
+            Self::Attention(attention) => (attention.heads, attention.kv_heads, attention.head_dim),
+            Self::Retention(retention) => (retention.heads, retention.heads, retention.key_dim),
+        }
+    }
+
+    /// Widths of its input to the output projection, of its keys or values, and of its gate.
+    fn widths(&self) -> (usize, usize, usize) {
+        match self {
+            Self::Attention(attention) => (attention.q_width(), attention.kv_width(), 0),
+            Self::Retention(retention) => {
+                let widest = retention.key_width().max(retention.value_width());
+                (widest, widest, retention.value_width())
+            }
         }
     }
 }
@@ -257,6 +291,45 @@ impl Attention {
     pub fn kv_width(&self) -> usize {
         self.kv_heads * self.head_dim
     }
+
+    fn linear(&self, linear: LinearRole) -> Option<&Linear> {
+        match linear {
+            LinearRole::Q => Some(&self.q),
+            LinearRole::K => Some(&self.k),
+            LinearRole::V => Some(&self.v),
+            LinearRole::O => Some(&self.o),
+            _ => None,
+        }
+    }
+
+    fn linear_mut(&mut self, linear: LinearRole) -> Option<&mut Linear> {
+        match linear {
+            LinearRole::Q => Some(&mut self.q),
+            LinearRole::K => Some(&mut self.k),
+            LinearRole::V => Some(&mut self.v),
+            LinearRole::O => Some(&mut self.o),
+            _ => None,
+        }
+    }
+
+    fn tensors(&self, i: usize, hidden: usize, list: &mut TensorList) {
+        let linear = |linear| move |field| TensorRole::Linear(i, linear, field);
+        let norm = |norm| NormRole::Block(i, norm);
+        let (q, kv) = (self.q_width(), self.kv_width());
+        list.linear(linear(LinearRole::Q), self.q, q, hidden);
+        list.linear(linear(LinearRole::K), self.k, kv, hidden);
+        list.linear(linear(LinearRole::V), self.v, kv, hidden);
+        if let Some(qk_norm) = self.qk_norm {
+            let (query, key) = if qk_norm.whole { (q, kv) } else { (self.head_dim, self.head_dim) };
+            list.norm(norm(BlockNorm::Query), Some(qk_norm.norm), query);
+            list.norm(norm(BlockNorm::Key), Some(qk_norm.norm), key);
+        }
+        if self.sinks {
+            list.vector(TensorRole::Sinks(i), self.heads);
+        }
+        list.norm(norm(BlockNorm::MixerSub), self.sub_norm, q);
+        list.linear(linear(LinearRole::O), self.o, hidden, q);
+    }
 }
 
 /// Which positions a query at position `p` sees.
@@ -317,7 +390,7 @@ impl Mlp {
             LinearRole::Gate => Some(&self.gate),
             LinearRole::Up => self.up.as_ref(),
             LinearRole::Down => Some(&self.down),
-            LinearRole::Q | LinearRole::K | LinearRole::V | LinearRole::O => None,
+            _ => None,
         }
     }
 }
@@ -376,6 +449,8 @@ pub enum InputSemantics {
     Int8,
     /// Codes of another quantiser (Q-Sparse, BitNet a4.8); for ternary matrices.
     Quantised(Quantiser),
+    /// Floats of 8 or 4 bits; for matrices of such.
+    Rounded(Rounding),
 }
 
 /// How a file writes down the weights that a [`Spec`] asks for.
@@ -384,6 +459,8 @@ pub struct Checkpoint {
     /// Float matrices of linear layers are latent weights, to be ternarised by absmean when loaded
     /// (`quantization_mode: online`; float weights of a BitNet).
     pub latent: bool,
+    /// Latent weights become −1 and +1 alone.
+    pub binary: bool,
     /// What the scale beside a packed ternary matrix does; `None` where the metadata names no such packing.
     pub packed_scale: Option<PackedScale>,
     /// Norm gains are stored as `gain − 1` (Gemma in Hugging Face files; own norms of a projection excepted).
@@ -391,12 +468,20 @@ pub struct Checkpoint {
     /// The gates and ups of all experts of a block are one tensor of alternating rows, in MXFP4 whose scales are a
     /// tensor of their own (gpt-oss in Hugging Face files).
     pub packed_experts: bool,
+    /// Matrices of linear layers are floats of 8 or 4 bits with scales beside them.
+    pub small_floats: Option<SmallFloats>,
 }
 
 impl Checkpoint {
     /// Weights as they stand.
-    pub const PLAIN: Self =
-        Self { latent: false, packed_scale: None, gain_minus_one: false, packed_experts: false };
+    pub const PLAIN: Self = Self {
+        latent: false,
+        binary: false,
+        packed_scale: None,
+        gain_minus_one: false,
+        packed_experts: false,
+        small_floats: None,
+    };
 }
 
 /// What the `weight_scale` of a packed ternary matrix does.
@@ -431,12 +516,21 @@ pub enum Shape {
 impl Spec {
     /// Every tensor that the model reads, in the order of the forward pass.
     pub fn tensors(&self) -> Vec<NeededTensor> {
-        let mut list = TensorList::default();
+        let mut list = TensorList(Vec::new(), self.checkpoint.small_floats);
         list.matrix(TensorRole::Embedding, self.vocab, self.hidden);
         if let Some(positions) = self.embed.positions {
             list.matrix(TensorRole::Positions, positions.rows, self.hidden);
         }
         list.norm(NormRole::Embedding, self.embed.norm, self.hidden);
+        if let Some(bias) = self.relative_bias {
+            list.vector(TensorRole::RelativeBias, bias.buckets * bias.heads);
+        }
+        if let Some(retention) = self.retention() {
+            // What a file stores of them is compared.
+            let role = TensorRole::RetentionTable;
+            list.push(role(RetentionTable::Angles), Shape::Vector(retention.key_dim), true);
+            list.push(role(RetentionTable::Decays), Shape::Vector(retention.heads), true);
+        }
         for rope in &self.ropes {
             for role in rope.scaling.tensors() {
                 list.vector(role, rope.dims / 2);
@@ -445,11 +539,36 @@ impl Spec {
         for (i, block) in self.blocks.iter().enumerate() {
             list.block(i, block, self);
         }
+        self.program.tensors(self.hidden, &mut list);
         list.norm(NormRole::Final, Some(self.norm), self.hidden);
         if !self.output.tied {
             list.matrix(TensorRole::Head, self.vocab, self.hidden);
         }
         list.0
+    }
+
+    /// The attention of every block that has one, to be changed.
+    pub fn attentions_mut(&mut self) -> impl Iterator<Item = &mut Attention> {
+        self.blocks.iter_mut().filter_map(|block| match &mut block.mixer.body {
+            Mixer::Attention(attention) => Some(attention),
+            Mixer::Retention(_) => None,
+        })
+    }
+
+    /// The retention of the first block that has one; those of all blocks have the same heads.
+    pub(crate) fn retention(&self) -> Option<&Retention> {
+        self.blocks.iter().find_map(|block| match &block.mixer.body {
+            Mixer::Retention(retention) => Some(retention),
+            Mixer::Attention(_) => None,
+        })
+    }
+
+    /// The norm before the head: none where the last pass of a loop has applied it.
+    pub fn head_norm(&self) -> Norm {
+        match &self.program.body {
+            Some(body) if body.norm == LoopNorm::EachPass => self.norm.identity(),
+            _ => self.norm,
+        }
     }
 
     /// Gives every linear layer of every block the same input semantics.
@@ -471,14 +590,14 @@ impl Spec {
     /// The widest buffers that any block needs: (query, key or value, feed-forward).
     pub fn widths(&self) -> (usize, usize, usize) {
         self.blocks.iter().fold((0, 0, 0), |(q, kv, ffn), block| {
-            let attention = &block.mixer.body;
-            (q.max(attention.q_width()), kv.max(attention.kv_width()), ffn.max(block.ffn.body.widest()))
+            let (own_q, own_kv, own_gate) = block.mixer.body.widths();
+            (q.max(own_q), kv.max(own_kv), ffn.max(own_gate).max(block.ffn.body.widest()))
         })
     }
 }
 
-#[derive(Default)]
-pub(super) struct TensorList(Vec<NeededTensor>);
+/// The tensors, and how matrices of linear layers are stored.
+pub(super) struct TensorList(Vec<NeededTensor>, Option<SmallFloats>);
 
 impl TensorList {
     pub fn push(&mut self, role: TensorRole, shape: Shape, optional: bool) {
@@ -511,8 +630,11 @@ impl TensorList {
             self.vector(role(Field::Norm), cols);
         }
         self.matrix(role(Field::Weight), rows, cols);
-        // One number beside a matrix whose encoding has no scale of its own.
-        self.push(role(Field::Scale), Shape::Vector(1), true);
+        match self.1 {
+            Some(stored) => stored.list_scales(&role, [rows, cols], self),
+            // One number beside a matrix whose encoding has no scale of its own.
+            None => self.push(role(Field::Scale), Shape::Vector(1), true),
+        }
         if layer.bias {
             self.vector(role(Field::Bias), rows);
         }
@@ -522,22 +644,11 @@ impl TensorList {
         let hidden = spec.hidden;
         let linear = |linear| move |field| TensorRole::Linear(i, linear, field);
         let norm = |norm| NormRole::Block(i, norm);
-        let attention = &block.mixer.body;
-        let (q, kv) = (attention.q_width(), attention.kv_width());
         self.norm(norm(BlockNorm::MixerPre), Some(block.mixer.pre), hidden);
-        self.linear(linear(LinearRole::Q), attention.q, q, hidden);
-        self.linear(linear(LinearRole::K), attention.k, kv, hidden);
-        self.linear(linear(LinearRole::V), attention.v, kv, hidden);
-        if let Some(qk_norm) = attention.qk_norm {
-            let (query, key) = if qk_norm.whole { (q, kv) } else { (attention.head_dim, attention.head_dim) };
-            self.norm(norm(BlockNorm::Query), Some(qk_norm.norm), query);
-            self.norm(norm(BlockNorm::Key), Some(qk_norm.norm), key);
+        match &block.mixer.body {
+            Mixer::Attention(attention) => attention.tensors(i, hidden, self),
+            Mixer::Retention(retention) => retention.tensors(i, hidden, self),
         }
-        if attention.sinks {
-            self.vector(TensorRole::Sinks(i), attention.heads);
-        }
-        self.norm(norm(BlockNorm::MixerSub), attention.sub_norm, q);
-        self.linear(linear(LinearRole::O), attention.o, hidden, q);
         self.norm(norm(BlockNorm::MixerPost), block.mixer.post, hidden);
         self.norm(norm(BlockNorm::MixerAfter), block.mixer.after, hidden);
         self.norm(norm(BlockNorm::FfnPre), Some(block.ffn.pre), hidden);
@@ -551,6 +662,11 @@ impl TensorList {
         }
         self.norm(norm(BlockNorm::FfnPost), block.ffn.post, hidden);
         self.norm(norm(BlockNorm::FfnAfter), block.ffn.after, hidden);
+        for role in LinearRole::ALL {
+            if let Some((rows, cols)) = block.linear_shape(role, hidden) {
+                spec.program.lora_tensors((i, role), rows, cols, self);
+            }
+        }
     }
 
     /// The tensors of a feed-forward network; `linear` makes the roles of a layer's fields, `sub_norm` lists the norm.

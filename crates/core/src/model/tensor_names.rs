@@ -16,6 +16,7 @@ pub enum LinearRole {
     Q,
     K,
     V,
+    MixerGate,
     O,
     Gate,
     Up,
@@ -24,7 +25,8 @@ pub enum LinearRole {
 
 impl LinearRole {
     /// In the order the forward pass meets them.
-    pub const ALL: [Self; 7] = [Self::Q, Self::K, Self::V, Self::O, Self::Gate, Self::Up, Self::Down];
+    pub const ALL: [Self; 8] =
+        [Self::Q, Self::K, Self::V, Self::MixerGate, Self::O, Self::Gate, Self::Up, Self::Down];
 }
 
 /// The norms of a block. (A projection's own norm is a [`Field`] of it.)
@@ -52,6 +54,10 @@ pub enum NormRole {
     Final,
     /// Of block `.0`.
     Block(usize, BlockNorm),
+    /// Before the down projection of expert `.1` of block `.0`.
+    Expert(usize, usize),
+    /// Before the down projection of the shared expert of block `.0`.
+    SharedExpert(usize),
 }
 
 /// The tensors that may belong to one linear layer.
@@ -59,8 +65,10 @@ pub enum NormRole {
 pub enum Field {
     /// The matrix.
     Weight,
-    /// The scale of a packed ternary matrix.
+    /// The scale of a packed ternary matrix; the scales of one of small floats.
     Scale,
+    /// What divides all scales of an NVFP4 matrix.
+    TensorScale,
     /// Added to the output.
     Bias,
     /// Gain of the RMSNorm over this layer's input.
@@ -82,22 +90,38 @@ pub enum TensorRole {
     Norm(NormRole, Field),
     /// A tensor of a linear layer of block `.0`.
     Linear(usize, LinearRole, Field),
+    /// What is added to the scores by distance `(buckets, heads)`.
+    RelativeBias,
+    /// The angles and decays that a RetNet stores beside its weights.
+    RetentionTable(RetentionTable),
     /// The scores that attention heads of block `.0` give to nothing.
     Sinks(usize),
     /// The router over the experts of block `.0`.
     Router(usize, Field),
+    /// What narrows the input of the cosine router of block `.0`.
+    RouterReduction(usize),
     /// A tensor of a linear layer of expert `.1` of block `.0`.
     Expert(usize, usize, LinearRole, Field),
-    /// The norm before the down projection of expert `.1` of block `.0`.
-    ExpertNorm(usize, usize),
     /// A tensor of all experts of block `.0`: gates and ups in turn (`Up`), or downs.
     PackedExperts(usize, LinearRole, PackedField),
     /// A tensor of a linear layer of the shared expert of block `.0`.
     SharedExpert(usize, LinearRole, Field),
-    /// The norm before the down projection of the shared expert of block `.0`.
-    SharedExpertNorm(usize),
     /// What gates the shared expert of block `.0`.
     SharedGate(usize),
+    /// What pass `.2` adds to a linear layer of block `.0`.
+    Lora(usize, LinearRole, usize, LoraSide),
+    /// What a pass through the loop begins with, `(hidden, 2 · hidden)`.
+    LoopAdapter,
+    /// The gate or router that ends the loop.
+    LoopExit(Field),
+}
+
+/// The matrices of a low-rank addition `B·(A·x)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the names are the field's own")]
+pub enum LoraSide {
+    A,
+    B,
 }
 
 /// What gpt-oss keeps of its packed experts.
@@ -109,6 +133,15 @@ pub enum PackedField {
     Scales,
     /// Added to the outputs.
     Bias,
+}
+
+/// A table of a RetNet, which follows from the dimensions too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RetentionTable {
+    /// Radians per position of each element of a key (`key_dim`).
+    Angles,
+    /// The logarithm of each head's decay (`heads`).
+    Decays,
 }
 
 /// Which contexts a set of RoPE divisors is for.
@@ -129,10 +162,13 @@ pub(super) enum Slot {
     EmbeddingNorm,
     FinalNorm,
     RopeFactors(RopeFactors),
+    RelativeBias,
+    RetentionTable(RetentionTable),
     Norm(BlockNorm),
     Linear(LinearRole),
     Sinks,
     Router,
+    RouterReduction,
     /// One expert: `{e}` in the name.
     Expert(LinearRole),
     ExpertNorm,
@@ -142,6 +178,10 @@ pub(super) enum Slot {
     SharedExpert(LinearRole),
     SharedExpertNorm,
     SharedGate,
+    /// What one pass adds: `{e}` in the name is the pass.
+    Lora(LinearRole, LoraSide),
+    LoopAdapter,
+    LoopExit,
 }
 
 /// Which block and expert a role belongs to.
@@ -151,7 +191,8 @@ struct Place {
     expert: usize,
 }
 
-/// One row: a name without its suffix (`{b}` stands for the block, `{e}` for the expert, a final `!` says that there is none), and what the tensor holds, stacked by rows.
+/// One row: a name without its suffix (`{b}` stands for the block, `{e}` for the expert or the pass through a loop, a
+/// final `!` says that there is none), and what the tensor holds, stacked by rows.
 pub(super) type Row = (&'static str, &'static [Slot]);
 
 /// The suffix of each field of a linear layer; the first one is written, all are read.
@@ -172,8 +213,10 @@ macro_rules! rows {
             BlockNorm::*,
             LinearRole::*,
             Slot::{
-                AllExperts, Embedding, EmbeddingNorm, Expert, ExpertNorm, FinalNorm, Head, Linear, Norm,
-                PackedExperts, Positions, RopeFactors, Router, SharedExpert, SharedExpertNorm, SharedGate, Sinks,
+                AllExperts, Embedding, EmbeddingNorm, Expert, ExpertNorm, FinalNorm, Head, Linear, LoopAdapter,
+                LoopExit, Lora, Norm, PackedExperts, Positions, RelativeBias, RetentionTable, RopeFactors, Router,
+                RouterReduction, SharedExpert,
+                SharedExpertNorm, SharedGate, Sinks,
             },
         };
         &[$(($name, &[$($slot),+])),*]
@@ -256,18 +299,51 @@ static HUGGING_FACE: Convention = Convention {
     suffixes: &[
         (Field::Weight, &[".weight"]),
         (Field::Scale, &[".weight_scale"]),
-        (Field::Bias, &[".bias"]),
+        (Field::Bias, &[".bias", "_bias"]),
         (Field::Norm, &[".norm.weight", ".rms_norm.weight"]),
     ],
     optional_prefix: "model.",
 };
 
+/// The suffixes of a Hugging Face file whose linear layers are small floats.
+static SMALL_FLOATS: Suffixes = &[
+    (Field::Weight, &[".weight", ".weight_packed", ".weight_blocks"]),
+    (Field::Scale, &[".weight_scale", ".weight_scale_inv", ".weight_scales"]),
+    (Field::TensorScale, &[".weight_global_scale"]),
+    (Field::Bias, &[".bias"]),
+    (Field::Norm, &[".norm.weight", ".rms_norm.weight"]),
+];
+
 /// The names of one architecture in one container.
 #[derive(Clone, Copy)]
 pub struct Names {
     convention: &'static Convention,
+    suffixes: Suffixes,
     /// Rows of the architecture; where one mentions a slot, the convention's row of that slot does not count.
     own: &'static [Row],
+    sections: Option<Sections>,
+}
+
+/// Names of models whose blocks before, in and after a loop are called differently.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sections {
+    /// How each of the three begins, instead of `model.layers.{b}`; `{b}` counts from 0 in each.
+    pub stems: [&'static str; 3],
+    /// How many blocks come before the loop and are in it.
+    pub blocks: [usize; 2],
+}
+
+impl Sections {
+    /// The beginning of a block's names.
+    fn stem(&self, block: usize) -> String {
+        let [before, inside] = self.blocks;
+        let (section, first) = match block {
+            _ if block < before => (0, 0),
+            _ if block - before < inside => (1, before),
+            _ => (2, before + inside),
+        };
+        self.stems[section].replace("{b}", &format!("{}", block - first))
+    }
 }
 
 impl core::fmt::Debug for Names {
@@ -286,7 +362,17 @@ impl Names {
             Container::Gguf => &GGUF,
             Container::Safetensors => &HUGGING_FACE,
         };
-        Self { convention, own }
+        Self { convention, suffixes: convention.suffixes, own, sections: None }
+    }
+
+    /// The same in a file whose linear layers are small floats.
+    pub(super) fn of_small_floats(self) -> Self {
+        Self { suffixes: SMALL_FLOATS, ..self }
+    }
+
+    /// The same, with other names for blocks before, in and after a loop.
+    pub(super) fn with_sections(self, sections: Sections) -> Self {
+        Self { sections: Some(sections), ..self }
     }
 
     /// The rows that mention `slot`.
@@ -314,13 +400,16 @@ impl Names {
     }
 
     fn spell(&self, stem: &str, place: Place, field: Field) -> Vec<String> {
-        let stem = stem.replace("{b}", &format!("{}", place.block));
+        let stem = match self.sections {
+            Some(sections) => stem.replace("model.layers.{b}", &sections.stem(place.block)),
+            None => stem.replace("{b}", &format!("{}", place.block)),
+        };
         let stem = stem.replace("{e}", &format!("{}", place.expert));
         // Some have no suffix.
         if let Some(whole) = stem.strip_suffix('!') {
             return [String::from(whole)].into();
         }
-        let suffixes = self.convention.suffixes.iter().find(|(of, _)| *of == field);
+        let suffixes = self.suffixes.iter().find(|(of, _)| *of == field);
         let whole = suffixes.into_iter().flat_map(|(_, all)| *all).map(|suffix| format!("{stem}{suffix}"));
         let prefix = self.convention.optional_prefix;
         whole
@@ -383,20 +472,30 @@ fn parts(role: TensorRole) -> (Slot, Place, Field) {
         TensorRole::Norm(NormRole::Embedding, field) => (Slot::EmbeddingNorm, at(0), field),
         TensorRole::Norm(NormRole::Final, field) => (Slot::FinalNorm, at(0), field),
         TensorRole::Norm(NormRole::Block(block, norm), field) => (Slot::Norm(norm), at(block), field),
+        TensorRole::Norm(NormRole::Expert(block, expert), field) => {
+            (Slot::ExpertNorm, Place { block, expert }, field)
+        }
+        TensorRole::Norm(NormRole::SharedExpert(block), field) => (Slot::SharedExpertNorm, at(block), field),
         TensorRole::RopeFactors(factors) => (Slot::RopeFactors(factors), at(0), Field::Weight),
+        TensorRole::RelativeBias => (Slot::RelativeBias, at(0), Field::Weight),
+        TensorRole::RetentionTable(table) => (Slot::RetentionTable(table), at(0), Field::Weight),
         TensorRole::Linear(block, linear, field) => (Slot::Linear(linear), at(block), field),
         TensorRole::Sinks(block) => (Slot::Sinks, at(block), Field::Weight),
         TensorRole::Router(block, field) => (Slot::Router, at(block), field),
+        TensorRole::RouterReduction(block) => (Slot::RouterReduction, at(block), Field::Weight),
         TensorRole::Expert(block, expert, linear, field) => {
             (Slot::Expert(linear), Place { block, expert }, field)
         }
-        TensorRole::ExpertNorm(block, expert) => (Slot::ExpertNorm, Place { block, expert }, Field::Weight),
         TensorRole::PackedExperts(block, linear, field) => {
             (Slot::PackedExperts(linear, field), at(block), Field::Weight)
         }
         TensorRole::SharedExpert(block, linear, field) => (Slot::SharedExpert(linear), at(block), field),
-        TensorRole::SharedExpertNorm(block) => (Slot::SharedExpertNorm, at(block), Field::Weight),
         TensorRole::SharedGate(block) => (Slot::SharedGate, at(block), Field::Weight),
+        TensorRole::Lora(block, linear, pass, side) => {
+            (Slot::Lora(linear, side), Place { block, expert: pass }, Field::Weight)
+        }
+        TensorRole::LoopAdapter => (Slot::LoopAdapter, at(0), Field::Weight),
+        TensorRole::LoopExit(field) => (Slot::LoopExit, at(0), field),
     }
 }
 
@@ -408,15 +507,21 @@ fn join(slot: Slot, Place { block, expert }: Place, field: Field) -> TensorRole 
         Slot::EmbeddingNorm => TensorRole::Norm(NormRole::Embedding, field),
         Slot::FinalNorm => TensorRole::Norm(NormRole::Final, field),
         Slot::RopeFactors(factors) => TensorRole::RopeFactors(factors),
+        Slot::RelativeBias => TensorRole::RelativeBias,
+        Slot::RetentionTable(table) => TensorRole::RetentionTable(table),
         Slot::Norm(norm) => TensorRole::Norm(NormRole::Block(block, norm), field),
         Slot::Linear(linear) => TensorRole::Linear(block, linear, field),
         Slot::Sinks => TensorRole::Sinks(block),
         Slot::Router => TensorRole::Router(block, field),
+        Slot::RouterReduction => TensorRole::RouterReduction(block),
         Slot::Expert(linear) | Slot::AllExperts(linear) => TensorRole::Expert(block, expert, linear, field),
-        Slot::ExpertNorm => TensorRole::ExpertNorm(block, expert),
+        Slot::ExpertNorm => TensorRole::Norm(NormRole::Expert(block, expert), field),
         Slot::PackedExperts(linear, field) => TensorRole::PackedExperts(block, linear, field),
         Slot::SharedExpert(linear) => TensorRole::SharedExpert(block, linear, field),
-        Slot::SharedExpertNorm => TensorRole::SharedExpertNorm(block),
+        Slot::SharedExpertNorm => TensorRole::Norm(NormRole::SharedExpert(block), field),
         Slot::SharedGate => TensorRole::SharedGate(block),
+        Slot::Lora(linear, side) => TensorRole::Lora(block, linear, expert, side),
+        Slot::LoopAdapter => TensorRole::LoopAdapter,
+        Slot::LoopExit => TensorRole::LoopExit(field),
     }
 }

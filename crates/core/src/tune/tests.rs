@@ -160,6 +160,7 @@ fn trials_change_no_bit() {
             let floats = Vec::from_iter(codes.iter().map(|&code| f32::from(code)));
             let row = match kernel.layout.form {
                 Form::F16 | Form::BF16 | Form::F32 => FormRow { floats, ..FormRow::default() },
+                Form::E4m3 | Form::E5m2 => FormRow { floats, scales: vec![0.5; 3], ..FormRow::default() },
                 _ => FormRow { codes, scales: vec![0.5; 20], mins: vec![0.25; 20], ..FormRow::default() },
             };
             matrix.set_row(r, &row);

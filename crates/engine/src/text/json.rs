@@ -3,10 +3,9 @@
 //! Invariant: a component that would change the tokens and is not known here is an error that names
 //! it, never skipped.
 
-use std::{collections::HashMap, fmt};
+mod file;
 
-use serde::{Deserialize, de};
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 use ternlight_core::{Error, ErrorKind, Result};
 use tokenizers::pipeline::PipelinePreTokenizer as Library;
 use tokenizers::{
@@ -27,185 +26,15 @@ use tokenizers::{
     tokenizer::SplitDelimiterBehavior,
 };
 
+use self::file::File;
 use super::{
     Tokenizer,
-    builder::{MAX_ID, TokenizerBuilder, bad, short},
+    builder::{TokenizerBuilder, bad, short},
     config::Config,
     library,
     special::Added,
     split::{Cut, GPT2, Splitter, punctuation},
 };
-
-/// Bytes of the description of a component. Real ones have a few thousand; as a tree they take fifty times as
-/// much memory as in the file.
-const MAX_COMPONENT: usize = 256 << 10;
-/// Merges; the largest vocabularies have 0.6 million.
-const MAX_MERGES: usize = 1 << 20;
-
-#[derive(Deserialize)]
-struct File<'a> {
-    #[serde(default)]
-    added_tokens: Option<Vec<AddedToken>>,
-    #[serde(borrow, default)]
-    normalizer: Component<'a>,
-    #[serde(borrow, default)]
-    pre_tokenizer: Component<'a>,
-    #[serde(borrow, default)]
-    post_processor: Component<'a>,
-    #[serde(borrow, default)]
-    decoder: Component<'a>,
-    model: BpeModel,
-}
-
-/// A component before it is known to be of a decent size.
-#[derive(Default, Deserialize)]
-#[serde(transparent)]
-struct Component<'a>(#[serde(borrow)] Option<&'a RawValue>);
-
-impl Component<'_> {
-    fn value(&self, name: &str) -> Result<Value> {
-        let Some(raw) = self.0 else { return Ok(Value::Null) };
-        if raw.get().len() > MAX_COMPONENT {
-            return Err(bad(format!("tokenizer.json: the {name} is longer than {MAX_COMPONENT} bytes")));
-        }
-        serde_json::from_str(raw.get()).map_err(|e| bad(format!("tokenizer.json: {name}: {e}")))
-    }
-}
-
-#[derive(Deserialize)]
-struct AddedToken {
-    id: u32,
-    content: String,
-    #[serde(default)]
-    single_word: bool,
-    #[serde(default)]
-    lstrip: bool,
-    #[serde(default)]
-    rstrip: bool,
-    #[serde(default)]
-    normalized: bool,
-    #[serde(default)]
-    special: bool,
-}
-
-#[derive(Deserialize)]
-struct BpeModel {
-    #[serde(rename = "type", default)]
-    kind: Option<String>,
-    #[serde(default)]
-    vocab: Vocab,
-    #[serde(default)]
-    merges: Merges,
-    #[serde(default)]
-    unk_token: Option<String>,
-    #[serde(default)]
-    continuing_subword_prefix: Option<String>,
-    #[serde(default)]
-    end_of_word_suffix: Option<String>,
-    #[serde(default)]
-    fuse_unk: Option<bool>,
-    #[serde(default)]
-    byte_fallback: Option<bool>,
-    #[serde(default)]
-    ignore_merges: Option<bool>,
-}
-
-/// The vocabulary; `None` where it is not an object (Unigram has a list), so that the model's type can
-/// be named.
-#[derive(Default)]
-struct Vocab(Option<HashMap<String, u32>>);
-
-impl<'de> Deserialize<'de> for Vocab {
-    fn deserialize<D: de::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Vocab;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of tokens and ids")
-            }
-
-            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Vocab, A::Error> {
-                let mut vocab = HashMap::new();
-                while let Some((token, id)) = map.next_entry::<String, u32>()? {
-                    if vocab.len() == MAX_ID as usize {
-                        return Err(de::Error::custom(format_args!("more than {MAX_ID} tokens")));
-                    }
-                    vocab.insert(token, id);
-                }
-                Ok(Vocab(Some(vocab)))
-            }
-
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Vocab, A::Error> {
-                while seq.next_element::<de::IgnoredAny>()?.is_some() {}
-                Ok(Vocab(None))
-            }
-        }
-        from.deserialize_any(Visitor)
-    }
-}
-
-/// Pairs, each a list of two tokens or one text with a space between.
-#[derive(Default)]
-struct Merges(Vec<(String, String)>);
-
-impl<'de> Deserialize<'de> for Merges {
-    fn deserialize<D: de::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Merges;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of merges")
-            }
-
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Merges, A::Error> {
-                let mut merges = Vec::new();
-                while let Some(Merge(left, right)) = seq.next_element()? {
-                    if merges.len() == MAX_MERGES {
-                        return Err(de::Error::custom(format_args!("more than {MAX_MERGES} merges")));
-                    }
-                    merges.push((left, right));
-                }
-                Ok(Merges(merges))
-            }
-        }
-        from.deserialize_seq(Visitor)
-    }
-}
-
-struct Merge(String, String);
-
-impl<'de> Deserialize<'de> for Merge {
-    fn deserialize<D: de::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Merge;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a merge of two tokens")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Merge, E> {
-                match text.split_once(' ') {
-                    Some((a, b)) if !b.contains(' ') => Ok(Merge(a.to_owned(), b.to_owned())),
-                    _ => Err(E::custom(format_args!(
-                        "the merge {} is not two tokens with a space between",
-                        short(text)
-                    ))),
-                }
-            }
-
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Merge, A::Error> {
-                match (seq.next_element()?, seq.next_element()?, seq.next_element::<de::IgnoredAny>()?) {
-                    (Some(left), Some(right), None) => Ok(Merge(left, right)),
-                    _ => Err(de::Error::custom("a merge is not of two tokens")),
-                }
-            }
-        }
-        from.deserialize_any(Visitor)
-    }
-}
 
 /// Reads a tokenizer.
 ///

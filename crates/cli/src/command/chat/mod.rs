@@ -149,7 +149,7 @@ impl Talk<'_> {
         match self.generate() {
             Ok(answer) => {
                 crate::say!("");
-                self.console.remark(answer::remark(&answer.summary));
+                self.console.remark(answer::remark(&answer));
                 let mut text = answer.text;
                 // A stopped answer counts as far as it went; one that never began is not part of the talk.
                 if text.trim().is_empty() && answer.summary.finish_reason.name() == "cancelled" {

@@ -1,14 +1,20 @@
 //! `ternlight inspect`: what a model file holds, what becomes of it, what it would cost, and what would run it.
 //!
-//! Invariant: reads headers only, unless `--weights` asks for the codes to be counted.
+//! Invariant: reads headers, and a few bytes of each matrix; all of those only that look the same, or that `--weights`
+//! asks to be counted.
 
+mod aliases;
 mod print;
 mod report;
 
 use clap::Args;
 
 use self::report::Report;
-use crate::{Result, console::Console, options::ModelOptions};
+use crate::{
+    Result,
+    console::Console,
+    options::{ModelOptions, Override, override_of},
+};
 
 /// Show what a model file holds, what memory it needs, and which kernels would run it.
 #[derive(Args)]
@@ -39,6 +45,11 @@ pub struct Inspect {
     /// Pass by a metadata key or tensor that is not known, although it may change what the model computes
     #[arg(long, value_name = "NAME")]
     allow_unknown: Vec<String>,
+
+    /// Look at the model with another value of a metadata key, as other commands would run it: JSON, else text; null
+    /// removes it
+    #[arg(long, value_name = "KEY=VALUE", value_parser = override_of)]
+    set: Vec<Override>,
 
     /// Print the result as JSON
     #[arg(long)]

@@ -28,11 +28,15 @@ impl Inspect {
         let norms = if d.sub_norms { ", sub-norms" } else { "" };
         let qk = if d.qk_norm { ", QK-norm" } else { "" };
         line("architecture", format!("{} ({}{norms}{qk})", report.architecture, d.activation));
+        for (key, value) in &report.set {
+            line("set", format!("{key} = {value}"));
+        }
         line("parameters", console::count(report.parameters));
+        let loops = d.loops.map_or(String::new(), |loops| format!(", {loops} loops"));
         line(
             "shape",
             format!(
-                "{} layers, width {}, feed-forward {}, heads {}/{} × {}, vocabulary {}, context {}",
+                "{} layers{loops}, width {}, feed-forward {}, heads {}/{} × {}, vocabulary {}, context {}",
                 d.layers, d.hidden, d.feed_forward, d.heads, d.kv_heads, d.head_dim, d.vocab, d.context
             ),
         );
@@ -57,7 +61,15 @@ impl Inspect {
                 console::bytes(m.weights_native_head)
             ),
         );
-        line("", format!("{} of cache per token (f16)", console::bytes(m.kv_per_token)));
+        if m.shared > 0 {
+            line("", format!("{} saved by matrices that are the same", console::bytes(m.shared)));
+        }
+        if m.kv_per_token > 0 || m.states == 0 {
+            line("", format!("{} of cache per token (f16)", console::bytes(m.kv_per_token)));
+        }
+        if m.states > 0 {
+            line("", format!("{} of states, however long the text", console::bytes(m.states)));
+        }
         line("", format!("{} with all {} tokens of context", console::bytes(m.total), m.context));
         let kernels: Vec<_> = report.kernels.values().map(String::as_str).collect();
         line("runs on", format!("{} (this CPU has {})", kernels.join(", "), report.isas.join(", ")));
@@ -97,7 +109,10 @@ fn print_tensor(t: &Tensor) {
     }
     for (i, part) in t.becomes.iter().enumerate() {
         let stored = if i == 0 { stored.as_str() } else { "" };
-        let kernel = part.kernel.unwrap_or("");
+        let kernel = match &part.same_as {
+            Some(name) => format!("the same as {name}"),
+            None => part.kernel.unwrap_or_default().to_owned(),
+        };
         let size = console::bytes(part.bytes);
         crate::say!("{stored:<83}  {DIM}→{DIM:#} {:<24} {size:>9}  {DIM}{kernel}{DIM:#}", part.form);
     }

@@ -16,15 +16,19 @@ use ternlight_core::{
     kernel,
     load::{
         HeadPrecision, LoadOptions, SparseLayouts,
-        plan::{Plan, Planned},
+        plan::{self, Becomes, Plan, Planned},
     },
-    model::{Spec, arch::KnownTensors},
+    model::{
+        Spec,
+        arch::KnownTensors,
+        spec::{Mixer, Run, Shape},
+    },
     simd::Isa,
 };
 use ternlight_engine::Threads;
 
-use super::Inspect;
-use crate::{Result, console::Console, failure::Failure, model_file};
+use super::{Inspect, aliases};
+use crate::{Result, console::Console, failure::Failure, model_file, options::overrides};
 
 #[derive(Serialize)]
 pub struct Report {
@@ -48,6 +52,9 @@ pub struct Report {
     /// Tensors that the model needs and the files lack.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
+    /// Keys whose values the caller changed.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<String, serde_json::Value>,
     pub metadata: serde_json::Map<String, serde_json::Value>,
     pub tensors: Vec<Tensor>,
 }
@@ -55,6 +62,9 @@ pub struct Report {
 #[derive(Serialize)]
 pub struct Dimensions {
     pub layers: usize,
+    /// Passes through the loop of a looped model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loops: Option<usize>,
     pub hidden: usize,
     pub feed_forward: usize,
     pub heads: usize,
@@ -78,13 +88,17 @@ pub struct Share {
 
 #[derive(Serialize)]
 pub struct Memory {
-    /// Packed matrices.
+    /// Packed matrices, those that are the same once.
     pub weights: u64,
+    /// What is saved because some are the same.
+    pub shared: u64,
     /// With the embedding or head as in the file.
     pub weights_native_head: u64,
     pub kv_per_token: u64,
+    /// States that do not grow with the text (retention's).
+    pub states: u64,
     pub context: usize,
-    /// Weights and a full f16 cache.
+    /// Weights, states and a full f16 cache.
     pub total: u64,
 }
 
@@ -118,14 +132,17 @@ pub struct Part {
     pub form: String,
     pub kernel: Option<&'static str>,
     pub bytes: u64,
+    /// The earlier tensor that holds the same matrix: both are one in memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub same_as: Option<String>,
 }
 
 /// The headers of all files of a model, and its metadata.
-struct Headers {
-    files: usize,
+pub(super) struct Headers {
+    pub(super) paths: Vec<PathBuf>,
     container: Container,
     meta: Meta,
-    indices: Vec<Index>,
+    pub(super) indices: Vec<Index>,
     bytes: u64,
 }
 
@@ -149,7 +166,7 @@ impl Headers {
                 );
             }
         };
-        Ok(Self { files: files.len(), container, meta, indices, bytes })
+        Ok(Self { paths: files, container, meta, indices, bytes })
     }
 
     fn tensors(&self) -> impl Iterator<Item = &TensorInfo> {
@@ -190,23 +207,28 @@ impl Report {
     /// # Errors
     /// Those of reading headers and of [`Plan::new`]; of loading, with `--weights`.
     pub fn new(args: &Inspect, path: PathBuf, console: &Console) -> Result<Self> {
-        let headers = Headers::read(&path)?;
+        let mut headers = Headers::read(&path)?;
+        overrides(&args.set).apply(&mut headers.meta)?;
         let known: KnownTensors = headers.tensors().map(|t| (t.name.clone(), Some(t.clone()))).collect();
         let options = |head| LoadOptions {
             kernel: args.kernel.clone(),
             head,
             allow_unknown: args.allow_unknown.clone(),
             exact_inputs: false,
+            set: overrides(&args.set),
+            experts: Vec::new(),
             sparse: SparseLayouts::default(),
         };
         let plan = |head| Plan::new(headers.container, &headers.meta, &known, &options(head));
         let (auto, native) = (plan(HeadPrecision::Auto)?, plan(HeadPrecision::Native)?);
-        let tensors = headers.tensors().map(|info| tensor(&auto, info)).collect::<Result<Vec<_>>>()?;
+        let mut tensors = headers.tensors().map(|info| tensor(&auto, info)).collect::<Result<Vec<_>>>()?;
+        aliases::mark(&auto, &headers, &mut tensors)?;
         let mut encodings: BTreeMap<&'static str, Share> = BTreeMap::new();
         for tensor in headers.tensors() {
-            let share = encodings.entry(tensor.encoding.name()).or_default();
+            let (encoding, parameters) = stored(&auto, tensor);
+            let share = encodings.entry(encoding.name()).or_default();
             share.tensors += 1;
-            share.parameters += parameters(tensor);
+            share.parameters += parameters;
             share.bytes += tensor.bytes;
         }
         let (tokenizer, chat_template) = headers.texts(&path);
@@ -219,9 +241,9 @@ impl Report {
         let context = args.context.unwrap_or(auto.spec.context);
         let weights = packed_bytes(&tensors);
         let with_native = headers.tensors().map(|info| tensor(&native, info)).collect::<Result<Vec<_>>>()?;
-        let kv_per_token = cache_bytes(&auto.spec);
+        let (kv_per_token, states) = (cache_bytes(&auto.spec), state_bytes(&auto.spec));
         Ok(Self {
-            files: headers.files,
+            files: headers.paths.len(),
             container: match headers.container {
                 Container::Gguf => "GGUF",
                 Container::Safetensors => "safetensors",
@@ -237,10 +259,12 @@ impl Report {
             chat_template,
             memory: Memory {
                 weights,
-                weights_native_head: packed_bytes(&with_native),
+                shared: shared_bytes(&tensors),
+                weights_native_head: packed_bytes(&with_native) - shared_bytes(&tensors),
                 kv_per_token,
+                states,
                 context,
-                total: weights + kv_per_token * context as u64,
+                total: weights + states + kv_per_token * context as u64,
             },
             kernels,
             isas: kernel::isas().map(Isa::name).collect(),
@@ -250,6 +274,7 @@ impl Report {
                 None
             },
             missing: auto.missing(&known),
+            set: args.set.iter().cloned().collect(),
             metadata: metadata(&headers.meta),
             tensors,
             path,
@@ -259,20 +284,22 @@ impl Report {
 
 impl Dimensions {
     fn of(spec: &Spec) -> Self {
-        let (attention, mlp) = (&spec.blocks[0].mixer.body, spec.blocks[0].ffn.body.mlp());
+        let (mixer, mlp) = (&spec.blocks[0].mixer.body, spec.blocks[0].ffn.body.mlp());
+        let ((heads, kv_heads, head_dim), attention) = (mixer.heads(), mixer.attention());
         Self {
             layers: spec.blocks.len(),
+            loops: spec.program.body.as_ref().map(|body| body.times),
             hidden: spec.hidden,
             feed_forward: mlp.width,
-            heads: attention.heads,
-            kv_heads: attention.kv_heads,
-            head_dim: attention.head_dim,
+            heads,
+            kv_heads,
+            head_dim,
             vocab: spec.vocab,
             context: spec.context,
             rope_theta: spec.ropes.first().map_or(0.0, |rope| rope.theta),
             norm_eps: spec.norm.eps,
-            sub_norms: attention.sub_norm.is_some(),
-            qk_norm: attention.qk_norm.is_some(),
+            sub_norms: attention.is_some_and(|attention| attention.sub_norm.is_some()),
+            qk_norm: attention.is_some_and(|attention| attention.qk_norm.is_some()),
             activation: mlp.activation.name().to_owned(),
         }
     }
@@ -283,7 +310,7 @@ fn tensor(plan: &Plan, info: &TensorInfo) -> Result<Tensor> {
     let mut row = Tensor {
         name: info.name.clone(),
         shape: info.shape.clone(),
-        encoding: info.encoding.name(),
+        encoding: stored(plan, info).0.name(),
         bytes: info.bytes,
         becomes: Vec::new(),
         unused: None,
@@ -295,7 +322,7 @@ fn tensor(plan: &Plan, info: &TensorInfo) -> Result<Tensor> {
         Ok(Planned::Read(parts)) => {
             for part in parts {
                 let (bytes, kernel) = plan.cost(&part)?;
-                row.becomes.push(Part { form: part.becomes.to_string(), kernel, bytes });
+                row.becomes.push(Part { form: part.becomes.to_string(), kernel, bytes, same_as: None });
             }
         }
     }
@@ -305,16 +332,32 @@ fn tensor(plan: &Plan, info: &TensorInfo) -> Result<Tensor> {
 /// Bytes of all matrices.
 fn packed_bytes(tensors: &[Tensor]) -> u64 {
     let parts = tensors.iter().flat_map(|tensor| &tensor.becomes);
-    parts.filter(|part| part.kernel.is_some()).map(|part| part.bytes).sum()
+    let own = parts.filter(|part| part.kernel.is_some() && part.same_as.is_none());
+    own.map(|part| part.bytes).sum()
+}
+
+/// Bytes that matrices would take that are others' as well.
+fn shared_bytes(tensors: &[Tensor]) -> u64 {
+    let parts = tensors.iter().flat_map(|tensor| &tensor.becomes);
+    parts.filter(|part| part.same_as.is_some()).map(|part| part.bytes).sum()
 }
 
 /// Bytes of an f16 cache for each token.
 fn cache_bytes(spec: &Spec) -> u64 {
-    let state = |run: &ternlight_core::model::spec::Run| {
-        let attention = &spec.blocks[run.block].mixer.body;
+    let state = |run: Run| {
+        let Some(attention) = spec.blocks[run.block].mixer.body.attention() else { return 0 };
         2 * attention.kv_heads as u64 * KvType::F16.row_bytes(attention.head_dim) as u64
     };
-    spec.program.runs.iter().map(state).sum()
+    spec.program.runs(spec.program.times()).map(state).sum()
+}
+
+/// Bytes of what retention keeps, whatever the number of tokens.
+fn state_bytes(spec: &Spec) -> u64 {
+    let state = |run: Run| match &spec.blocks[run.block].mixer.body {
+        Mixer::Retention(retention) => retention.state().bytes() as u64,
+        Mixer::Attention(_) => 0,
+    };
+    spec.program.runs(spec.program.times()).map(state).sum()
 }
 
 fn trits(path: &Path, options: LoadOptions, console: &Console) -> Result<Vec<Trits>> {
@@ -326,10 +369,17 @@ fn trits(path: &Path, options: LoadOptions, console: &Console) -> Result<Vec<Tri
     Ok(counts.collect())
 }
 
-/// Weights a tensor stands for; HF packed bytes hold four.
-fn parameters(tensor: &TensorInfo) -> u64 {
-    let count = tensor.shape.iter().product::<u64>();
-    if tensor.encoding == Encoding::U8 { 4 * count } else { count }
+/// How a tensor stores weights, and how many: several may share a byte, and scales beside codes are none.
+fn stored(plan: &Plan, tensor: &TensorInfo) -> (Encoding, u64) {
+    let Ok(Planned::Read(parts)) = plan.tensor(tensor) else {
+        return (tensor.encoding, tensor.shape.iter().product());
+    };
+    let weights = |part: &plan::Part| match part.shape {
+        _ if part.becomes == Becomes::Raw && !plan.cost(part).is_ok_and(|(_, kernel)| kernel.is_some()) => 0,
+        Shape::Vector(len) => len as u64,
+        Shape::Matrix(rows, cols) => rows as u64 * cols as u64,
+    };
+    (parts.first().map_or(tensor.encoding, |part| part.encoding), parts.iter().map(weights).sum())
 }
 
 /// Metadata as JSON; long lists are shortened to their length and beginning.

@@ -8,9 +8,10 @@
 use core::arch::{aarch64::*, asm};
 
 use super::neon::{
-    COLS, GROUP, I8_BYTES, Ints, PLANES, Q2_WORDS, Q4_WORDS, Q8_WORDS, Q8X16_WORDS, R, SLOT, TERNARY,
-    TERNARY_ROWS, Words, add, bias, byte, codes, field, fold_lanes as fold, join, less, load_f, load_u,
-    load_x, masks, mul, prefetch, splat, splat_7, splat_f, store_f, store_ints as store_i, to_float, zero_f,
+    COLS, E2M1_BIAS, GROUP, I8_BYTES, Ints, MXFP4, NVFP4, PLANES, Q2_WORDS, Q4_WORDS, Q8_WORDS, Q8X16_WORDS,
+    R, SLOT, TERNARY, TERNARY_ROWS, Words, add, bias, byte, codes, div, e2m1_codes, field,
+    fold_lanes as fold, join, less, load_e8m0, load_f, load_minifloat, load_u, load_x, masks, mul, prefetch,
+    splat, splat_7, splat_f, store_f, store_ints as store_i, to_float, zero_f,
 };
 use crate::{
     activations::{Activations, Block32, Token8, Token14},
@@ -18,6 +19,7 @@ use crate::{
         Kernel, Panels,
         lane_loops::{block_kernel, byte_kernel},
         layout::{self, Block, Layout, Q2, Q4, Q8, Q8x16},
+        minifloats::{self, E2m1, Fp8, Mx, Nv, SPAN, loops::e2m1_kernel},
         rows::row_kernel,
         ternary_loop::field_kernel,
     },
@@ -47,13 +49,15 @@ fn dotprod() -> bool {
 }
 
 /// The integer forms; it has nothing to add to NEON's float forms.
-pub static KERNELS: [Kernel; 6] = [
+pub static KERNELS: [Kernel; 8] = [
     kernel("ternary/dotprod", &TERNARY, ternary),
     kernel("q2/dotprod", &Q2_WORDS, block::<Q2>),
     kernel("q4/dotprod", &Q4_WORDS, block::<Q4>),
     kernel("q8/dotprod", &Q8_WORDS, block::<Q8>),
     kernel("q8x16/dotprod", &Q8X16_WORDS, block::<Q8x16>),
     kernel("i8/dotprod", &I8_BYTES, i8),
+    kernel("mxfp4/dotprod", &MXFP4, e2m1_integers::<Mx>),
+    kernel("nvfp4/dotprod", &NVFP4, e2m1_integers::<Nv>),
 ];
 
 /// Those that leave weights unread; a column has no dot of four.
@@ -69,6 +73,7 @@ const CHAINS: usize = 2;
 field_kernel!(, Token8::codes as i8, #[target_feature(enable = "neon,dotprod")]);
 row_kernel!(, 1, Token8::codes as i8, #[target_feature(enable = "neon,dotprod")]);
 block_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "neon,dotprod")]);
+e2m1_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "neon,dotprod")]);
 byte_kernel!(, [Token14::high, Token14::low] as u8, #[target_feature(enable = "neon,dotprod")]);
 
 /// `sum + a · b`, four products a lane.
@@ -124,5 +129,16 @@ fn dot_byte(sum: Ints, w: Words, x: int8x16_t) -> Ints {
 
 #[inline(always)]
 fn finish(sum: Ints, _: usize) -> Ints {
+    sum
+}
+
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+fn dot_e2m1(sum: Ints, codes: Words, x: int8x16_t) -> Ints {
+    dot_field(sum, codes, x, 4)
+}
+
+#[inline(always)]
+fn finish_e2m1(sum: Ints) -> Ints {
     sum
 }

@@ -20,9 +20,14 @@ use crate::{
         Kernel, Panels, columns,
         lane_loops::{block_kernel, byte_kernel, float_kernel},
         layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
+        minifloats::{
+            self, E2m1, E4m3, E5m2, FP8_SPAN, Fp8, Mx, Nv, SPAN, e2m1_blocks, fp8_columns,
+            loops::{e2m1_kernel, exact_kernels},
+        },
         rows::{self, row_kernel},
         ternary_loop::field_kernel,
     },
+    minifloat::E2M1_TWICE,
     simd::{Level, Vectors},
     tile::Tile,
 };
@@ -36,6 +41,12 @@ pub(super) static I8_BYTES: Layout = layout::bytes::<8, 8>("i8/8");
 static F16_FLOATS: Layout = layout::floats::<F16, 8>("f16/8");
 static BF16_FLOATS: Layout = layout::floats::<BF16, 8>("bf16/8");
 static F32_FLOATS: Layout = layout::floats::<F32, 8>("f32/8");
+pub(super) static MXFP4: Layout = e2m1_blocks::<Mx, 8, 8>("mxfp4/8", Form::Mxfp4);
+pub(super) static NVFP4: Layout = e2m1_blocks::<Nv, 8, 8>("nvfp4/8", Form::Nvfp4);
+static MXFP4_EXACT: Layout = e2m1_blocks::<Mx, 8, 8>("mxfp4-exact/8", Form::Mxfp4Exact);
+static NVFP4_EXACT: Layout = e2m1_blocks::<Nv, 8, 8>("nvfp4-exact/8", Form::Nvfp4Exact);
+static E4M3: Layout = fp8_columns::<E4m3, 8>("e4m3/8");
+static E5M2: Layout = fp8_columns::<E5m2, 8>("e5m2/8");
 
 static LEVEL: Level = Level { name: "neon", supported: || true, vectors: Vectors::Portable };
 
@@ -48,7 +59,7 @@ const fn kernel(
 }
 
 /// All forms.
-pub static KERNELS: [Kernel; 9] = [
+pub static KERNELS: [Kernel; 15] = [
     kernel("ternary/neon", &TERNARY, ternary),
     kernel("q2/neon", &Q2_WORDS, block::<Q2>),
     kernel("q4/neon", &Q4_WORDS, block::<Q4>),
@@ -58,6 +69,12 @@ pub static KERNELS: [Kernel; 9] = [
     kernel("f16/neon", &F16_FLOATS, float::<F16>),
     kernel("bf16/neon", &BF16_FLOATS, float::<BF16>),
     kernel("f32/neon", &F32_FLOATS, float::<F32>),
+    kernel("mxfp4/neon", &MXFP4, e2m1_integers::<Mx>),
+    kernel("nvfp4/neon", &NVFP4, e2m1_integers::<Nv>),
+    kernel("mxfp4-exact/neon", &MXFP4_EXACT, e2m1_exact::<Mx>),
+    kernel("nvfp4-exact/neon", &NVFP4_EXACT, e2m1_exact::<Nv>),
+    kernel("e4m3/neon", &E4M3, fp8_exact::<E4m3>),
+    kernel("e5m2/neon", &E5M2, fp8_exact::<E5m2>),
 ];
 
 /// Those that leave weights unread.
@@ -103,8 +120,10 @@ const CHAINS: usize = 1;
 field_kernel!(, Token8::codes as i8, #[target_feature(enable = "neon")]);
 row_kernel!(, 1, Token8::codes as i8, #[target_feature(enable = "neon")]);
 block_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "neon")]);
+e2m1_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "neon")]);
 byte_kernel!(, [Token14::high, Token14::low] as u8, #[target_feature(enable = "neon")]);
 float_kernel!(#[target_feature(enable = "neon")]);
+exact_kernels!(#[target_feature(enable = "neon")]);
 
 /// Stable Rust has no prefetch here.
 #[inline(always)]
@@ -351,4 +370,84 @@ fn finish(sum: Sums, bits: usize) -> Ints {
 #[target_feature(enable = "neon")]
 fn store_i(sum: Sums) -> [i32; 8] {
     store_ints(finish(sum, 8))
+}
+
+/// The bytes of `bytes` as the low bits of words, with their sign or without.
+#[inline]
+#[target_feature(enable = "neon")]
+fn load_bytes(bytes: &[u8], signed: bool) -> Ints {
+    let bytes = &bytes[..8];
+    // SAFETY: 8 bytes are there.
+    let v = unsafe { vld1_u8(bytes.as_ptr()) };
+    let v = if signed { vmovl_s8(vreinterpret_s8_u8(v)) } else { vreinterpretq_s16_u16(vmovl_u8(v)) };
+    Ints(vmovl_s16(vget_low_s16(v)), vmovl_high_s16(v))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load_minifloat(bytes: &[u8], mantissa: u32) -> Floats {
+    let v = load_bytes(bytes, true);
+    // The sign was extended: all but its first copy go.
+    let place = |v| match mantissa {
+        3 => vandq_s32(vshlq_n_s32::<20>(v), vdupq_n_s32(0x87F0_0000_u32 as i32)),
+        _ => vandq_s32(vshlq_n_s32::<21>(v), vdupq_n_s32(0x8FE0_0000_u32 as i32)),
+    };
+    Floats(vreinterpretq_f32_s32(place(v.0)), vreinterpretq_f32_s32(place(v.1)))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load_e8m0(bytes: &[u8]) -> Floats {
+    let v = load_bytes(bytes, false);
+    let place = |v| vreinterpretq_f32_s32(vmaxq_s32(vshlq_n_s32::<23>(v), vdupq_n_s32(1 << 22)));
+    Floats(place(v.0), place(v.1))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn div(a: Floats, b: Floats) -> Floats {
+    Floats(vdivq_f32(a.0, b.0), vdivq_f32(a.1, b.1))
+}
+
+/// Twice the numbers of four-bit codes, each in a byte.
+#[inline]
+#[target_feature(enable = "neon")]
+fn twice(codes: uint8x16_t) -> int8x16_t {
+    // SAFETY: the table has 16 bytes.
+    let table = unsafe { vld1q_s8(E2M1_TWICE.as_ptr()) };
+    vqtbl1q_s8(table, codes)
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn e2m1(words: Words, bit: usize) -> Floats {
+    let (shift, mask) = (vdupq_n_s32(-(bit as i32)), vdupq_n_u32(15));
+    let number = |words| {
+        // The other bytes of a word are 0, and so is what they look up.
+        let code = vandq_u32(vshlq_u32(vreinterpretq_u32_s8(words), shift), mask);
+        let code = vreinterpretq_s32_s8(twice(vreinterpretq_u8_u32(code)));
+        vmulq_n_f32(vcvtq_f32_s32(vshrq_n_s32::<24>(vshlq_n_s32::<24>(code))), 0.5)
+    };
+    Floats(number(words.0), number(words.1))
+}
+
+pub(super) const E2M1_BIAS: i32 = 0;
+
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn e2m1_codes(words: Words, f: usize) -> Words {
+    let codes = field(words, 4, f);
+    Words(twice(vreinterpretq_u8_s8(codes.0)), twice(vreinterpretq_u8_s8(codes.1)))
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn dot_e2m1(sum: Sums, codes: Words, x: int8x16_t) -> Sums {
+    dot_field(sum, codes, x, 4)
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn finish_e2m1(sum: Sums) -> Ints {
+    finish(sum, 4)
 }

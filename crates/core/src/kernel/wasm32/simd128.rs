@@ -9,7 +9,7 @@
 //! for rows 0–3 and, after one shift, for rows 4–7; differences give the rows.
 //!
 //! Overflow: all sums have 32 bits; the ternary ones are bounded by 170 · 127 · 65536 < 2^31, those of a
-//! block by 32 · 127 · 8191, those of bytes by 2048 · 127 · 8191, then they are widened.
+//! block by 32 · 127 · 8191 (of E2M1, whose codes are multiplied by 256, by 32 · 12 · 256 · 8191), those of bytes by 2048 · 127 · 8191, then they are widened.
 
 use core::arch::wasm32::*;
 
@@ -20,6 +20,10 @@ use crate::{
         Kernel, Panels,
         lane_loops::{block_kernel, byte_kernel, float_kernel},
         layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
+        minifloats::{
+            self, E2m1, E4m3, E5m2, FP8_SPAN, Fp8, Mx, Nv, SPAN, e2m1_blocks, fp8_columns,
+            loops::{e2m1_kernel, exact_kernels},
+        },
         ternary_loop::field_kernel,
     },
     simd::{Level, Vectors},
@@ -35,6 +39,12 @@ static I8_BYTES: Layout = layout::bytes::<8, 16>("i8/8-paired");
 static F16_FLOATS: Layout = layout::floats::<F16, 8>("f16/8");
 static BF16_FLOATS: Layout = layout::floats::<BF16, 8>("bf16/8");
 static F32_FLOATS: Layout = layout::floats::<F32, 8>("f32/8");
+static MXFP4: Layout = e2m1_blocks::<Mx, 8, 16>("mxfp4/8-paired", Form::Mxfp4);
+static NVFP4: Layout = e2m1_blocks::<Nv, 8, 16>("nvfp4/8-paired", Form::Nvfp4);
+static MXFP4_EXACT: Layout = e2m1_blocks::<Mx, 8, 16>("mxfp4-exact/8-paired", Form::Mxfp4Exact);
+static NVFP4_EXACT: Layout = e2m1_blocks::<Nv, 8, 16>("nvfp4-exact/8-paired", Form::Nvfp4Exact);
+static E4M3: Layout = fp8_columns::<E4m3, 8>("e4m3/8");
+static E5M2: Layout = fp8_columns::<E5m2, 8>("e5m2/8");
 
 pub(super) static LEVEL: Level = Level { name: "simd128", supported: || true, vectors: Vectors::Simd128 };
 
@@ -47,7 +57,7 @@ const fn kernel(
 }
 
 /// All forms.
-pub static KERNELS: [Kernel; 9] = [
+pub static KERNELS: [Kernel; 15] = [
     kernel("ternary/simd128", &TERNARY, ternary),
     kernel("q2/simd128", &Q2_WORDS, block::<Q2>),
     kernel("q4/simd128", &Q4_WORDS, block::<Q4>),
@@ -57,6 +67,12 @@ pub static KERNELS: [Kernel; 9] = [
     kernel("f16/simd128", &F16_FLOATS, float::<F16>),
     kernel("bf16/simd128", &BF16_FLOATS, float::<BF16>),
     kernel("f32/simd128", &F32_FLOATS, float::<F32>),
+    kernel("mxfp4/simd128", &MXFP4, e2m1_integers::<Mx>),
+    kernel("nvfp4/simd128", &NVFP4, e2m1_integers::<Nv>),
+    kernel("mxfp4-exact/simd128", &MXFP4_EXACT, e2m1_exact::<Mx>),
+    kernel("nvfp4-exact/simd128", &NVFP4_EXACT, e2m1_exact::<Nv>),
+    kernel("e4m3/simd128", &E4M3, fp8_exact::<E4m3>),
+    kernel("e5m2/simd128", &E5M2, fp8_exact::<E5m2>),
 ];
 
 /// Eight lanes of 32 bits.
@@ -79,8 +95,10 @@ const CHAINS: usize = 2;
 
 field_kernel!(, Token8::wide as i16, #[target_feature(enable = "simd128")]);
 block_kernel!(, [Block32::wide] as i16, #[target_feature(enable = "simd128")]);
+e2m1_kernel!(, [Block32::wide] as i16, #[target_feature(enable = "simd128")]);
 byte_kernel!(, [Token14::wide] as i16, #[target_feature(enable = "simd128")]);
 float_kernel!(#[target_feature(enable = "simd128")]);
+exact_kernels!(#[target_feature(enable = "simd128")]);
 
 #[inline]
 #[target_feature(enable = "simd128")]
@@ -323,4 +341,76 @@ fn byte(v: Wide, f: usize) -> Wide {
 #[target_feature(enable = "simd128")]
 fn dot_byte(sum: Wide, w: Wide, x: v128) -> Wide {
     add_i(sum, Wide(i32x4_dot_i16x8(w.0, x), i32x4_dot_i16x8(w.1, x)))
+}
+
+/// Exact, as [`widen`](crate::minifloat::widen).
+#[inline]
+#[target_feature(enable = "simd128")]
+fn load_minifloat(bytes: &[u8], mantissa: u32) -> Wide {
+    let bytes = &bytes[..8];
+    // SAFETY: 8 bytes are there.
+    let v = unsafe { i16x8_load_extend_i8x8(bytes.as_ptr().cast()) };
+    // The sign was extended: all but its first copy go.
+    let mask = if mantissa == 3 { 0x87F0_0000 } else { 0x8FE0_0000 };
+    let place = |v| v128_and(i32x4_shl(v, 23 - mantissa), u32x4_splat(mask));
+    Wide(place(i32x4_extend_low_i16x8(v)), place(i32x4_extend_high_i16x8(v)))
+}
+
+#[inline]
+#[target_feature(enable = "simd128")]
+fn load_e8m0(bytes: &[u8]) -> Wide {
+    let bytes = &bytes[..8];
+    // SAFETY: 8 bytes are there.
+    let v = unsafe { u16x8_load_extend_u8x8(bytes.as_ptr().cast()) };
+    let place = |v| i32x4_max(i32x4_shl(v, 23), i32x4_splat(1 << 22));
+    Wide(place(u32x4_extend_low_u16x8(v)), place(u32x4_extend_high_u16x8(v)))
+}
+
+#[inline]
+#[target_feature(enable = "simd128")]
+fn div(a: Wide, b: Wide) -> Wide {
+    Wide(f32x4_div(a.0, b.0), f32x4_div(a.1, b.1))
+}
+
+/// Twice the numbers of four-bit codes, each in a byte.
+#[inline]
+#[target_feature(enable = "simd128")]
+fn twice(codes: v128) -> v128 {
+    i8x16_swizzle(i8x16(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12), codes)
+}
+
+#[inline]
+#[target_feature(enable = "simd128")]
+fn e2m1(words: Wide, bit: usize) -> Wide {
+    let number = |words| {
+        // The other bytes of a word are 0, and so is what they look up.
+        let code = twice(v128_and(u32x4_shr(words, bit as u32), u32x4_splat(15)));
+        f32x4_mul(f32x4_convert_i32x4(i32x4_shr(i32x4_shl(code, 24), 24)), f32x4_splat(0.5))
+    };
+    Wide(number(words.0), number(words.1))
+}
+
+const E2M1_BIAS: i32 = 0;
+
+/// Codes as 16-bit lanes, times 256: looked up in their upper bytes.
+#[inline]
+#[target_feature(enable = "simd128")]
+fn e2m1_codes(words: Wide, f: usize) -> Wide {
+    let part = |v| {
+        let v = if f < 2 { u16x8_shl(v, 8 - 4 * f as u32) } else { u16x8_shr(v, 4 * f as u32 - 8) };
+        twice(v128_and(v, u16x8_splat(0x0F00)))
+    };
+    Wide(part(words.0), part(words.1))
+}
+
+#[inline]
+#[target_feature(enable = "simd128")]
+fn dot_e2m1(sum: Wide, codes: Wide, x: v128) -> Wide {
+    dot_byte(sum, codes, x)
+}
+
+#[inline]
+#[target_feature(enable = "simd128")]
+fn finish_e2m1(sum: Wide) -> Wide {
+    Wide(i32x4_shr(sum.0, 8), i32x4_shr(sum.1, 8))
 }

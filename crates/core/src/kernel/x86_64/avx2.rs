@@ -8,6 +8,7 @@
 //! * ternary: code × 4 ≤ 8, |x| ≤ 127, two columns a lane: 2032 a group; 16 groups (512 columns) give
 //!   32512, then they are widened.
 //! * 2- and 4-bit words: 2 · 15 · 127 = 3810 a `dot`, 8 of them over 32 columns give 30480.
+//! * E2M1: 2 · 12 · 127 = 3048 a `dot`, 8 of them give 24384.
 //! * 8-bit words: |code| ≤ 128 as the unsigned operand, x with the code's sign as the signed one:
 //!   2 · 128 · 127 = 32512, widened at once.
 //! * bytes: x ≤ 127 unsigned, |w| ≤ 127: 2 · 127 · 127 = 32258, widened at once.
@@ -21,6 +22,10 @@ use crate::{
         Kernel, Panels, columns,
         lane_loops::{block_kernel, byte_kernel, float_kernel},
         layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
+        minifloats::{
+            self, E2m1, E4m3, E5m2, FP8_SPAN, Fp8, Mx, Nv, SPAN, e2m1_blocks, fp8_columns,
+            loops::{e2m1_kernel, exact_kernels},
+        },
         rows::{self, row_kernel},
         ternary_loop::field_kernel,
     },
@@ -37,6 +42,12 @@ pub(super) static I8_BYTES: Layout = layout::bytes::<8, 8>("i8/8");
 static F16_FLOATS: Layout = layout::floats::<F16, 8>("f16/8");
 static BF16_FLOATS: Layout = layout::floats::<BF16, 8>("bf16/8");
 static F32_FLOATS: Layout = layout::floats::<F32, 8>("f32/8");
+pub(super) static MXFP4: Layout = e2m1_blocks::<Mx, 8, 8>("mxfp4/8", Form::Mxfp4);
+pub(super) static NVFP4: Layout = e2m1_blocks::<Nv, 8, 8>("nvfp4/8", Form::Nvfp4);
+static MXFP4_EXACT: Layout = e2m1_blocks::<Mx, 8, 8>("mxfp4-exact/8", Form::Mxfp4Exact);
+static NVFP4_EXACT: Layout = e2m1_blocks::<Nv, 8, 8>("nvfp4-exact/8", Form::Nvfp4Exact);
+static E4M3: Layout = fp8_columns::<E4m3, 8>("e4m3/8");
+static E5M2: Layout = fp8_columns::<E5m2, 8>("e5m2/8");
 
 static LEVEL: Level = Level { name: "avx2", supported: || has!("avx2", "f16c"), vectors: Vectors::Avx2 };
 
@@ -49,7 +60,7 @@ const fn kernel(
 }
 
 /// All forms.
-pub static KERNELS: [Kernel; 9] = [
+pub static KERNELS: [Kernel; 15] = [
     kernel("ternary/avx2", &TERNARY, ternary),
     kernel("q2/avx2", &Q2_WORDS, block::<Q2>),
     kernel("q4/avx2", &Q4_WORDS, block::<Q4>),
@@ -59,6 +70,12 @@ pub static KERNELS: [Kernel; 9] = [
     kernel("f16/avx2", &F16_FLOATS, float::<F16>),
     kernel("bf16/avx2", &BF16_FLOATS, float::<BF16>),
     kernel("f32/avx2", &F32_FLOATS, float::<F32>),
+    kernel("mxfp4/avx2", &MXFP4, e2m1_integers::<Mx>),
+    kernel("nvfp4/avx2", &NVFP4, e2m1_integers::<Nv>),
+    kernel("mxfp4-exact/avx2", &MXFP4_EXACT, e2m1_exact::<Mx>),
+    kernel("nvfp4-exact/avx2", &NVFP4_EXACT, e2m1_exact::<Nv>),
+    kernel("e4m3/avx2", &E4M3, fp8_exact::<E4m3>),
+    kernel("e5m2/avx2", &E5M2, fp8_exact::<E5m2>),
 ];
 
 /// Those that leave weights unread.
@@ -89,8 +106,10 @@ pub(super) const CHAINS: usize = 4;
 field_kernel!(, Token8::codes as i8, #[target_feature(enable = "avx2")]);
 row_kernel!(, 1, Token8::codes as i8, #[target_feature(enable = "avx2")]);
 block_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "avx2,f16c")]);
+e2m1_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "avx2,f16c")]);
 byte_kernel!(, [Token14::high, Token14::low] as u8, #[target_feature(enable = "avx2,f16c")]);
 float_kernel!(#[target_feature(enable = "avx2,f16c")]);
+exact_kernels!(#[target_feature(enable = "avx2,f16c")]);
 
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -307,4 +326,71 @@ pub(super) fn byte(v: I, _: usize) -> I {
 #[target_feature(enable = "avx2")]
 fn dot_byte(sum: I, w: I, x: I) -> I {
     widen(sum, _mm256_maddubs_epi16(x, w))
+}
+
+/// Each byte of `bytes` in the low bits of a lane.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_bytes(bytes: &[u8]) -> __m128i {
+    let bytes = &bytes[..8];
+    // SAFETY: 8 bytes are there.
+    unsafe { _mm_loadl_epi64(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn load_minifloat(bytes: &[u8], mantissa: u32) -> Floats {
+    let v = _mm256_cvtepi8_epi32(load_bytes(bytes));
+    // The sign was extended: all but its first copy go.
+    _mm256_castsi256_ps(match mantissa {
+        3 => _mm256_and_si256(_mm256_slli_epi32::<20>(v), _mm256_set1_epi32(0x87F0_0000_u32 as i32)),
+        _ => _mm256_and_si256(_mm256_slli_epi32::<21>(v), _mm256_set1_epi32(0x8FE0_0000_u32 as i32)),
+    })
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn load_e8m0(bytes: &[u8]) -> Floats {
+    let v = _mm256_slli_epi32::<23>(_mm256_cvtepu8_epi32(load_bytes(bytes)));
+    _mm256_castsi256_ps(_mm256_max_epi32(v, _mm256_set1_epi32(1 << 22)))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn div(a: Floats, b: Floats) -> Floats {
+    _mm256_div_ps(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn e2m1(words: I, bit: usize) -> Floats {
+    let magnitudes = _mm256_setr_ps(0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0);
+    let codes = _mm256_srl_epi32(words, _mm_cvtsi32_si128(bit as i32));
+    let signs = _mm256_and_si256(_mm256_slli_epi32::<28>(codes), _mm256_set1_epi32(i32::MIN));
+    // The lookup heeds three bits.
+    _mm256_or_ps(_mm256_permutevar8x32_ps(magnitudes, codes), _mm256_castsi256_ps(signs))
+}
+
+const E2M1_BIAS: i32 = 0;
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn e2m1_codes(words: I, f: usize) -> I {
+    let twice = _mm256_setr_epi8(
+        0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12, //
+        0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12,
+    );
+    _mm256_shuffle_epi8(twice, field(words, 4, f))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn dot_e2m1(sum: I, codes: I, x: I) -> I {
+    dot_code(sum, _mm256_abs_epi8(codes), _mm256_sign_epi8(x, codes))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn finish_e2m1(sum: I) -> I {
+    finish(sum, 4)
 }

@@ -10,7 +10,7 @@ use core::arch::x86_64::*;
 
 use super::{
     avx2::{SLOT, prefetch},
-    avxvnni::{bias, unmix},
+    avxvnni::{E2M1_BIAS, bias, unmix},
 };
 use crate::{
     activations::{Activations, Block32, Token8, Token14},
@@ -19,6 +19,10 @@ use crate::{
         Kernel, Panels,
         lane_loops::{block_kernel, byte_kernel, float_kernel},
         layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
+        minifloats::{
+            self, E2m1, E4m3, E5m2, FP8_SPAN, Fp8, Mx, Nv, SPAN, e2m1_blocks, fp8_columns,
+            loops::{e2m1_kernel, exact_kernels},
+        },
         ternary_loop::field_kernel,
     },
     simd::{Level, Vectors, has},
@@ -34,6 +38,12 @@ static I8_BYTES: Layout = layout::bytes::<16, 8>("i8/16");
 static F16_FLOATS: Layout = layout::floats::<F16, 16>("f16/16");
 static BF16_FLOATS: Layout = layout::floats::<BF16, 16>("bf16/16");
 static F32_FLOATS: Layout = layout::floats::<F32, 16>("f32/16");
+static MXFP4: Layout = e2m1_blocks::<Mx, 16, 8>("mxfp4/16", Form::Mxfp4);
+static NVFP4: Layout = e2m1_blocks::<Nv, 16, 8>("nvfp4/16", Form::Nvfp4);
+static MXFP4_EXACT: Layout = e2m1_blocks::<Mx, 16, 8>("mxfp4-exact/16", Form::Mxfp4Exact);
+static NVFP4_EXACT: Layout = e2m1_blocks::<Nv, 16, 8>("nvfp4-exact/16", Form::Nvfp4Exact);
+static E4M3: Layout = fp8_columns::<E4m3, 16>("e4m3/16");
+static E5M2: Layout = fp8_columns::<E5m2, 16>("e5m2/16");
 
 static LEVEL: Level = Level {
     name: "avx512vnni",
@@ -50,7 +60,7 @@ const fn kernel(
 }
 
 /// All forms.
-pub static KERNELS: [Kernel; 9] = [
+pub static KERNELS: [Kernel; 15] = [
     kernel("ternary/avx512vnni", &TERNARY, ternary),
     kernel("q2/avx512vnni", &Q2_WORDS, block::<Q2>),
     kernel("q4/avx512vnni", &Q4_WORDS, block::<Q4>),
@@ -60,6 +70,12 @@ pub static KERNELS: [Kernel; 9] = [
     kernel("f16/avx512vnni", &F16_FLOATS, float::<F16>),
     kernel("bf16/avx512vnni", &BF16_FLOATS, float::<BF16>),
     kernel("f32/avx512vnni", &F32_FLOATS, float::<F32>),
+    kernel("mxfp4/avx512vnni", &MXFP4, e2m1_integers::<Mx>),
+    kernel("nvfp4/avx512vnni", &NVFP4, e2m1_integers::<Nv>),
+    kernel("mxfp4-exact/avx512vnni", &MXFP4_EXACT, e2m1_exact::<Mx>),
+    kernel("nvfp4-exact/avx512vnni", &NVFP4_EXACT, e2m1_exact::<Nv>),
+    kernel("e4m3/avx512vnni", &E4M3, fp8_exact::<E4m3>),
+    kernel("e5m2/avx512vnni", &E5M2, fp8_exact::<E5m2>),
 ];
 
 use zero as start;
@@ -79,8 +95,10 @@ const CHAINS: usize = 4;
 
 field_kernel!(, Token8::codes as i8, #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]);
 block_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]);
+e2m1_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]);
 byte_kernel!(, [Token14::high, Token14::low] as u8, #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]);
 float_kernel!(#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]);
+exact_kernels!(#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]);
 
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -274,4 +292,66 @@ fn byte(v: I, _: usize) -> I {
 #[target_feature(enable = "avx512f,avx512vnni")]
 fn dot_byte(sum: I, w: I, x: I) -> I {
     _mm512_dpbusd_epi32(sum, x, w)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_bytes(bytes: &[u8]) -> __m128i {
+    let bytes = &bytes[..16];
+    // SAFETY: 16 bytes are there.
+    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_minifloat(bytes: &[u8], mantissa: u32) -> Floats {
+    let v = _mm512_cvtepi8_epi32(load_bytes(bytes));
+    // The sign was extended: all but its first copy go.
+    _mm512_castsi512_ps(match mantissa {
+        3 => _mm512_and_si512(_mm512_slli_epi32::<20>(v), _mm512_set1_epi32(0x87F0_0000_u32 as i32)),
+        _ => _mm512_and_si512(_mm512_slli_epi32::<21>(v), _mm512_set1_epi32(0x8FE0_0000_u32 as i32)),
+    })
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_e8m0(bytes: &[u8]) -> Floats {
+    let v = _mm512_slli_epi32::<23>(_mm512_cvtepu8_epi32(load_bytes(bytes)));
+    _mm512_castsi512_ps(_mm512_max_epi32(v, _mm512_set1_epi32(1 << 22)))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn div(a: Floats, b: Floats) -> Floats {
+    _mm512_div_ps(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn e2m1(words: I, bit: usize) -> Floats {
+    let numbers = _mm512_setr_ps(
+        0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0,
+    );
+    // The lookup heeds four bits.
+    _mm512_permutexvar_ps(_mm512_srl_epi32(words, _mm_cvtsi32_si128(bit as i32)), numbers)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn e2m1_codes(words: I, f: usize) -> I {
+    let biased =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
+    _mm512_shuffle_epi8(biased, field(words, 4, f))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn dot_e2m1(sum: I, codes: I, x: I) -> I {
+    dot_code(sum, codes, x)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn finish_e2m1(sum: I) -> I {
+    sum
 }

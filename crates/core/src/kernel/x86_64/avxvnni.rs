@@ -11,9 +11,9 @@
 use core::arch::x86_64::*;
 
 use super::avx2::{
-    CHAINS, COLS, GROUP, I8_BYTES, PLANES, Q2_WORDS, Q4_WORDS, Q8_WORDS, Q8X16_WORDS, R, SLOT, TERNARY, add,
-    byte, fold_lanes, join, less, load_f, load_u, load_x, mul, prefetch, splat, splat_7, splat_f, store_f,
-    store_i, to_float, zero, zero as start, zero_f,
+    CHAINS, COLS, GROUP, I8_BYTES, MXFP4, NVFP4, PLANES, Q2_WORDS, Q4_WORDS, Q8_WORDS, Q8X16_WORDS, R, SLOT,
+    TERNARY, add, byte, div, fold_lanes, join, less, load_e8m0, load_f, load_minifloat, load_u, load_x, mul,
+    prefetch, splat, splat_7, splat_f, store_f, store_i, to_float, zero, zero as start, zero_f,
 };
 use crate::{
     activations::{Activations, Block32, Token8, Token14},
@@ -21,6 +21,7 @@ use crate::{
         Kernel, Panels,
         lane_loops::{block_kernel, byte_kernel},
         layout::{self, Block, Layout, Q2, Q4, Q8, Q8x16},
+        minifloats::{self, E2m1, Fp8, Mx, Nv, SPAN, loops::e2m1_kernel},
         ternary_loop::field_kernel,
     },
     simd::{Level, Vectors, has},
@@ -39,13 +40,15 @@ const fn kernel(
 }
 
 /// The integer forms; it has nothing to add to AVX2's float forms.
-pub static KERNELS: [Kernel; 6] = [
+pub static KERNELS: [Kernel; 8] = [
     kernel("ternary/avxvnni", &TERNARY, ternary),
     kernel("q2/avxvnni", &Q2_WORDS, block::<Q2>),
     kernel("q4/avxvnni", &Q4_WORDS, block::<Q4>),
     kernel("q8/avxvnni", &Q8_WORDS, block::<Q8>),
     kernel("q8x16/avxvnni", &Q8X16_WORDS, block::<Q8x16>),
     kernel("i8/avxvnni", &I8_BYTES, i8),
+    kernel("mxfp4/avxvnni", &MXFP4, e2m1_integers::<Mx>),
+    kernel("nvfp4/avxvnni", &NVFP4, e2m1_integers::<Nv>),
 ];
 
 type I = __m256i;
@@ -56,6 +59,7 @@ const BYTE_TOKENS: usize = 4;
 
 field_kernel!(, Token8::codes as i8, #[target_feature(enable = "avx2,avxvnni")]);
 block_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "avx2,f16c,avxvnni")]);
+e2m1_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "avx2,f16c,avxvnni")]);
 byte_kernel!(, [Token14::high, Token14::low] as u8, #[target_feature(enable = "avx2,f16c,avxvnni")]);
 
 #[inline]
@@ -125,4 +129,28 @@ pub(super) const fn bias(bits: usize) -> i32 {
 #[target_feature(enable = "avx2,avxvnni")]
 fn dot_byte(sum: I, w: I, x: I) -> I {
     _mm256_dpbusd_avx_epi32(sum, x, w)
+}
+
+pub(super) const E2M1_BIAS: i32 = 12;
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn e2m1_codes(words: I, f: usize) -> I {
+    let biased = _mm256_setr_epi8(
+        12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0, //
+        12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0,
+    );
+    _mm256_shuffle_epi8(biased, field(words, 4, f))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,avxvnni")]
+fn dot_e2m1(sum: I, codes: I, x: I) -> I {
+    dot_code(sum, codes, x)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn finish_e2m1(sum: I) -> I {
+    sum
 }

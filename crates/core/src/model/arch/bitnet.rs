@@ -10,7 +10,7 @@ use crate::{
     container::Value,
     error::short,
     model::{
-        spec::{Activation, InputSemantics, QkNorm, Spec},
+        spec::{Activation, InputSemantics, NormKind, QkNorm, Spec},
         tensor_names::Names,
     },
     quantiser::{Codes, Quantiser},
@@ -32,7 +32,7 @@ pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
         };
         spec.blocks.iter_mut().for_each(|block| block.ffn.body.mlp_mut().activation = activation);
     }
-    if spec.blocks.iter().any(|block| block.mixer.body.q.bias) {
+    if spec.attentions_mut().any(|attention| attention.q.bias) {
         bail!(UnsupportedArch, "bitnet with attention biases");
     }
     // Float projections of a BitNet are latent weights, whatever the container.
@@ -59,18 +59,36 @@ pub(super) fn with_experts(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     }
     if keys.flag(hf("use_qk_norm"))? == Some(true) {
         let qk_norm = QkNorm { norm: spec.norm, after_rope: false, whole: false };
-        spec.blocks.iter_mut().for_each(|block| block.mixer.body.qk_norm = Some(qk_norm));
+        spec.attentions_mut().for_each(|attention| attention.qk_norm = Some(qk_norm));
     }
     experts::mix(keys, &mut spec, false)?;
     spec.set_input(InputSemantics::Quantised(Quantiser { codes: Codes::Int8AbsMax, keep: None }));
     Ok(spec)
 }
 
+/// The BitNet of 2023 (arXiv 2310.11453): weights of −1 and +1, and a LayerNorm before every quantiser, in the skeleton of
+/// the later ones. Matrices are quantised as a whole: files with several groups are not known to exist.
+pub(super) fn binary(keys: &Keys<'_>, names: Names) -> Result<Spec> {
+    if keys.is_gguf() {
+        bail!(UnsupportedArch, "binary BitNet is known in Hugging Face files only");
+    }
+    let mut spec = decoder(keys, names)?;
+    let checkpoint = &mut spec.checkpoint;
+    checkpoint.latent |= checkpoint.packed_scale.is_none();
+    checkpoint.binary = checkpoint.latent;
+    spec.norm.kind = NormKind::Layer;
+    let norm = spec.norm;
+    spec.blocks.iter_mut().for_each(|block| (block.mixer.pre, block.ffn.pre) = (norm, norm));
+    sub_norms(&mut spec);
+    spec.set_input(InputSemantics::Quantised(Quantiser { codes: Codes::Int8Below128, keep: None }));
+    Ok(spec)
+}
+
 /// Norms before the output projection and before the down projection.
 pub(super) fn sub_norms(spec: &mut Spec) {
     let norm = spec.norm;
+    spec.attentions_mut().for_each(|attention| attention.sub_norm = Some(norm));
     for block in &mut spec.blocks {
-        block.mixer.body.sub_norm = Some(norm);
         block.ffn.body.mlp_mut().sub_norm = Some(norm);
     }
 }

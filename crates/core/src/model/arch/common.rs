@@ -5,6 +5,7 @@ use alloc::{string::ToString, vec::Vec};
 use super::{
     MAX_HEAD_DIM, check_dimensions,
     keys::{Key, Keys, gguf, hf, key},
+    small_floats,
 };
 use crate::{
     Result, bail,
@@ -14,8 +15,8 @@ use crate::{
     model::{
         rope::{Rope, RopeScaling, RopeStyle},
         spec::{
-            Activation, Attention, Block, Branch, Checkpoint, Embed, Ffn, InputSemantics, Linear, Mask, Mlp,
-            Norm, Output, PackedScale, Program, Spec,
+            Activation, Attention, Block, Branch, Checkpoint, Embed, Ffn, InputSemantics, Linear, Mask,
+            Mixer, Mlp, Norm, Output, PackedScale, Program, Spec,
         },
         tensor_names::{Field, LinearRole, Names, TensorRole},
     },
@@ -23,8 +24,13 @@ use crate::{
 
 /// A decoder of LLaMA blocks with the dimensions, ε, RoPE and tensors of this file.
 pub(super) fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
-    let hidden = keys.need(key("embedding_length", "hidden_size"))?;
     let layers = keys.need(key("block_count", "num_hidden_layers"))?;
+    decoder_of(keys, names, layers)
+}
+
+/// The same, of so many blocks.
+pub(super) fn decoder_of(keys: &Keys<'_>, names: Names, layers: usize) -> Result<Spec> {
+    let hidden = keys.need(key("embedding_length", "hidden_size"))?;
     let heads = keys.need(key("attention.head_count", "num_attention_heads"))?;
     let kv_heads = keys.usize(key("attention.head_count_kv", "num_key_value_heads"))?.unwrap_or(heads);
     let width = match keys.usize(key("feed_forward_length", "intermediate_size"))? {
@@ -84,8 +90,10 @@ pub(super) fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
         up: Some(linear(LinearRole::Up)?),
         down: linear(LinearRole::Down)?,
     };
-    let block =
-        Block { mixer: Branch::pre_norm(norm, attention), ffn: Branch::pre_norm(norm, Ffn::Dense(mlp)) };
+    let block = Block {
+        mixer: Branch::pre_norm(norm, Mixer::Attention(attention)),
+        ffn: Branch::pre_norm(norm, Ffn::Dense(mlp)),
+    };
     Ok(Spec {
         arch: keys.arch.to_string(),
         vocab,
@@ -93,6 +101,7 @@ pub(super) fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
         context,
         embed: Embed { scale: 1.0, rotated: false, positions: None, norm: None },
         ropes: [rope(keys, head_dim)?].into(),
+        relative_bias: None,
         blocks: alloc::vec![block; layers],
         program: Program::sequential(layers),
         norm,
@@ -154,7 +163,11 @@ fn linear(
     Ok(Linear {
         bias,
         norm: own_norm.then_some(norm),
-        input: if ternary_trained { InputSemantics::Int8 } else { InputSemantics::Float },
+        input: match checkpoint.small_floats {
+            Some(stored) => small_floats::input(keys, stored)?,
+            None if ternary_trained => InputSemantics::Int8,
+            None => InputSemantics::Float,
+        },
         rotated: false,
     })
 }
@@ -195,11 +208,11 @@ pub(super) fn sliding_windows(keys: &Keys<'_>, spec: &mut Spec, slides: &[bool])
         bail!(Shape, "{} kinds of attention for {} layers", slides.len(), spec.blocks.len());
     }
     let window = keys.usize(key("attention.sliding_window", "sliding_window"))?.filter(|&n| n > 0);
-    for (block, _) in spec.blocks.iter_mut().zip(slides).filter(|(_, slides)| **slides) {
+    for (attention, _) in spec.attentions_mut().zip(slides).filter(|(_, slides)| **slides) {
         let Some(window) = window else {
             bail!(MissingKey, "there are layers with a sliding window, and its size is missing")
         };
-        block.mixer.body.mask = Mask::Window(window);
+        attention.mask = Mask::Window(window);
     }
     Ok(())
 }
@@ -242,7 +255,7 @@ fn checkpoint(keys: &Keys<'_>) -> Result<Checkpoint> {
             }
         }
         Some("mxfp4") if keys.arch == "gpt_oss" => Ok(Checkpoint { packed_experts: true, ..plain }),
-        Some(other) => bail!(UnsupportedFormat, "quantization_config: quant_method '{}'", short(other)),
+        Some(other) => Ok(Checkpoint { small_floats: Some(small_floats::stored(keys, other)?), ..plain }),
     }
 }
 

@@ -53,6 +53,7 @@ pub(super) fn mix(keys: &Keys<'_>, spec: &mut Spec, normalise: bool) -> Result<(
             active,
             normalise: told.unwrap_or(normalise),
             router_bias: false,
+            cosine: None,
             expert,
             shared: None,
         });

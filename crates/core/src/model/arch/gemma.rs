@@ -15,7 +15,7 @@ use crate::{
     container::Value,
     math,
     model::{
-        spec::{Activation, Mask, QkNorm, Spec},
+        spec::{Activation, Mask, Mixer, QkNorm, Spec},
         tensor_names::{Names, Row, rows},
     },
 };
@@ -38,7 +38,7 @@ pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
         }
     }
     let mut spec = decoder(keys, names)?;
-    let head_dim = spec.blocks[0].mixer.body.head_dim;
+    let head_dim = spec.blocks[0].mixer.body.heads().2;
     let flat = keys.float(key("rope.freq_base", "rope_theta"))?;
     let base = flat.or(grouped).unwrap_or(1e6);
     let local = keys.float(key("rope.freq_base_swa", "rope_local_base_freq"))?.or(grouped_local);
@@ -64,7 +64,7 @@ pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     let windows = windows(keys, spec.blocks.len())?;
     let norm = spec.norm;
     for (block, window) in spec.blocks.iter_mut().zip(windows) {
-        let attention = &mut block.mixer.body;
+        let Mixer::Attention(attention) = &mut block.mixer.body else { continue };
         attention.scale = scale;
         attention.qk_norm = Some(QkNorm { norm, after_rope: false, whole: false });
         (attention.mask, attention.rope) = match window {

@@ -52,8 +52,8 @@ pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     let biases = [LinearRole::Gate, LinearRole::Up, LinearRole::Down].map(has_bias);
     let router_bias = has(keys, names, TensorRole::Router(0, Field::Bias));
     let sinks = has(keys, names, TensorRole::Sinks(0));
+    spec.attentions_mut().for_each(|attention| attention.sinks = sinks);
     for block in &mut spec.blocks {
-        block.mixer.body.sinks = sinks;
         if let Ffn::Experts(experts) = &mut block.ffn.body {
             experts.router_bias = router_bias;
             let expert = &mut experts.expert;

@@ -19,9 +19,10 @@ pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     spec.embed.scale = positive(key("embedding_scale", "embedding_multiplier"), 1.0)?;
     spec.output.scale = 1.0 / positive(key("logit_scale", "logits_scaling"), 1.0)?;
     let residual = positive(key("residual_scale", "residual_multiplier"), 1.0)?;
-    let scale = positive(key("attention.scale", "attention_multiplier"), spec.blocks[0].mixer.body.scale)?;
+    let own_scale = spec.attentions_mut().next().map_or(1.0, |attention| attention.scale);
+    let scale = positive(key("attention.scale", "attention_multiplier"), own_scale)?;
+    spec.attentions_mut().for_each(|attention| attention.scale = scale);
     for block in &mut spec.blocks {
-        block.mixer.body.scale = scale;
         block.mixer.scale = residual;
         block.ffn.scale = residual;
     }

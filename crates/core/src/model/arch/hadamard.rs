@@ -15,7 +15,7 @@ use crate::{
     container::Value,
     error::short,
     model::{
-        spec::{Rotation, Spec},
+        spec::{Attention, Rotation, Spec},
         tensor_names::{Field, LinearRole, Names, TensorRole},
     },
 };
@@ -93,7 +93,7 @@ fn mark_linears(folded: &BTreeSet<&str>, names: Names, spec: &mut Spec) -> Resul
                 continue;
             }
             widths.insert(match linear {
-                LinearRole::O => block.mixer.body.q_width(),
+                LinearRole::O => block.mixer.body.attention().map_or(hidden, Attention::q_width),
                 LinearRole::Down => block.ffn.body.mlp().width,
                 _ => hidden,
             });

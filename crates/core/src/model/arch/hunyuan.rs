@@ -23,6 +23,6 @@ pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     keys.float(gguf("rope.scaling.alpha"))?;
     let mut spec = decoder(keys, names)?;
     let qk_norm = QkNorm { norm: spec.norm, after_rope: true, whole: false };
-    spec.blocks.iter_mut().for_each(|block| block.mixer.body.qk_norm = Some(qk_norm));
+    spec.attentions_mut().for_each(|attention| attention.qk_norm = Some(qk_norm));
     Ok(spec)
 }

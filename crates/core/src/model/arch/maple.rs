@@ -12,7 +12,7 @@ use crate::{
     Result, bail,
     container::Value,
     model::{
-        spec::{QkNorm, Spec},
+        spec::{Mixer, QkNorm, Spec},
         tensor_names::Names,
     },
 };
@@ -42,7 +42,7 @@ pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     let clamps = clamps(keys, layers)?;
     let qk_norm = QkNorm { norm: spec.norm, after_rope: false, whole: false };
     for ((block, slides), clamp) in spec.blocks.iter_mut().zip(slides).zip(clamps) {
-        let attention = &mut block.mixer.body;
+        let Mixer::Attention(attention) = &mut block.mixer.body else { continue };
         attention.qk_norm = Some(qk_norm);
         if !slides {
             attention.rope = None;

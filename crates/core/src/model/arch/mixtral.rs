@@ -24,7 +24,7 @@ pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     let mut spec = decoder(keys, names)?;
     experts::mix(keys, &mut spec, true)?;
     if let Some(n) = keys.usize(hf("sliding_window"))?.filter(|&n| n > 0 && n < spec.context) {
-        spec.blocks.iter_mut().for_each(|block| block.mixer.body.mask = Mask::Window(n));
+        spec.attentions_mut().for_each(|attention| attention.mask = Mask::Window(n));
     }
     Ok(spec)
 }

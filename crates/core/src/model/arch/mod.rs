@@ -11,6 +11,7 @@ mod gemma;
 mod gpt_oss;
 mod granite;
 mod hadamard;
+mod huginn;
 mod hunyuan;
 mod keys;
 mod llama;
@@ -18,9 +19,12 @@ mod maple;
 mod minicpm;
 mod mixtral;
 mod olmoe;
+mod ouro;
 mod phi;
 mod quantised;
 mod qwen;
+mod recursive;
+mod small_floats;
 mod smollm;
 mod torchscale;
 
@@ -31,8 +35,8 @@ pub use keys::KnownTensors;
 
 use super::{
     attention::MAX_HEAD_DIM,
-    spec::Spec,
-    tensor_names::{Names, Row},
+    spec::{Mixer, Spec},
+    tensor_names::{Names, Row, Sections},
 };
 use crate::{
     Result, bail,
@@ -51,11 +55,13 @@ struct Arch {
     hf_rows: &'static [Row],
     /// PrismML's `prism.hadamard.*` keys are known for it.
     rotatable: bool,
+    /// How names begin before, in and after a loop, where that differs (Hugging Face files).
+    sections: Option<[&'static str; 3]>,
 }
 
 impl Arch {
     const fn new(names: &'static [&'static str], spec: fn(&Keys<'_>, Names) -> Result<Spec>) -> Self {
-        Self { names, spec, gguf_rows: &[], hf_rows: &[], rotatable: false }
+        Self { names, spec, gguf_rows: &[], hf_rows: &[], rotatable: false, sections: None }
     }
 
     const fn rotatable(self) -> Self {
@@ -64,6 +70,10 @@ impl Arch {
 
     const fn with_names(self, gguf_rows: &'static [Row], hf_rows: &'static [Row]) -> Self {
         Self { gguf_rows, hf_rows, ..self }
+    }
+
+    const fn with_sections(self, stems: [&'static str; 3]) -> Self {
+        Self { sections: Some(stems), ..self }
     }
 
     fn tensor_names(&self, container: Container) -> Names {
@@ -84,7 +94,8 @@ static ARCHES: &[Arch] = &[
     Arch::new(&["granite"], granite::spec),
     Arch::new(&["phi3"], phi::spec).with_names(phi::GGUF_ROWS, phi::HF_ROWS),
     Arch::new(&["smollm3"], smollm::spec),
-    Arch::new(&["torchscale_decoder"], torchscale::decoder).with_names(&[], torchscale::ROWS),
+    Arch::new(&["torchscale_decoder", "torchscale_retnet"], torchscale::spec)
+        .with_names(&[], torchscale::ROWS),
     Arch::new(&["minicpm"], minicpm::spec),
     Arch::new(&["hunyuan-dense", "hunyuan_v1_dense"], hunyuan::spec).with_names(&[], hunyuan::HF_ROWS),
     Arch::new(&["mixtral"], mixtral::spec).with_names(&[], mixtral::HF_ROWS),
@@ -92,7 +103,20 @@ static ARCHES: &[Arch] = &[
     Arch::new(&["olmoe"], olmoe::spec),
     Arch::new(&["gpt-oss", "gpt_oss"], gpt_oss::spec).with_names(gpt_oss::GGUF_ROWS, gpt_oss::HF_ROWS),
     Arch::new(&["bitnet_moe"], bitnet::with_experts),
+    Arch::new(&["bitnet_binary"], bitnet::binary),
     Arch::new(&["maple"], maple::spec),
+    Arch::new(&["ouro"], ouro::spec).with_names(&[], ouro::HF_ROWS),
+    Arch::new(&["recursive_llama"], recursive::spec).with_names(&[], recursive::HF_ROWS),
+    Arch::new(&["mor_llama"], recursive::routed).with_names(&[], recursive::ROUTED_ROWS).with_sections([
+        "model.first_layer",
+        "model.layers.{b}",
+        "model.last_layer",
+    ]),
+    Arch::new(&["huginn_raven"], huginn::spec).with_names(&[], huginn::HF_ROWS).with_sections([
+        "transformer.prelude.{b}",
+        "transformer.core_block.{b}",
+        "transformer.coda.{b}",
+    ]),
 ];
 
 /// The names of every architecture that can be run.
@@ -125,20 +149,25 @@ pub fn spec(
         let known: Vec<&str> = ARCHES.iter().map(|arch| arch.names[0]).collect();
         bail!(UnsupportedArch, "architecture '{}' is not one of: {}", short(keys.arch), known.join(", "));
     };
-    let names = arch.tensor_names(container);
+    let mut names = arch.tensor_names(container);
     let mut spec = (arch.spec)(&keys, names)?;
+    if let (Some(stems), Some(body)) = (arch.sections, &spec.program.body) {
+        let blocks = [spec.program.prelude.len(), body.runs.len()];
+        names = names.with_sections(Sections { stems, blocks });
+    }
     if arch.rotatable {
         hadamard::rotate(&keys, names, &mut spec)?;
     }
     check(&spec)?;
     keys.refuse_unread(allowed)?;
-    Ok((spec, names))
+    let is_small_floats = spec.checkpoint.small_floats.is_some();
+    Ok((spec, if is_small_floats { names.of_small_floats() } else { names }))
 }
 
 /// Refuses numbers that cannot be meant. (Dimensions were checked before blocks were made of them.)
 fn check(spec: &Spec) -> Result<()> {
     for block in &spec.blocks {
-        let attention = &block.mixer.body;
+        let Mixer::Attention(attention) = &block.mixer.body else { continue };
         if !attention.heads.is_multiple_of(attention.kv_heads) {
             bail!(Shape, "{} heads cannot share {} key/value heads", attention.heads, attention.kv_heads);
         }

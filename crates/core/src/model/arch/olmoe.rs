@@ -21,9 +21,9 @@ pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
         clip => clip.filter(|&limit| limit > 0.0),
     };
     let qk_norm = QkNorm { norm: spec.norm, after_rope: false, whole: true };
-    for block in &mut spec.blocks {
-        block.mixer.body.qk_norm = Some(qk_norm);
-        block.mixer.body.clip = clip;
+    for attention in spec.attentions_mut() {
+        attention.qk_norm = Some(qk_norm);
+        attention.clip = clip;
     }
     Ok(spec)
 }

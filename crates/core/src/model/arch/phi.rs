@@ -29,7 +29,7 @@ pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     let mut spec = decoder(keys, names)?;
     let window = keys.usize(key("attention.sliding_window", "sliding_window"))?;
     if let Some(n) = window.filter(|&n| n > 0 && n < spec.context) {
-        spec.blocks.iter_mut().for_each(|block| block.mixer.body.mask = Mask::Window(n));
+        spec.attentions_mut().for_each(|attention| attention.mask = Mask::Window(n));
     }
     Ok(spec)
 }

@@ -25,7 +25,7 @@ pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     let query_norm = TensorRole::Norm(NormRole::Block(0, BlockNorm::Query), Field::Weight);
     if keys.arch == "qwen3" || has(keys, names, query_norm) {
         let qk_norm = QkNorm { norm: spec.norm, after_rope: false, whole: false };
-        spec.blocks.iter_mut().for_each(|block| block.mixer.body.qk_norm = Some(qk_norm));
+        spec.attentions_mut().for_each(|attention| attention.qk_norm = Some(qk_norm));
     }
     Ok(spec)
 }
@@ -38,7 +38,7 @@ pub(super) fn with_experts(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     let mut spec = spec(keys, names)?;
     if is_third {
         let qk_norm = QkNorm { norm: spec.norm, after_rope: false, whole: false };
-        spec.blocks.iter_mut().for_each(|block| block.mixer.body.qk_norm = Some(qk_norm));
+        spec.attentions_mut().for_each(|attention| attention.qk_norm = Some(qk_norm));
     }
     // llama.cpp renormalises for the third family alone; Hugging Face files say.
     experts::mix(keys, &mut spec, is_third && keys.is_gguf())?;

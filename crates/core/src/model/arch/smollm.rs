@@ -23,14 +23,14 @@ pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     {
         bail!(Shape, "'no_rope_layers' has {} entries for {layers} layers", list.len());
     }
-    for (i, block) in spec.blocks.iter_mut().enumerate() {
+    for (i, attention) in spec.attentions_mut().enumerate() {
         // Despite its name, 1 in the list means that the layer has RoPE.
         let has_rope = match rotated {
             Some(list) => list[i] != 0,
             None => interval == 0 || !(i + 1).is_multiple_of(interval),
         };
         if !has_rope {
-            block.mixer.body.rope = None;
+            attention.rope = None;
         }
     }
     if keys.is_gguf() {

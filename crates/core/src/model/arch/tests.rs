@@ -51,7 +51,9 @@ fn rope_scaling_must_make_sense() {
 fn an_error_does_not_repeat_a_long_name() {
     let meta = Meta::from([("model_type", Value::Str("x".repeat(1 << 20)))]);
     let error = spec(Container::Safetensors, &meta, &KnownTensors::new(), &[]).unwrap_err();
-    assert!(error.detail.len() < 300 && error.detail.contains("qwen3"), "{error}");
+    // The names of the known ones are as long as they are.
+    let known: usize = ARCHES.iter().map(|arch| arch.names[0].len() + 2).sum();
+    assert!(error.detail.len() < 140 + known && error.detail.contains("qwen3"), "{error}");
 }
 
 #[test]
@@ -205,4 +207,74 @@ fn published_gguf_metadata_is_understood() {
         let result = spec(Container::Gguf, &meta, &KnownTensors::new(), &[]);
         assert!(result.is_ok(), "{arch}: {}", result.unwrap_err());
     }
+}
+
+/// What TorchScale computes is read from its keys, or refused by the key's name.
+#[test]
+fn torchscale_says_which_key_it_does_not_know() {
+    let spec_of = |model_type: &str, more: &str| {
+        let own = match model_type {
+            "torchscale_retnet" => r#""decoder_retention_heads": 2, "decoder_value_embed_dim": 128"#,
+            _ => r#""decoder_attention_heads": 2, "max_target_positions": 64"#,
+        };
+        let json = alloc::format!(
+            r#"{{"model_type": "{model_type}", "decoder_embed_dim": 64, "decoder_layers": 2, {own},
+                "decoder_ffn_embed_dim": 64, "vocab_size": 100, "subln": true {more}}}"#
+        );
+        let meta = crate::container::config(&json)?;
+        Ok::<_, crate::Error>(spec(Container::Safetensors, &meta, &KnownTensors::new(), &[])?.0)
+    };
+    let experts = r#", "moe_freq": 2, "moe_expert_count": 4, "moe_eval_capacity_token_fraction": 1.0"#;
+    for (key, more) in [
+        (
+            "moe_eval_capacity_token_fraction",
+            r#", "moe_freq": 2, "moe_expert_count": 4, "moe_top1_expert": true"#,
+        ),
+        ("moe_second_expert_policy", experts),
+        ("moe_second_expert_policy", &alloc::format!(r#"{experts}, "moe_second_expert_policy": "sampling""#)),
+        ("activation", r#", "activation_fn": "tanh""#),
+        ("vocab_parallel", r#", "vocab_parallel": 3"#),
+    ] {
+        let error = spec_of("torchscale_decoder", more).expect_err(more);
+        assert!(error.kind == crate::ErrorKind::UnsupportedArch && error.detail.contains(key), "{error}");
+    }
+    for count in [0, 1, 5000] {
+        let more = alloc::format!(
+            r#", "moe_freq": 2, "moe_expert_count": {count}, "moe_eval_capacity_token_fraction": 1.0,
+            "moe_second_expert_policy": "all""#
+        );
+        assert_eq!(spec_of("torchscale_decoder", &more).unwrap_err().kind, crate::ErrorKind::TooLarge);
+    }
+    let spec =
+        spec_of("torchscale_decoder", &alloc::format!(r#"{experts}, "moe_top1_expert": true"#)).unwrap();
+    let active = spec.blocks.iter().map(|block| block.ffn.body.experts().map(|experts| experts.active));
+    assert_eq!(active.collect::<Vec<_>>(), [None, Some(1)]);
+    // No reference is known of experts or learned positions in a RetNet.
+    for (key, more) in [
+        ("moe_freq", r#", "moe_freq": 2, "moe_expert_count": 4"#),
+        ("learned_positions", r#", "learned_positions": true"#),
+        ("rel_pos_buckets", r#", "rel_pos_buckets": 32"#),
+    ] {
+        let error = spec_of("torchscale_retnet", more).expect_err(more);
+        assert!(error.kind == crate::ErrorKind::UnsupportedArch && error.detail.contains(key), "{error}");
+    }
+    for (more, kind) in [
+        (r#", "decoder_retention_heads": 3"#, crate::ErrorKind::Shape),
+        (r#", "decoder_retention_heads": 64"#, crate::ErrorKind::Shape),
+        (r#", "decoder_value_embed_dim": 127"#, crate::ErrorKind::Shape),
+        (r#", "decoder_value_embed_dim": 1000000"#, crate::ErrorKind::TooLarge),
+        (r#", "decoder_value_embed_dim": 0"#, crate::ErrorKind::TooLarge),
+    ] {
+        assert_eq!(spec_of("torchscale_retnet", more).expect_err(more).kind, kind, "{more}");
+    }
+    for more in [
+        r#", "rel_pos_buckets": 3, "max_rel_pos": 128"#,
+        r#", "rel_pos_buckets": 32, "max_rel_pos": 8"#,
+        r#", "rel_pos_buckets": 32, "max_rel_pos": 100000000"#,
+    ] {
+        assert_eq!(spec_of("torchscale_decoder", more).unwrap_err().kind, crate::ErrorKind::TooLarge);
+    }
+    let base = spec_of("torchscale_decoder", r#", "xpos_rel_pos": true, "xpos_scale_base": 1"#).unwrap_err();
+    assert!(base.kind == crate::ErrorKind::BadHeader && base.detail.contains("xpos_scale_base"), "{base}");
+    assert!(spec_of("torchscale_retnet", "").unwrap().retention().is_some());
 }
