@@ -35,11 +35,11 @@ use crate::{
 )]
 pub struct Plan {
     /// Parameters, as 7e9 [default: the shape's]
-    #[arg(long, value_name = "N", value_parser = positive, required_unless_present = "shape")]
+    #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true, required_unless_present = "shape")]
     params: Option<f64>,
 
     /// Tokens that it is trained on, as 2e12
-    #[arg(long, value_name = "D", value_parser = positive)]
+    #[arg(long, value_name = "D", value_parser = positive, allow_negative_numbers = true)]
     tokens: f64,
 
     /// Precisions to predict, by their names below
@@ -59,7 +59,7 @@ pub struct Plan {
     bandwidth: Vec<(String, f64)>,
 
     /// Threads for the measurement of this machine's bandwidth; 0 means one per core
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(help_heading = "Computation", long, value_name = "N", default_value_t = 0)]
     threads: usize,
 
     /// Do not measure this machine's bandwidth
