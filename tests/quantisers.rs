@@ -94,7 +94,8 @@ fn block_q_sparse_keeps_some_of_each_block() {
 #[test]
 fn sparse_layers_skip_zeros() {
     let kernels = |folder: &str, sparse| {
-        let model = load_as(folder, &config(folder), "scalar", sparse).expect("a model");
+        let model =
+            load_as(folder, &config(folder), "scalar", Overrides::default(), sparse).expect("a model");
         let of = |name: &str| {
             let tensor = model.tensors.iter().find(|t| t.name.contains(name)).expect("a layer");
             tensor.kernel.trim_end_matches("/scalar").to_owned()
