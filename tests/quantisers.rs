@@ -18,7 +18,7 @@ use ternlight_core::{
     activations::{ActFormat, Activations},
     container::Overrides,
     kernel,
-    load::{LoadOptions, Loader},
+    load::{LoadOptions, Loader, SparseLayouts},
     model::{Model, Want},
     quantiser::{Codes, Quantiser, TopK},
     simd::Isa,
@@ -30,17 +30,18 @@ fn config(folder: &str) -> Value {
 }
 
 fn load(folder: &str, config: &Value, isa: &str) -> Result<Model> {
-    load_with(folder, config, isa, Overrides::default())
+    load_as(folder, config, isa, Overrides::default(), SparseLayouts::Always)
 }
 
-fn load_with(folder: &str, config: &Value, isa: &str, set: Overrides) -> Result<Model> {
-    let mut loader = Loader::new(LoadOptions { kernel: isa.into(), set, ..LoadOptions::default() });
+fn load_as(folder: &str, config: &Value, isa: &str, set: Overrides, sparse: SparseLayouts) -> Result<Model> {
+    let mut loader = Loader::new(LoadOptions { kernel: isa.into(), set, sparse, ..LoadOptions::default() });
     loader.config(&config.to_string())?;
     push(&mut loader, "model.safetensors", &bytes(&format!("oracle2/{folder}/model.safetensors")), 1 << 16)?;
     loader.finish()
 }
 
-/// A run's logits on every instruction set, whole and token by token: near the reference, and all the same bits.
+/// A run's logits on every instruction set, whole and token by token, with zeros skipped and multiplied: near the
+/// reference, and all the same bits.
 fn check(folder: &str, run: &str, set: &[(&str, &str)]) {
     let mut overrides = Overrides::default();
     set.iter().for_each(|(key, value)| overrides.set(key, value));
@@ -52,8 +53,11 @@ fn check(folder: &str, run: &str, set: &[(&str, &str)]) {
         let want = floats(&reference, &format!("logits.{seq}{run}.f32"));
         let mut first: Vec<f32> = Vec::new();
         for isa in kernel::isas().map(Isa::name) {
-            for cut in [ids.len(), 1, 5] {
-                let model = load_with(folder, config, isa, overrides.clone());
+            let (always, never) = (SparseLayouts::Always, SparseLayouts::Never);
+            for (cut, sparse) in
+                [(ids.len(), always), (1, always), (5, always), (ids.len(), never), (1, never)]
+            {
+                let model = load_as(folder, config, isa, overrides.clone(), sparse);
                 let model = model.unwrap_or_else(|e| panic!("{folder}{run}: {e}"));
                 let vocab = model.spec.vocab;
                 let mut decoder = decoder_with_context(model, 64, ids.len());
@@ -84,6 +88,37 @@ fn q_sparse_keeps_the_largest_inputs() {
 #[test]
 fn block_q_sparse_keeps_some_of_each_block() {
     check("qsparse_block", "", &[]);
+}
+
+/// Which kernels an a4.8 model and a Q-Sparse model get, and that they leave something out.
+#[test]
+fn sparse_layers_skip_zeros() {
+    let kernels = |folder: &str, sparse| {
+        let model =
+            load_as(folder, &config(folder), "scalar", Overrides::default(), sparse).expect("a model");
+        let of = |name: &str| {
+            let tensor = model.tensors.iter().find(|t| t.name.contains(name)).expect("a layer");
+            tensor.kernel.trim_end_matches("/scalar").to_owned()
+        };
+        ["q_proj", "o_proj", "gate_proj", "up_proj", "down_proj"].map(of)
+    };
+    let (panels, columns, rows) = ("ternary", "ternary-columns", "ternary-rows");
+    assert_eq!(kernels("a48_int4", SparseLayouts::Always), [panels, columns, panels, rows, columns]);
+    assert_eq!(kernels("qsparse", SparseLayouts::Always), [columns, columns, columns, rows, columns]);
+    assert_eq!(kernels("qsparse", SparseLayouts::Never), [panels; 5]);
+    // Tiles would be padded: these matrices are tiny.
+    assert_eq!(kernels("a48_int4", SparseLayouts::Auto), [panels, panels, panels, rows, panels]);
+
+    let model = load("a48_int4", &config("a48_int4"), "auto").expect("a model");
+    let mut decoder = decoder_with_context(model, 64, 8);
+    assert!(decoder.sparsity().is_none());
+    decoder.count_zeros();
+    decoder.forward(&[1, 2, 3], Want::Last).expect("logits");
+    let zeros = decoder.sparsity().expect("they are counted");
+    // Half of each input by the quantiser, and some more by rounding; half of the gates of random weights.
+    assert!((0.5..0.7).contains(&zeros.output.share()), "{zeros:?}");
+    assert!((0.3..0.7).contains(&zeros.gate.share()), "{zeros:?}");
+    assert!(zeros.down.zeros >= zeros.gate.zeros && zeros.down.all == 3 * 3 * 128, "{zeros:?}");
 }
 
 /// All runs of a folder of BitNet a4.8.

@@ -7,7 +7,7 @@ use ternlight_core::{
     cache::{KvChoice, KvType},
     container::Overrides,
     kernel::{MAX_STREAMS, ReadOrder},
-    load::{HeadPrecision, LoadOptions},
+    load::{HeadPrecision, LoadOptions, SparseLayouts},
     model::{LoopKv, LoopOptions},
     pool::Pool,
     tune::Forced,
@@ -144,6 +144,10 @@ pub struct ComputeOptions {
     #[arg(help_heading = "Computation", long, value_enum, default_value = "auto")]
     pub head: HeadChoice,
 
+    /// Which matrices lie so that what meets zeros is not read (the output is the same)
+    #[arg(long, value_enum, default_value = "auto", hide_short_help = true)]
+    pub sparse: Sparse,
+
     /// Ignore an unknown metadata key or tensor, although it may change what the model computes
     #[arg(help_heading = "Computation", long, value_name = "NAME")]
     pub allow_unknown: Vec<String>,
@@ -206,6 +210,7 @@ impl ComputeOptions {
             exact_inputs: false,
             set: overrides(&self.set),
             experts: self.experts.clone(),
+            sparse: self.sparse.into(),
         }
     }
 
@@ -301,6 +306,27 @@ enum LoopKvChoice {
     Each,
     /// Those of the last pass: less memory, slow prompts
     Last,
+}
+
+/// Which matrices lie so that what meets zeros is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sparse {
+    /// Those of models that were trained with sparse inputs (Q-Sparse, BitNet a4.8)
+    Auto,
+    /// None
+    Never,
+    /// Also those behind ReLU² in other models
+    Always,
+}
+
+impl From<Sparse> for SparseLayouts {
+    fn from(sparse: Sparse) -> Self {
+        match sparse {
+            Sparse::Auto => Self::Auto,
+            Sparse::Never => Self::Never,
+            Sparse::Always => Self::Always,
+        }
+    }
 }
 
 /// How a float embedding or head is stored in memory.

@@ -6,7 +6,12 @@
 //!
 //! Invariant: columns beyond `cols`, up to the stride, have code 0 (14-bit: the code of 0.0).
 
+mod nonzero;
+
 use alloc::vec::Vec;
+
+pub use nonzero::Nonzero;
+use nonzero::NonzeroLists;
 
 use crate::{
     Result,
@@ -17,7 +22,7 @@ use crate::{
 };
 
 /// Columns are padded to a multiple of this: the widest step of any kernel.
-pub const ALIGN: usize = 64;
+pub const ALIGN: usize = 128;
 
 /// Whether planes of 16-bit copies are kept: for instruction sets that multiply nothing narrower.
 const WIDE: bool = cfg!(target_family = "wasm");
@@ -34,6 +39,8 @@ pub enum ActFormat {
     Token14,
     /// Unchanged.
     F32,
+    /// [`ActFormat::Token8`], and a list of the codes that are not 0.
+    Nonzero8,
 }
 
 impl ActFormat {
@@ -57,6 +64,7 @@ pub struct Token8 {
     wide: Buffer<i16>,
     scales: Vec<f32>,
     sums: Vec<i32>,
+    nonzero: NonzeroLists,
 }
 
 impl Token8 {
@@ -78,6 +86,11 @@ impl Token8 {
     /// The sum of the codes of token `t`.
     pub fn sum(&self, t: usize) -> i32 {
         self.sums[t]
+    }
+
+    /// The codes of token `t` that are not 0; stale unless [`ActFormat::Nonzero8`] is prepared.
+    pub fn nonzero(&self, t: usize) -> Nonzero<'_> {
+        self.nonzero.of(t)
     }
 
     /// `quantise` writes a token's codes, zeros after them, and returns what it multiplied by and the codes' sum.
@@ -175,7 +188,7 @@ impl Block32 {
             let (whole, rest) = x.as_chunks::<32>();
             let mut last = [0.0; 32];
             last[..rest.len()].copy_from_slice(rest);
-            let padding = core::iter::once(&last).chain(core::iter::once(&[0.0; 32]));
+            let padding = core::iter::once(&last).chain(core::iter::repeat(&[0.0; 32]));
             let blocks = t * self.stride / 32..(t + 1) * self.stride / 32;
             for (i, x) in blocks.zip(whole.iter().chain(padding)) {
                 let amax = amax(x);
@@ -273,7 +286,7 @@ pub struct Activations {
     token8: Token8,
     block32: Block32,
     token14: Token14,
-    ready: [bool; 4],
+    ready: [bool; 5],
     /// What made the codes of `token8`, if it was not absmax.
     quantiser: Option<Quantiser>,
     /// What rounded `padded`, if anything did.
@@ -292,7 +305,7 @@ impl Activations {
             token8: Token8::default(),
             block32: Block32::default(),
             token14: Token14::default(),
-            ready: [false; 4],
+            ready: [false; 5],
             quantiser: None,
             rounding: None,
         }
@@ -316,7 +329,7 @@ impl Activations {
     pub fn set(&mut self, n: usize, cols: usize) -> &mut [f32] {
         assert!(cols > 0);
         (self.n, self.cols) = (n, cols);
-        self.ready = [false; 4];
+        self.ready = [false; 5];
         (self.quantiser, self.rounding) = (None, None);
         self.x.resize(n * cols, 0.0);
         &mut self.x
@@ -327,6 +340,10 @@ impl Activations {
     /// # Errors
     /// `out-of-memory`.
     pub fn prepare(&mut self, input: ActFormat) -> Result<()> {
+        if input == ActFormat::Nonzero8 {
+            self.prepare(ActFormat::Token8)?;
+            return self.list_nonzero();
+        }
         let other = match input {
             ActFormat::Token8 => self.quantiser.take().is_some(),
             ActFormat::F32 => self.rounding.take().is_some(),
@@ -340,7 +357,21 @@ impl Activations {
             #[inline(always)]
             || self.fill(input),
         )?;
+        self.ready[ActFormat::Nonzero8 as usize] &= input != ActFormat::Token8;
         self.ready[input as usize] = true;
+        Ok(())
+    }
+
+    /// Lists the codes that are not 0, of whatever quantiser; does nothing when that was done since they were made.
+    ///
+    /// # Errors
+    /// `out-of-memory`.
+    pub(crate) fn list_nonzero(&mut self) -> Result<()> {
+        if !self.is_ready(ActFormat::Nonzero8) {
+            let Token8 { codes, stride, nonzero, .. } = &mut self.token8;
+            nonzero.fill(codes, *stride, self.cols)?;
+            self.ready[ActFormat::Nonzero8 as usize] = true;
+        }
         Ok(())
     }
 
@@ -356,6 +387,7 @@ impl Activations {
         self.token8.fill(self.n, self.cols, &self.x, |x, codes| quantiser.fill(x, codes))?;
         self.quantiser = Some(quantiser);
         self.ready[ActFormat::Token8 as usize] = true;
+        self.ready[ActFormat::Nonzero8 as usize] = false;
         Ok(())
     }
 
@@ -405,6 +437,7 @@ impl Activations {
                     out[self.cols..].fill(0.0);
                 }
             }
+            ActFormat::Nonzero8 => unreachable!("made of the codes of Token8"),
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use crate::{
     activations::{ActFormat, Activations},
     bail,
     format::{Form, FormRow},
-    kernel::{Kernel, MAX_COLS, Panels, ReadOrder},
+    kernel::{Kernel, MAX_COLS, Panels, ReadOrder, Skips},
     pool::{self, Pool},
     simd::Buffer,
     tile::Tile,
@@ -186,6 +186,16 @@ impl Matrix {
     /// # Panics
     /// If `x` has another width or is not prepared for [`Matrix::input`], or `y` another length.
     pub fn mul(&self, x: &Activations, y: &mut [f32], pool: &dyn Pool) {
+        self.mul_live(x, &[], y, pool);
+    }
+
+    /// As [`Matrix::mul`] with one token, where only those rows matter whose `live` is not 0. Layouts that skip rows
+    /// give 0 for the others, and do not read them.
+    ///
+    /// # Panics
+    /// As there, or if there is no `live` for each row.
+    pub fn mul_live(&self, x: &Activations, live: &[f32], y: &mut [f32], pool: &dyn Pool) {
+        assert!(live.is_empty() || live.len() == self.rows && x.n() == 1);
         assert_eq!(x.cols(), self.cols);
         assert_eq!(y.len(), x.n() * self.rows);
         if x.n() == 0 {
@@ -194,6 +204,7 @@ impl Matrix {
         let panel = self.kernel.layout.panel;
         let product = Product {
             kernel: self.kernel,
+            matrix: core::ptr::from_ref(self).addr(),
             bytes: self.data.len(),
             work: self.rows * self.cols * x.n(),
             panels: self.rows.div_ceil(panel),
@@ -203,7 +214,8 @@ impl Matrix {
         pool.tuned(&product, &mut |plan| {
             assert!(plan.kernel.layout == self.kernel.layout, "{:?} reads another layout", plan.kernel);
             pool::tiles(pool, y, self.rows, panel, plan.tasks, &|range, tile| {
-                plan.kernel.mul(&self.panels(range, plan.order), x, tile);
+                let live = live.get(range.clone()).unwrap_or(&[]);
+                plan.kernel.mul(&Panels { live, ..self.panels(range, plan.order) }, x, tile);
             });
         });
     }
@@ -219,6 +231,7 @@ impl Matrix {
             cols: self.padded,
             panel_bytes: self.panel_bytes,
             order,
+            live: &[],
         }
     }
 
@@ -276,6 +289,11 @@ impl Matrix {
     /// What activations must be prepared for.
     pub fn input(&self) -> ActFormat {
         self.kernel.input()
+    }
+
+    /// What its kernel leaves unread.
+    pub fn skips(&self) -> Skips {
+        self.kernel.layout.skips
     }
 
     /// The kernel that multiplies it.

@@ -78,19 +78,44 @@ impl TopK {
     /// Sets the codes of all but the largest inputs to 0.
     fn mask(self, x: &[f32], codes: &mut [i8]) {
         let block = self.block.unwrap_or(x.len()).max(1);
-        let mut order: Vec<usize> = Vec::new();
+        let mut keys: Vec<u32> = Vec::new();
         for (x, codes) in x.chunks(block).zip(codes.chunks_mut(block)) {
             let kept = ((self.share * x.len() as f32) as usize).max(1);
             if kept >= x.len() {
                 continue;
             }
-            order.clear();
-            order.extend(0..x.len());
-            let larger = |&a: &usize, &b: &usize| x[b].abs().total_cmp(&x[a].abs()).then(a.cmp(&b));
-            let (_, _, rest) = order.select_nth_unstable_by(kept - 1, larger);
-            rest.iter().for_each(|&i| codes[i] = 0);
+            // Magnitudes are ordered as their bits.
+            let key = |x: &f32| x.to_bits() & 0x7FFF_FFFF;
+            keys.clear();
+            keys.extend(x.iter().map(key));
+            let (least, mut equal) = smallest_of_largest(&mut keys, kept);
+            for (x, code) in x.iter().zip(codes) {
+                let is_kept = key(x) > least || key(x) == least && equal > 0;
+                equal -= usize::from(is_kept && key(x) == least);
+                *code = if is_kept { *code } else { 0 };
+            }
         }
     }
+}
+
+/// The smallest of the `n` largest keys (of 31 bits), and how many of those are equal to it.
+fn smallest_of_largest(keys: &mut Vec<u32>, n: usize) -> (u32, usize) {
+    const SHIFT: u32 = 20;
+    // How many keys are known to be larger than those left.
+    let mut larger = 0;
+    if keys.len() >= 512 {
+        let mut counts = [0_u32; 1 << (31 - SHIFT)];
+        keys.iter().for_each(|key| counts[(key >> SHIFT) as usize] += 1);
+        let mut bin = counts.len() - 1;
+        while larger + (counts[bin] as usize) < n {
+            larger += counts[bin] as usize;
+            bin -= 1;
+        }
+        keys.retain(|key| (key >> SHIFT) as usize == bin);
+    }
+    let (more, &mut least, _) = keys.select_nth_unstable_by(n - larger - 1, |a, b| b.cmp(a));
+    let above = more.iter().filter(|&&key| key > least).count();
+    (least, n - larger - above)
 }
 
 /// mean |x|, summed in four accumulators of eight lanes: the order in which PyTorch sums a row, so that the scale has the
@@ -141,5 +166,46 @@ pub(crate) fn quantise_row(x: &mut [f32], bits: u32) {
         let code = clamp(*x / scale, limit);
         let code = if code > limit - 1.0 { limit - 1.0 } else { round(code) as f32 };
         *x = if scale > 0.0 { code * scale } else { 0.0 };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    /// By sorting all: the larger first, of equal ones the first.
+    fn sorted(x: &[f32], kept: usize) -> Vec<bool> {
+        let mut order: Vec<usize> = (0..x.len()).collect();
+        order.sort_by(|&a, &b| x[b].abs().total_cmp(&x[a].abs()).then(a.cmp(&b)));
+        let mut is_kept = vec![false; x.len()];
+        order[..kept].iter().for_each(|&i| is_kept[i] = true);
+        is_kept
+    }
+
+    #[test]
+    fn the_largest_are_kept_and_of_equal_ones_the_first() {
+        let mut state = 3_u64;
+        let mut random = || {
+            state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
+            state >> 33
+        };
+        for (len, values) in [(64, 5), (700, 3), (2560, 1 << 20), (1000, 1), (512, 900)] {
+            let x: Vec<f32> = (0..len)
+                .map(|_| (random() % values) as f32 * if random() % 2 == 0 { 0.37 } else { -0.37 })
+                .collect();
+            for share in [0.001, 0.25, 0.5, 0.999] {
+                for block in [None, Some(32), Some(600)] {
+                    let mut codes = vec![1; len];
+                    TopK { share, block }.mask(&x, &mut codes);
+                    for (x, codes) in x.chunks(block.unwrap_or(len)).zip(codes.chunks(block.unwrap_or(len))) {
+                        let kept = ((share * x.len() as f32) as usize).max(1);
+                        let want = sorted(x, kept);
+                        let got: Vec<bool> = codes.iter().map(|&code| code != 0).collect();
+                        assert_eq!(got, want, "{kept} of {} of {len}", x.len());
+                    }
+                }
+            }
+        }
     }
 }

@@ -12,7 +12,7 @@ use alloc::{vec, vec::Vec};
 
 use crate::{
     format::Form,
-    kernel::{self, Kernel, ReadOrder},
+    kernel::{self, Kernel, ReadOrder, Skips},
 };
 
 /// A product of packed weights and the activations of some tokens, as far as its speed depends on it.
@@ -20,6 +20,8 @@ use crate::{
 pub struct Product {
     /// The kernel that the matrix was packed for.
     pub kernel: &'static Kernel,
+    /// Which matrix it is of: its address.
+    pub matrix: usize,
     /// Bytes of weights.
     pub bytes: usize,
     /// Multiply-adds, all tokens together.
@@ -61,7 +63,12 @@ impl Product {
             MANY.. => Phase::Prefill,
             _ => return None,
         };
-        Some(Key { form: self.kernel.layout.form, phase, size: self.bytes.max(1).ilog2() / 2 })
+        Some(Key {
+            form: self.kernel.layout.form,
+            layout: self.kernel.layout.name,
+            phase,
+            size: self.bytes.max(1).ilog2() / 2,
+        })
     }
 }
 
@@ -81,6 +88,7 @@ pub enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Key {
     form: Form,
+    layout: &'static str,
     phase: Phase,
     /// log₄ of the bytes.
     size: u32,
@@ -198,10 +206,15 @@ impl Entry {
                 let form = product.kernel.layout.form;
                 let others =
                     STRETCHES.into_iter().filter(|order| *order != best.order && form == Form::Ternary);
+                // A tile of columns is a stretch.
+                let others = others.filter(|_| product.kernel.layout.skips != Skips::Columns);
                 plans.extend(others.map(|order| Plan { order, ..best }));
             }
             Knob::Order if forced.order.is_none() => {
                 let others = ORDERS.into_iter().filter(|order| *order != best.order);
+                // What skips weights reads one stream.
+                let one = product.kernel.layout.skips != Skips::Nothing;
+                let others = others.filter(|order| !one || order.streams == 1);
                 // Where there is no prefetching, its distance is no choice.
                 let others = others.filter(|order| {
                     !cfg!(target_family = "wasm") || order.prefetch == ReadOrder::DEFAULT.prefetch

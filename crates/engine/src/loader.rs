@@ -13,7 +13,7 @@ use ternlight_core::{
     Error, ErrorKind, Result,
     cache::KvType,
     container::{self, Meta, Value},
-    load::{LoadOptions, Loader},
+    load::{LoadOptions, Loader, SparseLayouts},
     model::Model,
     pool::Pool,
     tune::Forced,
@@ -84,6 +84,7 @@ impl EngineLoader {
             exact_inputs: false,
             set: options.overrides(),
             experts: options.experts.clone(),
+            sparse: SparseLayouts::default(),
         });
         let loader = loader.with_pool(pool.clone());
         let (open, tokenizer, weights_name) = (None, None, None);

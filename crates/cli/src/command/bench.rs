@@ -13,14 +13,18 @@ use clap::Args;
 use serde::Serialize;
 use ternlight_core::{
     cache::KvType,
+    format::Encoding,
     kernel::{self, ReadOrder},
     load::Loader,
-    model::{Decoder, DecoderOptions, LoopKv, Model, Want, spec::Exit},
+    model::{Decoder, DecoderOptions, LoopKv, Model, Sparsity, Want, spec::Exit},
     pool::Pool,
     tune::{Choice, Phase},
 };
 
-use super::synth::{Made, Random, Shape, items};
+use super::{
+    layer_clock::{LayerClock, LayerTime, skipped_bytes},
+    synth::{Made, Random, SPARSITY, Shape, items, share, weights},
+};
 use crate::{
     Result,
     console::{self, ACCENT, Console, DIM, STRONG},
@@ -43,6 +47,10 @@ pub struct Bench {
     /// Random weights of this shape, made in memory, instead of a model file
     #[arg(long, value_enum, value_name = "SHAPE", conflicts_with_all = ["model_argument", "model"])]
     synthetic: Option<Shape>,
+
+    /// The share of zeros among the gates of an a4.8 shape
+    #[arg(long, value_name = "SHARE", default_value_t = SPARSITY, value_parser = share)]
+    sparsity: f32,
 
     /// Tokens of the prompt
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
@@ -96,6 +104,11 @@ struct Report {
     loops: Option<f64>,
     /// Weights, states, and the part of the cache that an average token of this run looks at.
     bytes_per_token: u64,
+    /// Weights among them that meet zeros and are not read.
+    skipped_bytes: u64,
+    zeros: ZerosReport,
+    /// Products of one token, by kind of layer.
+    layers: Vec<LayerTime>,
     decode_gb_s: f64,
     read_bandwidth_gb_s: Option<f64>,
     /// Decoding speed if every byte came at the measured bandwidth.
@@ -135,6 +148,14 @@ impl From<Choice> for ChoiceReport {
             settled,
         }
     }
+}
+
+/// Shares of zeros.
+#[derive(Serialize)]
+struct ZerosReport {
+    output_inputs: f64,
+    gates: f64,
+    down_inputs: f64,
 }
 
 #[derive(Clone, Copy, Default, Serialize)]
@@ -187,25 +208,30 @@ impl Bench {
         let threads = hardware::threads(self.compute.threads);
         let context = (self.prompt + self.generate) as usize + 1;
         let options = DecoderOptions { context, kv, ..DecoderOptions::default() };
-        let mut decoder = Decoder::new(model.clone(), options, pool.clone())?;
+        let clock = Arc::new(LayerClock::new(pool.clone()));
+        let mut decoder = Decoder::new(model.clone(), options, clock.clone())?;
         decoder.set_loops(self.loops.options())?;
         let (mut prefill, mut decode) = (Rate::default(), Rate::default());
         let total = u64::from(self.repeat) * u64::from(self.prompt + self.generate);
         let bar = console.count_bar("running", total);
         for _ in 0..self.repeat {
             decoder.rewind(0);
-            let (p, d) = self.once(&mut decoder, &bar)?;
+            let (p, d) = self.once(&mut decoder, &clock, &bar)?;
             prefill = prefill.faster(p);
             decode = decode.faster(d);
         }
         bar.finish_and_clear();
+        let layers = clock.times(&model, self.generate);
+        let sparsity = zeros(&mut decoder)?;
+        let skipped_bytes = skipped_bytes(&model, &sparsity);
         let peak_rss_bytes = hardware::peak_rss();
         let (cache_bytes, state_bytes) = (decoder.cache_bytes() as u64, decoder.state_bytes() as u64);
         let row = decoder.kv_bytes() as u64 / context.max(1) as u64;
         let average = u64::from(self.prompt) + u64::from(self.generate) / 2;
         let loops = self.loops_computed(&decoder);
         let cache = (row * average) as f64 * states_read(&decoder, loops);
-        let bytes_per_token = weights_per_token(&model, loops) + state_bytes + cache.round() as u64;
+        let bytes_per_token =
+            weights_per_token(&model, loops) + state_bytes + cache.round() as u64 - skipped_bytes;
         let mut names: Vec<_> = model.tensors.iter().map(|t| t.kernel).collect();
         names.sort_unstable();
         names.dedup();
@@ -226,6 +252,13 @@ impl Bench {
             state_bytes,
             loops,
             bytes_per_token,
+            skipped_bytes,
+            zeros: ZerosReport {
+                output_inputs: sparsity.output.share(),
+                gates: sparsity.gate.share(),
+                down_inputs: sparsity.down.share(),
+            },
+            layers,
             decode_gb_s: bytes_per_token as f64 * decode.tok_s / 1e9,
             read_bandwidth_gb_s: bandwidth.map(|b| b / 1e9),
             roofline_tok_s: bandwidth.map(|b| b / bytes_per_token as f64),
@@ -247,7 +280,12 @@ impl Bench {
     }
 
     /// A prompt and an answer.
-    fn once(&self, decoder: &mut Decoder, bar: &indicatif::ProgressBar) -> Result<(Rate, Rate)> {
+    fn once(
+        &self,
+        decoder: &mut Decoder,
+        clock: &LayerClock,
+        bar: &indicatif::ProgressBar,
+    ) -> Result<(Rate, Rate)> {
         let vocab = decoder.model().spec.vocab as u32;
         let prompt: Vec<u32> = (0..self.prompt).map(|i| (i * 7919 + 1) % vocab).collect();
         let start = Instant::now();
@@ -264,6 +302,7 @@ impl Bench {
             bar.inc(tokens.len() as u64);
         }
         let prefill = Rate::new(self.prompt, start.elapsed());
+        clock.reset();
         let start = Instant::now();
         for _ in 0..self.generate {
             interrupt::check()?;
@@ -279,14 +318,18 @@ impl Bench {
             Made::Config(config) => config,
             Made::Family(family) => return self.family(family, pool, console),
         };
-        let format = Format::I2S;
-        let items = items(&config, format, ternlight_core::format::Encoding::F16)?;
+        let (format, float) =
+            if config.a48 { (Format::HfPacked, Encoding::BF16) } else { (Format::I2S, Encoding::F16) };
+        let items = items(&config, format, float)?;
         let options = self.compute.load();
         let mut loader = Loader::new(options).with_pool(pool);
+        if format == Format::HfPacked {
+            loader.config(&model_file::hf_config(&config, None, None).to_string())?;
+        }
         loader.begin_file("synthetic", None)?;
         let mut into = IntoLoader { loader, failure: None };
-        let made =
-            model_file::stream_gguf(&config, &items, &mut Random::new(1, &items), format, &mut into, console);
+        let mut rows = weights(&config, 1, &items, self.sparsity);
+        let made = model_file::stream_model(&config, &items, &mut *rows, format, &mut into, console);
         if let Some(failure) = into.failure {
             return Err(failure);
         }
@@ -395,6 +438,17 @@ fn states_read(decoder: &Decoder, loops: Option<f64>) -> f64 {
     (once as f64 + loops * body.states() as f64) / program.states(passes) as f64
 }
 
+/// The zeros of a few more tokens, or the last ones again.
+fn zeros(decoder: &mut Decoder) -> Result<Sparsity> {
+    decoder.rewind(decoder.position().saturating_sub(8));
+    decoder.count_zeros();
+    for i in 0..8 {
+        let token = (i * 7919 + 13) % decoder.model().spec.vocab as u32;
+        decoder.forward(&[token], Want::Nothing)?;
+    }
+    Ok(decoder.sparsity().copied().unwrap_or_default())
+}
+
 /// The first largest.
 fn best(row: &[f32]) -> u32 {
     let better = |best: usize, i: usize| if row[i] > row[best] { i } else { best };
@@ -435,6 +489,21 @@ fn print(report: &Report) {
     line(
         "per token",
         format!("{} read, {:.1} GB/s", console::bytes(report.bytes_per_token), report.decode_gb_s),
+    );
+    let layers: Vec<_> = report.layers.iter().map(LayerTime::text).collect();
+    line("layers", format!("{} ms per token", layers.join(", ")));
+    let ZerosReport { output_inputs, gates, down_inputs } = report.zeros;
+    let percent = |share: f64| format!("{:.0} %", 100.0 * share);
+    line(
+        "zeros",
+        format!(
+            "{} of the inputs of output projections, {} of the gates, {} of the inputs of down projections: {} \
+             not read",
+            percent(output_inputs),
+            percent(gates),
+            percent(down_inputs),
+            console::bytes(report.skipped_bytes)
+        ),
     );
     if let (Some(bandwidth), Some(limit)) = (report.read_bandwidth_gb_s, report.roofline_tok_s) {
         let share = 100.0 * report.decode.tok_s / limit;

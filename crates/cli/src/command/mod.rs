@@ -9,12 +9,14 @@ mod families;
 mod fetch;
 mod fingerprint;
 mod inspect;
+mod layer_clock;
 mod list;
 mod logits;
 mod perplexity;
 mod plan;
 mod run;
 mod serve_demo;
+mod sparse_weights;
 mod synth;
 mod tokenize;
 

@@ -17,7 +17,7 @@ use ternlight_core::{
     },
 };
 
-use super::families;
+use super::{families, sparse_weights::SparseRandom};
 use crate::{
     Result,
     console::{self, Console, STRONG},
@@ -32,7 +32,9 @@ use crate::{
     Shapes:\n  \
     bitnet-2b4t  30 layers, width 2560, feed-forward 6912, 20/5 heads, 128256 tokens, 2.41 G parameters\n  \
     bitnet-100m  12 layers, width 768, feed-forward 2048, 12/4 heads, 32768 tokens, 100 M parameters\n  \
-    bitnet-tiny  2 layers, width 256, feed-forward 512, 4/2 heads, 1024 tokens, 1.4 M parameters\n\n\
+    bitnet-tiny  2 layers, width 256, feed-forward 512, 4/2 heads, 1024 tokens, 1.4 M parameters\n  \
+    bitnet-2b-a48, bitnet-tiny-a48  BitNet a4.8 of the sizes of 2b4t and tiny: inputs of 4 bits, and sparse ones\n  \
+                 (--format hf-packed)\n\n\
     Mixtures of experts, each as its family stores it (--format does not apply):\n  \
     sigma-moe-tiny   20 B parameters, 0.5 B active: 56 layers of 96 experts, one active; ternary  (5.7 GB)\n  \
     maple-20b-a1b    20 B parameters, 1 B active: 24 layers of 256 experts, 8 active; TQ2_0  (6.3 GB)\n  \
@@ -50,6 +52,10 @@ pub struct Synth {
     /// Same seed, same weights, in every format
     #[arg(long, default_value_t = 1)]
     seed: u64,
+
+    /// The share of zeros among the gates of an a4.8 shape; the inputs of down projections follow (0.67: 0.8)
+    #[arg(long, value_name = "SHARE", default_value_t = SPARSITY, value_parser = share)]
+    sparsity: f32,
 
     /// Tokenizer to embed (tokenizer.json) [default: a made-up one of the right size]
     #[arg(long, value_name = "FILE")]
@@ -76,6 +82,12 @@ pub enum Shape {
     /// For tests
     #[value(name = "bitnet-tiny")]
     BitnetTiny,
+    /// BitNet a4.8 of the size of 2B4T
+    #[value(name = "bitnet-2b-a48")]
+    Bitnet2bA48,
+    /// BitNet a4.8, for tests
+    #[value(name = "bitnet-tiny-a48")]
+    BitnetTinyA48,
     /// Sigma-MoE-Tiny: 20 B parameters, 0.5 B active
     SigmaMoeTiny,
     /// Maple: 20 B parameters, 1 B active
@@ -94,6 +106,17 @@ pub enum Shape {
     OlmoeTiny,
     /// gpt-oss, small
     GptOssTiny,
+}
+
+/// The share of zeros among the gates that the paper of BitNet a4.8 reports.
+pub const SPARSITY: f32 = 0.67;
+
+/// A share of zeros that weights can be made for.
+pub fn share(text: &str) -> std::result::Result<f32, String> {
+    match text.parse() {
+        Ok(share) if (0.5..=0.95).contains(&share) => Ok(share),
+        _ => Err("not a share from 0.5 to 0.95".to_owned()),
+    }
 }
 
 /// What a shape's name stands for.
@@ -142,6 +165,7 @@ impl Shape {
             theta: 500_000.0,
             norm_eps: 1e-5,
             tied: true,
+            a48: matches!(self, Self::Bitnet2bA48 | Self::BitnetTinyA48),
             about: Default::default(),
         };
         match self {
@@ -155,7 +179,7 @@ impl Shape {
                 vocab: 32_768,
                 ..base
             },
-            Self::BitnetTiny => Config {
+            Self::BitnetTiny | Self::BitnetTinyA48 => Config {
                 layers: 2,
                 hidden: 256,
                 ffn: 512,
@@ -169,6 +193,14 @@ impl Shape {
             // 2B4T; families have no configuration of this kind (see `made`).
             _ => base,
         }
+    }
+}
+
+/// Random weights for a model of `config`.
+pub fn weights<'a>(config: &Config, seed: u64, items: &'a [Item], sparsity: f32) -> Box<dyn Rows + 'a> {
+    match config.a48 {
+        true => Box::new(SparseRandom::new(seed, items, sparsity)),
+        false => Box::new(Random::new(seed, items)),
     }
 }
 
@@ -209,9 +241,9 @@ impl Synth {
             |items: &mut dyn Iterator<Item = &Item>| items.map(|i| i.rows as u64 * i.cols as u64).sum();
         let parameters = size(&mut items.iter());
         let ternary = size(&mut items.iter().filter(|item| is_ternary(item.role)));
-        let mut random = Random::new(self.seed, &items);
+        let mut random = weights(&config, self.seed, &items, self.sparsity);
         let bytes =
-            model_file::write(&config, Some(&vocabulary), &items, &mut random, format, &self.out, console)?;
+            model_file::write(&config, Some(&vocabulary), &items, &mut *random, format, &self.out, console)?;
         Report { path: self.out, bytes, parameters, ternary }.show(console);
         Ok(())
     }
@@ -273,7 +305,7 @@ impl<'a> Random<'a> {
 }
 
 /// Rounds to what both bf16 and f16 hold, so that every format stores the same number.
-fn common(value: f32) -> f32 {
+pub(super) fn common(value: f32) -> f32 {
     // Below 2^-17 a bf16 has more digits than a subnormal f16.
     if value.abs() < 1.0 / 131_072.0 {
         return 0.0;

@@ -4,7 +4,7 @@
 
 use serde_json::json;
 use ternlight_core::{
-    Result,
+    Error, ErrorKind, Result,
     container::{self, Container, Meta, Value},
     model::{
         Spec,
@@ -36,6 +36,8 @@ pub struct Config {
     pub norm_eps: f32,
     /// The head is the embedding.
     pub tied: bool,
+    /// Inputs are quantised as in BitNet a4.8 (arXiv 2411.04965), with 4-bit integers; HF folders alone can say so.
+    pub a48: bool,
     /// `general.*` keys of the source (licence, authors, suggested sampling), kept as they are.
     pub about: Meta,
 }
@@ -118,8 +120,12 @@ impl Config {
     /// What a file with this description means to the loader, and the names of its tensors.
     ///
     /// # Errors
-    /// Those of [`arch::spec`].
+    /// Those of [`arch::spec`]; `unsupported-format` for quantisers that GGUF has no keys for.
     pub fn spec(&self, format: Format) -> Result<(Spec, Names)> {
+        if self.a48 && format != Format::HfPacked {
+            let text = "GGUF has no keys for the quantisers of BitNet a4.8; the format hf-packed has";
+            return Err(Error::new(ErrorKind::UnsupportedFormat, text));
+        }
         let (container, meta) = match format {
             Format::HfPacked => {
                 (Container::Safetensors, container::config(&hf_config(self, None, None).to_string())?)
@@ -161,7 +167,7 @@ fn short(x: f32) -> f64 {
 pub fn hf_config(config: &Config, bos: Option<u32>, eos: Option<u32>) -> serde_json::Value {
     let (architecture, model_type) =
         if config.sub_norms { ("BitNetForCausalLM", "bitnet") } else { ("LlamaForCausalLM", "llama") };
-    json!({
+    let mut json = json!({
         "architectures": [architecture],
         "model_type": model_type,
         "attention_bias": false,
@@ -185,5 +191,16 @@ pub fn hf_config(config: &Config, bos: Option<u32>, eos: Option<u32>) -> serde_j
         "torch_dtype": "bfloat16",
         "use_cache": true,
         "vocab_size": config.vocab,
-    })
+    });
+    if config.a48 {
+        let small = json!({ "quant": "int4_absmean" });
+        json["activation_quantization"] = json!({
+            "scheme": "a4.8",
+            "attn_in": small,
+            "attn_out": { "quant": "int8_absmax", "keep": 0.5 },
+            "ffn_in": small,
+            "ffn_down": { "quant": "int8_absmax" },
+        });
+    }
+    json
 }

@@ -19,7 +19,7 @@ pub use grow::{Growth, grow};
 pub use load::{config, files, header, load, parts};
 pub use read::Source;
 pub use vocabulary::Vocabulary;
-pub use write::{stream_gguf, write};
+pub use write::{stream_model, write};
 
 use clap::ValueEnum;
 use ternlight_core::{

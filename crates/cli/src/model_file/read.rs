@@ -111,6 +111,7 @@ impl Source {
             theta: spec.ropes.first().map_or(0.0, |rope| rope.theta),
             norm_eps: spec.norm.eps,
             tied: spec.output.tied,
+            a48: false,
             about: about(path, &model.meta)?,
         };
         let (target, _) = config.spec(format)?;

@@ -166,11 +166,12 @@ fn weights(
     Ok(header.file_len())
 }
 
-/// Streams the bytes of a GGUF file without tokenizer to `out`, for a model that is only to be timed.
+/// Streams the bytes of a model file without tokenizer to `out`, for a model that is only to be timed: a GGUF file, or
+/// the safetensors of [`Format::HfPacked`].
 ///
 /// # Errors
 /// As [`write()`]; an error of `out` is `io`.
-pub fn stream_gguf(
+pub fn stream_model(
     config: &Config,
     items: &[Item],
     rows: &mut dyn Rows,
@@ -180,7 +181,11 @@ pub fn stream_gguf(
 ) -> Result<u64> {
     let (_, names) = config.spec(format)?;
     let exact = Exactness::new(items, rows, format)?;
-    let header = gguf_header(&config.gguf(format), &exact.specs(items, names, format))?;
+    let specs = exact.specs(items, names, format);
+    let header = match format {
+        Format::HfPacked => safetensors_header(&Meta::default(), &specs)?,
+        _ => gguf_header(&config.gguf(format), &specs)?,
+    };
     let bar = console.bytes_bar("making", Some(header.file_len()));
     let path = Path::new("synthetic");
     stream(&header, items, rows, &exact, format, &mut Sink::new(out, &bar, path))?;

@@ -30,6 +30,7 @@
 use crate::{
     activations::{amax, round},
     format::{Form, FormRow},
+    kernel::Skips,
     math::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16},
     simd::{Isa, vectorised},
 };
@@ -52,6 +53,8 @@ pub struct Layout {
     /// Reads a lane of a panel as values, without the row scale of `Ternary` and `I8`. The length of
     /// the slice says how many columns.
     pub unpack: fn(&[u8], usize, &mut [f32]),
+    /// What its kernels leave unread.
+    pub skips: Skips,
 }
 
 impl Layout {
@@ -87,6 +90,7 @@ pub const fn fields<const V: usize, const PAIRED: bool>(name: &'static str) -> L
         panel_bytes: |cols| cols * 2,
         pack: pack_fields::<V, PAIRED>,
         unpack: unpack_fields::<V, PAIRED>,
+        skips: Skips::Nothing,
     }
 }
 
@@ -223,6 +227,7 @@ pub const fn words<B: Block, const R: usize, const SLOT: usize>(name: &'static s
         panel_bytes: |cols| cols / B::SPAN * B::span_bytes(R),
         pack: pack_words::<B, R, SLOT>,
         unpack: unpack_words::<B, R, SLOT>,
+        skips: Skips::Nothing,
     }
 }
 
@@ -324,6 +329,7 @@ pub const fn bytes<const R: usize, const SLOT: usize>(name: &'static str) -> Lay
                 *out = byte_code::<R, SLOT>(panel, lane, k) as f32;
             }
         },
+        skips: Skips::Nothing,
     }
 }
 
@@ -442,6 +448,7 @@ pub const fn floats<T: Float, const R: usize>(name: &'static str) -> Layout {
                 *out = T::get(&column[lane * T::BYTES..]);
             }
         },
+        skips: Skips::Nothing,
     }
 }
 

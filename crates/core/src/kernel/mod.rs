@@ -10,12 +10,17 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+mod columns;
 mod interleave;
 mod lane_loops;
 pub mod layout;
 pub mod minifloats;
+mod rows;
 pub mod scalar;
 mod selftest;
+mod sparse;
+#[cfg(test)]
+mod sparse_tests;
 mod ternary_loop;
 #[cfg(test)]
 mod tests;
@@ -35,6 +40,7 @@ use crate::{
 pub use interleave::{MAX_STREAMS, ReadOrder};
 pub use layout::{Layout, quantise_i8};
 pub use selftest::{self_test, time_kernel};
+pub use sparse::{Skips, columns_share, select_skipping};
 
 /// The most columns that any kernel takes: 32-bit sums stay exact up to here.
 pub const MAX_COLS: usize = 1 << 16;
@@ -73,6 +79,9 @@ pub struct Panels<'a> {
     pub panel_bytes: usize,
     /// How one token reads them.
     pub order: ReadOrder,
+    /// If not empty, says which rows of one token are wanted: those with a number other than 0. Layouts that skip
+    /// rows give 0 for the others.
+    pub live: &'a [f32],
 }
 
 impl<'a> Panels<'a> {
@@ -98,17 +107,30 @@ static ALL: &[&[Kernel]] = &[
     &x86_64::avxvnni::KERNELS,
     #[cfg(target_arch = "x86_64")]
     &x86_64::avx2::KERNELS,
+    #[cfg(target_arch = "x86_64")]
+    &x86_64::avx2::SPARSE_KERNELS,
     #[cfg(target_arch = "aarch64")]
     &aarch64::dotprod::KERNELS,
     #[cfg(target_arch = "aarch64")]
+    &aarch64::dotprod::SPARSE_KERNELS,
+    #[cfg(target_arch = "aarch64")]
     &aarch64::neon::KERNELS,
+    #[cfg(target_arch = "aarch64")]
+    &aarch64::neon::SPARSE_KERNELS,
     #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
     &wasm32::relaxed::KERNELS,
     #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+    &wasm32::relaxed::SPARSE_KERNELS,
+    #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
     &wasm32::relaxed::SHORT_KERNELS,
+    #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+    &wasm32::relaxed::SHORT_SPARSE_KERNELS,
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     &wasm32::simd128::KERNELS,
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    &wasm32::simd128_sparse::KERNELS,
     &scalar::KERNELS,
+    &scalar::SPARSE_KERNELS,
 ];
 
 /// Every kernel that this CPU can run, best first.
@@ -118,7 +140,10 @@ pub fn available() -> impl Iterator<Item = &'static Kernel> {
 
 /// The ISA levels that this CPU can run, best first; the last one is [`Isa::SCALAR`].
 pub fn isas() -> impl Iterator<Item = Isa> {
-    ALL.iter().filter_map(|kernels| Isa::detect(kernels.first()?.level))
+    // A level may have several lists, one after the other.
+    let lists = ALL.iter().enumerate();
+    let first = lists.filter(|(i, kernels)| *i == 0 || ALL[i - 1][0].level.name != kernels[0].level.name);
+    first.filter_map(|(_, kernels)| Isa::detect(kernels.first()?.level))
 }
 
 fn kernels_of(isa: Isa) -> impl Iterator<Item = &'static Kernel> {
@@ -145,17 +170,7 @@ pub fn isa(choice: &str) -> Result<Isa> {
 /// # Errors
 /// `bad-option` when there is none.
 pub fn select(form: Form, isa: Isa) -> Result<&'static Kernel> {
-    let from = ALL.iter().copied().flatten().skip_while(|kernel| kernel.isa() != isa);
-    let mut candidates = from
-        .filter(|kernel| kernel.layout.form == form)
-        // A level does not imply all those below it.
-        .filter(|kernel| kernel.isa() == isa || Isa::detect(kernel.level).is_some())
-        // Engines are known to get relaxed SIMD wrong; native instructions are not.
-        .filter(|kernel| !cfg!(target_family = "wasm") || isa == Isa::SCALAR || self_test(kernel));
-    let Some(kernel) = candidates.next() else {
-        bail!(BadOption, "no kernel for {form:?}");
-    };
-    Ok(kernel)
+    select_skipping(form, Skips::Nothing, isa)
 }
 
 /// The other kernels that read the layout of `kernel`, from its level down. An engine's relaxed dot products
@@ -198,7 +213,10 @@ impl Kernel {
 
     /// What its activations must be prepared for.
     pub fn input(&self) -> ActFormat {
-        ActFormat::of(self.layout.form)
+        match self.layout.skips {
+            Skips::Columns => ActFormat::Nonzero8,
+            Skips::Nothing | Skips::Rows => ActFormat::of(self.layout.form),
+        }
     }
 
     /// Multiplies: `tile[t][r] = Σ panels[r][k] · rows[t][k]`.
@@ -215,6 +233,7 @@ impl Kernel {
         assert_eq!(panels.data.len(), panels.rows.div_ceil(layout.panel) * panels.panel_bytes);
         let has_row_scales = matches!(layout.form, Form::Ternary | Form::I8);
         assert_eq!(panels.scales.len(), if has_row_scales { panels.rows } else { 0 });
+        assert!(panels.live.is_empty() || panels.live.len() == panels.rows && rows.n() == 1);
         assert!(tile.width() == panels.rows && tile.tokens() == rows.n());
         // SAFETY: kernels of levels that the CPU lacks do not leave this module (see `ALL`), and the lengths are
         // those asserted above.

@@ -4,9 +4,10 @@
 //! none is fused.
 
 use super::{
-    Kernel, Panels,
+    Kernel, Panels, columns,
     layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
     minifloats::{self, E4m3, E5m2, Mx, Nv},
+    rows,
 };
 use crate::{activations::Activations, tile::Tile};
 
@@ -29,6 +30,14 @@ pub static KERNELS: [Kernel; 15] = [
     Kernel::scalar("e5m2/scalar", &minifloats::E5M2, minifloats::fp8_exact::<E5m2>),
 ];
 
+/// Those that leave weights unread.
+pub static SPARSE_KERNELS: [Kernel; 2] = [
+    Kernel::scalar("ternary-columns/scalar", &TERNARY_COLUMNS, columns::scalar),
+    Kernel::scalar("ternary-rows/scalar", &TERNARY_ROWS, rows::scalar),
+];
+
+static TERNARY_COLUMNS: Layout = columns::columns::<1>("ternary-columns/1");
+static TERNARY_ROWS: Layout = rows::rows::<1, false>("ternary-rows/1");
 static TERNARY: Layout = layout::fields::<1, false>("ternary/8x1");
 static Q2_WORDS: Layout = layout::words::<Q2, 1, 8>("q2/1");
 static Q4_WORDS: Layout = layout::words::<Q4, 1, 8>("q4/1");

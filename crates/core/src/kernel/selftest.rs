@@ -129,6 +129,7 @@ impl Packed {
             rows,
             panel_bytes: (self.kernel.layout.panel_bytes)(self.cols),
             order,
+            live: &[],
         };
         self.kernel.mul(&panels, x, &mut Tile::whole(y, rows));
     }

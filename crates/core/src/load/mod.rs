@@ -16,6 +16,7 @@ mod assemble;
 mod packed_experts;
 pub mod plan;
 mod small_floats;
+mod sparsity;
 mod tensor_loader;
 
 use alloc::{
@@ -25,6 +26,7 @@ use alloc::{
     vec::Vec,
 };
 
+pub use self::sparsity::SparseLayouts;
 use self::{
     plan::{Part, Plan, Planned},
     tensor_loader::{Loaded, TensorLoader},
@@ -87,6 +89,8 @@ pub struct LoadOptions {
     pub set: Overrides,
     /// How many experts a token is given to: see [`Spec::active_experts`].
     pub experts: Vec<usize>,
+    /// Which matrices lie so that what meets zeros is not read.
+    pub sparse: SparseLayouts,
 }
 
 impl Default for LoadOptions {
@@ -98,6 +102,7 @@ impl Default for LoadOptions {
             exact_inputs: false,
             set: Overrides::default(),
             experts: Vec::new(),
+            sparse: SparseLayouts::default(),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     container::{Container, Meta, TensorInfo},
     error::short,
     format::{Encoding, Form},
-    kernel,
+    kernel::{self, Skips},
     model::{
         arch::{self, KnownTensors},
         spec::{InputSemantics, Linear, NeededTensor, Shape, Spec},
@@ -70,6 +70,8 @@ pub enum Becomes {
         otherwise: Option<Form>,
         /// Latent weights, and what they become once all have arrived.
         latent: Option<Latent>,
+        /// What its kernel leaves unread.
+        skips: Skips,
     },
 }
 
@@ -252,7 +254,7 @@ impl Plan {
         }
         let encoding = info.encoding;
         let stored = encoding.form();
-        let matrix = |form| Becomes::Matrix { form, otherwise: None, latent: None };
+        let matrix = |form| Becomes::Matrix { form, otherwise: None, latent: None, skips: Skips::Nothing };
         if matches!(
             part.role,
             TensorRole::Router(..) | TensorRole::RouterReduction(_) | TensorRole::SharedGate(_)
@@ -276,18 +278,23 @@ impl Plan {
         };
         if encoding.is_float() && (self.spec.checkpoint.latent || linear.norm.is_some()) {
             let latent = if self.spec.checkpoint.binary { Latent::Binary } else { Latent::Ternary };
-            return Ok(Becomes::Matrix { form: Form::Ternary, otherwise: None, latent: Some(latent) });
+            let skips = self.options.sparse.skips(&self.spec, part.role, rows);
+            return Ok(Becomes::Matrix { form: Form::Ternary, otherwise: None, latent: Some(latent), skips });
         }
+        let ternary = |otherwise| {
+            let skips = self.options.sparse.skips(&self.spec, part.role, rows);
+            Becomes::Matrix { form: Form::Ternary, otherwise, latent: None, skips }
+        };
         Ok(match (stored, linear.input) {
             // TQ1_0 and TQ2_0 store a scale for each 256 columns; a BitNet has one for all.
             (Form::Ternary, InputSemantics::Int8)
                 if matches!(encoding, Encoding::TQ1_0 | Encoding::TQ2_0) =>
             {
-                Becomes::Matrix { form: Form::Ternary, otherwise: Some(Form::Q2), latent: None }
+                ternary(Some(Form::Q2))
             }
             // The model was trained with float inputs: codes of 14 bits, not of 8.
             (Form::Ternary, InputSemantics::Float) => matrix(Form::Q2),
-            (Form::Ternary, _) => matrix(Form::Ternary),
+            (Form::Ternary, _) => ternary(None),
             (_, InputSemantics::Quantised(_)) => {
                 let encoding = encoding.name();
                 bail!(
@@ -328,14 +335,15 @@ impl Plan {
             let kernel = kernel::select(self.packed_form(), kernel::isa(&self.options.kernel)?)?;
             return Ok((kernel.layout.matrix_bytes(rows, cols), Some(kernel.name)));
         }
-        let (Shape::Matrix(rows, cols), Becomes::Matrix { form, .. }) = (part.shape, part.becomes) else {
+        let (Shape::Matrix(rows, cols), Becomes::Matrix { form, skips, .. }) = (part.shape, part.becomes)
+        else {
             if part.becomes == Becomes::Raw {
                 return Ok((0, None));
             }
             let Shape::Vector(len) = part.shape else { return Ok((0, None)) };
             return Ok((4 * len as u64, None));
         };
-        let kernel = kernel::select(form, kernel::isa(&self.options.kernel)?)?;
+        let kernel = kernel::select_skipping(form, skips, kernel::isa(&self.options.kernel)?)?;
         Ok((kernel.layout.matrix_bytes(rows, cols), Some(kernel.name)))
     }
 

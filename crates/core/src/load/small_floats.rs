@@ -12,6 +12,7 @@ use crate::{
     container::TensorInfo,
     error::short,
     format::{self, Encoding, FormRow},
+    kernel::Skips,
     matrix::Matrix,
     minifloat::{e4m3_to_f32, e8m0_to_f32},
     model::{
@@ -103,7 +104,7 @@ pub(super) fn stored(
     }
     check_codes(stored, info, [rows, cols])?;
     let form = if rounded || exact_inputs { stored.form().exact() } else { stored.form() };
-    Ok(Some((encoding, Becomes::Matrix { form, otherwise: None, latent: None })))
+    Ok(Some((encoding, Becomes::Matrix { form, otherwise: None, latent: None, skips: Skips::Nothing })))
 }
 
 /// Codes must have the shape that their format gives a matrix of (rows, cols).

@@ -114,7 +114,7 @@ impl TensorLoader {
     /// `out-of-memory`, `too-large`.
     pub(super) fn new(part: &Part, isa: Isa, len_known: bool) -> Result<Self> {
         let encoding = part.encoding;
-        let (form, latent) = match part.becomes {
+        let (form, latent, skips) = match part.becomes {
             Becomes::Vector => {
                 let Shape::Vector(len) = part.shape else { bail!(Shape, "'{}' is a matrix", part.name) };
                 let mut bytes = Vec::new();
@@ -124,14 +124,15 @@ impl TensorLoader {
             Becomes::Raw => {
                 return Ok(Self::Raw { name: part.name.to_string(), encoding, bytes: Vec::new() });
             }
-            Becomes::Matrix { form, latent, .. } => (form, latent),
+            Becomes::Matrix { form, latent, skips, .. } => (form, latent, skips),
         };
         let Shape::Matrix(rows, cols) = part.shape else { bail!(Shape, "'{}' is a vector", part.name) };
         let packed = encoding == Encoding::U8;
         if packed && !len_known && part.bytes > MAX_UNPROVEN {
             bail!(TooLarge, "'{}' has {} bytes in a file of unknown length", part.name, part.bytes);
         }
-        let matrix = Matrix::to_fill(kernel::select(form, isa)?, rows, cols, len_known && latent.is_none())?;
+        let kernel = kernel::select_skipping(form, skips, isa)?;
+        let matrix = Matrix::to_fill(kernel, rows, cols, len_known && latent.is_none())?;
         let name = part.name.to_string();
         if let Some(becomes) = latent {
             let mut bytes = Vec::new();

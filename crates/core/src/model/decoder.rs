@@ -16,6 +16,7 @@ use super::{
     resize,
     retention::RetentionScratch,
     rope::{RopeTable, Rotated},
+    sparsity::Sparsity,
     spec::{self, Branch, Ffn, LearnedPositions, Mixer, Run, Spec},
 };
 use crate::{
@@ -77,6 +78,8 @@ pub struct Decoder {
     pub(super) buffers: Buffers,
     pub(super) looped: LoopState,
     out: Vec<f32>,
+    /// What was counted, once [`Decoder::count_zeros`] asked for it.
+    sparsity: Option<Sparsity>,
 }
 
 /// Activations of one block of tokens, each `(n, width)`.
@@ -146,6 +149,7 @@ impl Decoder {
             buffers,
             looped,
             out: Vec::new(),
+            sparsity: None,
             model,
             pool,
         })
@@ -203,6 +207,16 @@ impl Decoder {
     pub fn set_experts(&mut self, active: &[usize]) -> Result<()> {
         self.active = self.model.spec.active_experts(active)?;
         Ok(())
+    }
+
+    /// Counts zeros among the inputs of sparse layers from now on, beginning anew.
+    pub fn count_zeros(&mut self) {
+        self.sparsity = Some(Sparsity::default());
+    }
+
+    /// The zeros since [`Decoder::count_zeros`] was called; `None` if it never was.
+    pub fn sparsity(&self) -> Option<&Sparsity> {
+        self.sparsity.as_ref()
     }
 
     /// How many experts each block gives a token to; 0 where it has none.
@@ -369,7 +383,7 @@ impl Decoder {
         tokens: &BlockTokens<'_>,
     ) -> Result<()> {
         let rotation = spec.rotation.as_ref();
-        let Self { buffers: b, rows, cache, tables, attention: scratch, pool, .. } = self;
+        let Self { buffers: b, rows, cache, tables, attention: scratch, pool, sparsity, .. } = self;
         let pool = &**pool;
         let n = b.x.len() / spec.hidden;
         let (q_width, kv_width) = (attention.q_width(), attention.kv_width());
@@ -409,7 +423,11 @@ impl Decoder {
         let layer = Layer { isa, attention, sinks, relative_bias, table, cache, state, first, pool };
         scratch.run(&layer, q, out)?;
         norm_in_place(out, attention.sub_norm, &body.sub_norm);
-        LinearInput::new(rows, out, rotation, pool).in_pass(pass).apply(attention.o, &body.o, &mut b.h)
+        LinearInput::new(rows, out, rotation, pool).in_pass(pass).apply(attention.o, &body.o, &mut b.h)?;
+        if let Some(sparsity) = sparsity {
+            sparsity.output.count_codes(rows);
+        }
+        Ok(())
     }
 
     fn ffn(
@@ -419,7 +437,7 @@ impl Decoder {
         Run { block, pass, .. }: Run,
     ) -> Result<()> {
         let active = self.active[block];
-        let Self { buffers: b, rows, pool, experts: scratch, .. } = self;
+        let Self { buffers: b, rows, pool, experts: scratch, sparsity, .. } = self;
         let context = FfnContext { hidden: spec.hidden, rotation: spec.rotation.as_ref(), pool: &**pool };
         norm_rows(&b.x, spec.hidden, branch.pre, &weights.pre, &mut b.h);
         match (&branch.body, &weights.body) {
@@ -430,6 +448,10 @@ impl Decoder {
                 hidden_layer(mlp, body, &mut input, gate, up)?;
                 let mut input = LinearInput::new(rows, gate, context.rotation, context.pool).in_pass(pass);
                 input.apply(mlp.down, &body.down, &mut b.h)?;
+                if let Some(sparsity) = sparsity {
+                    sparsity.gate.count(gate);
+                    sparsity.down.count_codes(rows);
+                }
             }
             (Ffn::Experts(experts), FfnWeights::Experts(body)) => {
                 let mut buffers = HiddenBuffers { gate: &mut b.gate, up: &mut b.up };

@@ -90,39 +90,33 @@ pub(super) fn hidden_layer(
     up: &mut [f32],
 ) -> Result<()> {
     input.apply(mlp.gate, &weights.gate, gate)?;
-    let up = match (mlp.up, &weights.up) {
-        (Some(layer), Some(weights)) => {
-            input.apply(layer, weights, up)?;
-            up
-        }
-        _ => &mut [],
-    };
     if let Some(limit) = mlp.clamp {
         gate.iter_mut().filter(|g| **g > limit).for_each(|g| *g = limit);
-        clip(up, Some(limit));
     }
-    if mlp.up_plus_one {
-        up.iter_mut().for_each(|u| *u += 1.0);
-    }
-    let up = mlp.up.map(|_| &*up);
     match mlp.activation {
-        Activation::Silu => activate(gate, up, math::silu),
-        Activation::Relu2 => activate(gate, up, math::relu2),
-        Activation::GeluTanh => activate(gate, up, math::gelu_tanh),
-        Activation::Gelu => activate(gate, up, math::gelu),
-        Activation::Relu => activate(gate, up, math::relu),
-        Activation::QuickGelu => activate(gate, up, math::quick_gelu),
+        Activation::Silu => activate(gate, math::silu),
+        Activation::Relu2 => activate(gate, math::relu2),
+        Activation::GeluTanh => activate(gate, math::gelu_tanh),
+        Activation::Gelu => activate(gate, math::gelu),
+        Activation::Relu => activate(gate, math::relu),
+        Activation::QuickGelu => activate(gate, math::quick_gelu),
+    }
+    if let (Some(layer), Some(weights)) = (mlp.up, &weights.up) {
+        // What a gate of 0 multiplies need not be known.
+        input.apply_live(layer, weights, gate, up)?;
+        clip(up, mlp.clamp);
+        if mlp.up_plus_one {
+            up.iter_mut().for_each(|u| *u += 1.0);
+        }
+        gate.iter_mut().zip(up).for_each(|(g, u)| *g *= *u);
     }
     norm_in_place(gate, mlp.sub_norm, &weights.sub_norm);
     Ok(())
 }
 
-/// gate ← f(gate)·up, or f(gate) where there is no up.
-fn activate(gate: &mut [f32], up: Option<&[f32]>, f: impl Fn(f32) -> f32) {
-    match up {
-        Some(up) => gate.iter_mut().zip(up).for_each(|(g, &u)| *g = f(*g) * u),
-        None => gate.iter_mut().for_each(|g| *g = f(*g)),
-    }
+/// x ← f(x)
+fn activate(x: &mut [f32], f: impl Fn(f32) -> f32) {
+    x.iter_mut().for_each(|x| *x = f(*x));
 }
 
 /// An expert that a token is given to.

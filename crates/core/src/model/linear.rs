@@ -6,7 +6,14 @@ use super::{
     LinearWeights, LoraWeights, NormWeights, resize,
     spec::{InputSemantics, Linear, Norm, NormKind, Rotation},
 };
-use crate::{Result, activations::Activations, math, matrix::Matrix, pool::Pool};
+use crate::{
+    Result,
+    activations::{ActFormat, Activations},
+    kernel::Skips,
+    math,
+    matrix::Matrix,
+    pool::Pool,
+};
 
 /// The shared input of several linear layers; quantised once for those that take it as it is.
 pub(super) struct LinearInput<'a> {
@@ -89,6 +96,18 @@ impl<'a> LinearInput<'a> {
     /// # Errors
     /// `out-of-memory`.
     pub fn apply(&mut self, spec: Linear, layer: &LinearWeights, y: &mut [f32]) -> Result<()> {
+        self.apply_live(spec, layer, &[], y)
+    }
+
+    /// As [`LinearInput::apply`]; a single token may say which outputs matter, those whose `live` is not 0. The others
+    /// are any finite numbers.
+    pub fn apply_live(
+        &mut self,
+        spec: Linear,
+        layer: &LinearWeights,
+        live: &[f32],
+        y: &mut [f32],
+    ) -> Result<()> {
         let cols = layer.matrix.cols();
         let n = self.x.len() / cols;
         match (spec.norm, &layer.norm) {
@@ -100,11 +119,17 @@ impl<'a> LinearInput<'a> {
             _ => self.hold(if spec.rotated { Holds::Rotated } else { Holds::Plain }, cols),
         }
         match spec.input {
-            InputSemantics::Quantised(quantiser) => self.rows.prepare_with(quantiser)?,
+            InputSemantics::Quantised(quantiser) => {
+                self.rows.prepare_with(quantiser)?;
+                if layer.matrix.input() == ActFormat::Nonzero8 {
+                    self.rows.list_nonzero()?;
+                }
+            }
             InputSemantics::Rounded(rounding) => self.rows.prepare_rounded(rounding)?,
             InputSemantics::Int8 | InputSemantics::Float => self.rows.prepare(layer.matrix.input())?,
         }
-        layer.matrix.mul(self.rows, y, self.pool);
+        let live = if n == 1 && layer.matrix.skips() == Skips::Rows { live } else { &[] };
+        layer.matrix.mul_live(self.rows, live, y, self.pool);
         if let Some(bias) = &layer.bias {
             for y in y.chunks_exact_mut(bias.len()) {
                 math::add(y, bias);

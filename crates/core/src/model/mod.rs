@@ -17,6 +17,7 @@ mod retention;
 pub mod rope;
 mod screened_head;
 pub mod small_floats;
+mod sparsity;
 pub mod spec;
 pub mod tensor_names;
 
@@ -27,6 +28,7 @@ pub use experts::{Choice, CosineRouter, ExpertSet, ExpertsWeights, FfnWeights, c
 pub use looped::{LoopKv, LoopOptions, LoopWeights};
 pub use retention::RetentionWeights;
 pub use screened_head::{EXACT, Screen};
+pub use sparsity::{Sparsity, Zeros};
 pub use spec::Spec;
 
 use crate::{

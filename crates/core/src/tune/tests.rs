@@ -95,7 +95,7 @@ impl Pool for Table {
 
 fn product(tokens: usize, bytes: usize, width: usize) -> Product {
     let kernel = kernel::select(Form::Ternary, isa("auto").unwrap()).unwrap();
-    Product { kernel, bytes, work: 4 * bytes * tokens, panels: 100, tokens, width }
+    Product { kernel, matrix: 0, bytes, work: 4 * bytes * tokens, panels: 100, tokens, width }
 }
 
 /// The plan that a table of speeds leads to, and how many products it took.

@@ -15,7 +15,7 @@ use ternlight_core::{
     format::Encoding,
     kernel,
     load::{
-        HeadPrecision, LoadOptions,
+        HeadPrecision, LoadOptions, SparseLayouts,
         plan::{self, Becomes, Plan, Planned},
     },
     model::{
@@ -217,6 +217,7 @@ impl Report {
             exact_inputs: false,
             set: overrides(&args.set),
             experts: Vec::new(),
+            sparse: SparseLayouts::default(),
         };
         let plan = |head| Plan::new(headers.container, &headers.meta, &known, &options(head));
         let (auto, native) = (plan(HeadPrecision::Auto)?, plan(HeadPrecision::Native)?);

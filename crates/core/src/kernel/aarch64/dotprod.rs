@@ -9,9 +9,9 @@ use core::arch::{aarch64::*, asm};
 
 use super::neon::{
     COLS, E2M1_BIAS, GROUP, I8_BYTES, Ints, MXFP4, NVFP4, PLANES, Q2_WORDS, Q4_WORDS, Q8_WORDS, Q8X16_WORDS,
-    R, SLOT, TERNARY, Words, add, bias, byte, codes, div, e2m1_codes, field, fold_lanes as fold, join, less,
-    load_e8m0, load_f, load_minifloat, load_u, load_x, masks, mul, prefetch, splat, splat_7, splat_f,
-    store_f, store_ints as store_i, to_float, zero_f,
+    R, SLOT, TERNARY, TERNARY_ROWS, Words, add, bias, byte, codes, div, e2m1_codes, field,
+    fold_lanes as fold, join, less, load_e8m0, load_f, load_minifloat, load_u, load_x, masks, mul, prefetch,
+    splat, splat_7, splat_f, store_f, store_ints as store_i, to_float, zero_f,
 };
 use crate::{
     activations::{Activations, Block32, Token8, Token14},
@@ -20,6 +20,7 @@ use crate::{
         lane_loops::{block_kernel, byte_kernel},
         layout::{self, Block, Layout, Q2, Q4, Q8, Q8x16},
         minifloats::{self, E2m1, Fp8, Mx, Nv, SPAN, loops::e2m1_kernel},
+        rows::row_kernel,
         ternary_loop::field_kernel,
     },
     simd::{Level, Vectors},
@@ -59,6 +60,9 @@ pub static KERNELS: [Kernel; 8] = [
     kernel("nvfp4/dotprod", &NVFP4, e2m1_integers::<Nv>),
 ];
 
+/// Those that leave weights unread; a column has no dot of four.
+pub static SPARSE_KERNELS: [Kernel; 1] = [kernel("ternary-rows/dotprod", &TERNARY_ROWS, rows)];
+
 type I = int32x4_t;
 type Sums = Ints;
 const RUN: usize = usize::MAX;
@@ -67,6 +71,7 @@ const BYTE_TOKENS: usize = 2;
 const CHAINS: usize = 2;
 
 field_kernel!(, Token8::codes as i8, #[target_feature(enable = "neon,dotprod")]);
+row_kernel!(, 1, Token8::codes as i8, #[target_feature(enable = "neon,dotprod")]);
 block_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "neon,dotprod")]);
 e2m1_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "neon,dotprod")]);
 byte_kernel!(, [Token14::high, Token14::low] as u8, #[target_feature(enable = "neon,dotprod")]);

@@ -2,3 +2,4 @@
 
 pub mod dotprod;
 pub mod neon;
+mod neon_columns;

@@ -17,13 +17,14 @@ use crate::{
     activations::{Activations, Block32, Token8, Token14},
     format::Form,
     kernel::{
-        Kernel, Panels,
+        Kernel, Panels, columns,
         lane_loops::{block_kernel, byte_kernel, float_kernel},
         layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
         minifloats::{
             self, E2m1, E4m3, E5m2, FP8_SPAN, Fp8, Mx, Nv, SPAN, e2m1_blocks, fp8_columns,
             loops::{e2m1_kernel, exact_kernels},
         },
+        rows::{self, row_kernel},
         ternary_loop::field_kernel,
     },
     minifloat::E2M1_TWICE,
@@ -76,6 +77,15 @@ pub static KERNELS: [Kernel; 15] = [
     kernel("e5m2/neon", &E5M2, fp8_exact::<E5m2>),
 ];
 
+/// Those that leave weights unread.
+pub static SPARSE_KERNELS: [Kernel; 2] = [
+    kernel("ternary-columns/neon", &TERNARY_COLUMNS, super::neon_columns::columns),
+    kernel("ternary-rows/neon", &TERNARY_ROWS, rows),
+];
+
+static TERNARY_COLUMNS: Layout = columns::columns::<{ columns::SLICE }>("ternary-columns/64");
+pub(super) static TERNARY_ROWS: Layout = rows::rows::<16, false>("ternary-rows/16");
+
 /// Eight words of weights.
 #[derive(Clone, Copy)]
 pub(super) struct Words(pub int8x16_t, pub int8x16_t);
@@ -108,6 +118,7 @@ const FLOAT_TOKENS: usize = 2;
 const CHAINS: usize = 1;
 
 field_kernel!(, Token8::codes as i8, #[target_feature(enable = "neon")]);
+row_kernel!(, 1, Token8::codes as i8, #[target_feature(enable = "neon")]);
 block_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "neon")]);
 e2m1_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "neon")]);
 byte_kernel!(, [Token14::high, Token14::low] as u8, #[target_feature(enable = "neon")]);

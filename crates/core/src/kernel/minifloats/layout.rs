@@ -9,7 +9,10 @@
 //!
 //! Rows may be packed in two: a [`FormRow`] without scales leaves scales as they are, one without codes or floats those.
 
-use super::super::layout::{Layout, bit, get_f32, put_f32};
+use super::super::{
+    Skips,
+    layout::{Layout, bit, get_f32, put_f32},
+};
 use crate::{
     format::{Form, FormRow},
     minifloat::{E2M1_TWICE, e4m3_to_f32, e8m0_to_f32, f32_to_e4m3, widen},
@@ -77,6 +80,7 @@ pub const fn e2m1_blocks<B: E2m1, const R: usize, const SLOT: usize>(
     Layout {
         name,
         form,
+        skips: Skips::Nothing,
         panel: R,
         step: SPAN,
         panel_bytes: |cols| B::number_bytes(R) + cols / SPAN * span_bytes::<B>(R),
@@ -209,6 +213,7 @@ impl Fp8 for E5m2 {
 /// The **fp8** layout of `R` rows.
 pub const fn fp8_columns<W: Fp8, const R: usize>(name: &'static str) -> Layout {
     Layout {
+        skips: Skips::Nothing,
         name,
         form: W::FORM,
         panel: R,

@@ -2,6 +2,9 @@
 //! makes of a relaxed dot product decides whether `relaxed` or `relaxed-i16` is faster.
 
 pub mod simd128;
+pub mod simd128_sparse;
 
 #[cfg(target_feature = "relaxed-simd")]
 pub mod relaxed;
+#[cfg(target_feature = "relaxed-simd")]
+mod relaxed_columns;

@@ -17,13 +17,17 @@
 
 use core::arch::wasm32::*;
 
-use super::simd128::{R, Wide, add_i, fold_lanes, load, load_u, opaque, prefetch, store_i, zero};
+use super::{
+    simd128::{R, Wide, add_i, fold_lanes, load, load_u, opaque, prefetch, store_i, zero},
+    simd128_sparse::TERNARY_COLUMNS,
+};
 use crate::{
     activations::{Activations, Token8, Token14},
     kernel::{
         Kernel, Panels,
         lane_loops::byte_kernel,
         layout::{self, Layout},
+        rows::{self, row_kernel},
         ternary_loop::field_kernel,
     },
     simd::{Level, Vectors},
@@ -57,6 +61,17 @@ pub static SHORT_KERNELS: [Kernel; 2] = [
     kernel("i8/relaxed-i16", &SHORT_LEVEL, &I8_BYTES, short::i8),
 ];
 
+/// Those that leave weights unread; columns have no dot of four.
+pub static SPARSE_KERNELS: [Kernel; 1] = [kernel("ternary-rows/relaxed", &LEVEL, &TERNARY_ROWS, long::rows)];
+
+/// As [`SPARSE_KERNELS`], with sums in 16 bits.
+pub static SHORT_SPARSE_KERNELS: [Kernel; 2] = [
+    kernel("ternary-columns/relaxed-i16", &SHORT_LEVEL, &TERNARY_COLUMNS, super::relaxed_columns::columns),
+    kernel("ternary-rows/relaxed-i16", &SHORT_LEVEL, &TERNARY_ROWS, short::rows),
+];
+
+static TERNARY_ROWS: Layout = rows::rows::<16, false>("ternary-rows/16");
+
 type I = v128;
 type Sums = Wide;
 const COLS: usize = 16;
@@ -74,6 +89,7 @@ mod long {
     const RUN: usize = usize::MAX;
 
     field_kernel!(pub(super), Token8::codes as i8, #[target_feature(enable = "relaxed-simd")]);
+    row_kernel!(pub(super), 1, Token8::codes as i8, #[target_feature(enable = "relaxed-simd")]);
     byte_kernel!(pub(super), [Token14::high, Token14::low] as u8, #[target_feature(enable = "relaxed-simd")]);
 
     #[inline]
@@ -109,6 +125,7 @@ mod short {
     const RUN: usize = 16;
 
     field_kernel!(pub(super), Token8::codes as i8, #[target_feature(enable = "relaxed-simd")]);
+    row_kernel!(pub(super), 1, Token8::codes as i8, #[target_feature(enable = "relaxed-simd")]);
     byte_kernel!(pub(super), [Token14::high, Token14::low] as u8, #[target_feature(enable = "relaxed-simd")]);
 
     #[inline]

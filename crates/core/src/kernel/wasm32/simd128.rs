@@ -46,7 +46,7 @@ static NVFP4_EXACT: Layout = e2m1_blocks::<Nv, 8, 16>("nvfp4-exact/8-paired", Fo
 static E4M3: Layout = fp8_columns::<E4m3, 8>("e4m3/8");
 static E5M2: Layout = fp8_columns::<E5m2, 8>("e5m2/8");
 
-static LEVEL: Level = Level { name: "simd128", supported: || true, vectors: Vectors::Simd128 };
+pub(super) static LEVEL: Level = Level { name: "simd128", supported: || true, vectors: Vectors::Simd128 };
 
 const fn kernel(
     name: &'static str,
@@ -120,7 +120,7 @@ fn codes([a, b, c]: [v128; 3], group: &[u8], half: usize) -> [v128; 4] {
 
 #[inline]
 #[target_feature(enable = "simd128")]
-fn load_x(x: &[i16]) -> v128 {
+pub(super) fn load_x(x: &[i16]) -> v128 {
     let x = &x[..8];
     // SAFETY: 16 bytes are there.
     unsafe { v128_load(x.as_ptr().cast()) }
@@ -128,19 +128,19 @@ fn load_x(x: &[i16]) -> v128 {
 
 #[inline]
 #[target_feature(enable = "simd128")]
-fn start() -> v128 {
+pub(super) fn start() -> v128 {
     i32x4_splat(0)
 }
 
 #[inline]
 #[target_feature(enable = "simd128")]
-fn dot_code(sum: v128, codes: v128, x: v128) -> v128 {
+pub(super) fn dot_code(sum: v128, codes: v128, x: v128) -> v128 {
     i32x4_add(sum, i32x4_dot_i16x8(codes, x))
 }
 
 #[inline]
 #[target_feature(enable = "simd128")]
-fn widen(total: v128, sum: v128) -> v128 {
+pub(super) fn widen(total: v128, sum: v128) -> v128 {
     i32x4_add(total, sum)
 }
 

@@ -19,13 +19,14 @@ use crate::{
     activations::{Activations, Block32, Token8, Token14},
     format::Form,
     kernel::{
-        Kernel, Panels,
+        Kernel, Panels, columns,
         lane_loops::{block_kernel, byte_kernel, float_kernel},
         layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
         minifloats::{
             self, E2m1, E4m3, E5m2, FP8_SPAN, Fp8, Mx, Nv, SPAN, e2m1_blocks, fp8_columns,
             loops::{e2m1_kernel, exact_kernels},
         },
+        rows::{self, row_kernel},
         ternary_loop::field_kernel,
     },
     simd::{Level, Vectors, has},
@@ -77,6 +78,15 @@ pub static KERNELS: [Kernel; 15] = [
     kernel("e5m2/avx2", &E5M2, fp8_exact::<E5m2>),
 ];
 
+/// Those that leave weights unread.
+pub static SPARSE_KERNELS: [Kernel; 2] = [
+    kernel("ternary-columns/avx2", &TERNARY_COLUMNS, super::avx2_columns::columns),
+    kernel("ternary-rows/avx2", &TERNARY_ROWS, rows),
+];
+
+static TERNARY_COLUMNS: Layout = columns::columns::<{ columns::SLICE }>("ternary-columns/64");
+static TERNARY_ROWS: Layout = rows::rows::<32, false>("ternary-rows/32");
+
 use zero as start;
 
 type I = __m256i;
@@ -94,6 +104,7 @@ const FLOAT_TOKENS: usize = 2;
 pub(super) const CHAINS: usize = 4;
 
 field_kernel!(, Token8::codes as i8, #[target_feature(enable = "avx2")]);
+row_kernel!(, 1, Token8::codes as i8, #[target_feature(enable = "avx2")]);
 block_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "avx2,f16c")]);
 e2m1_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "avx2,f16c")]);
 byte_kernel!(, [Token14::high, Token14::low] as u8, #[target_feature(enable = "avx2,f16c")]);
@@ -232,7 +243,7 @@ fn codes([one, four]: [I; 2], group: &[u8], half: usize) -> [I; 4] {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn dot_code(sum: I, codes: I, x: I) -> I {
+pub(super) fn dot_code(sum: I, codes: I, x: I) -> I {
     _mm256_add_epi16(sum, _mm256_maddubs_epi16(codes, x))
 }
 
