@@ -440,10 +440,10 @@ fn states_read(decoder: &Decoder, loops: Option<f64>) -> f64 {
 
 /// The zeros of a few more tokens, or the last ones again.
 fn zeros(decoder: &mut Decoder) -> Result<Sparsity> {
-    decoder.rewind(decoder.position().saturating_sub(8));
+    let position = decoder.rewind(decoder.position().saturating_sub(8));
     decoder.count_zeros();
-    for i in 0..8 {
-        let token = (i * 7919 + 13) % decoder.model().spec.vocab as u32;
+    for i in 0..(decoder.capacity() - position).min(8) {
+        let token = ((i * 7919 + 13) % decoder.model().spec.vocab) as u32;
         decoder.forward(&[token], Want::Nothing)?;
     }
     Ok(decoder.sparsity().copied().unwrap_or_default())

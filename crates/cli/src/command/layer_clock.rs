@@ -44,15 +44,33 @@ impl LayerClock {
         let of = |matrix: &Matrix| seconds.get(&std::ptr::from_ref(matrix).addr()).copied().unwrap_or(0.0);
         let time =
             |layer, seconds: f64| LayerTime { layer, ms_per_token: 1e3 * seconds / f64::from(tokens.max(1)) };
-        let kinds = LinearRole::ALL.into_iter().zip(["q", "k", "v", "o", "gate", "up", "down"]);
-        let mut times: Vec<_> = kinds
-            .map(|(role, name)| {
-                let layers = model.blocks.iter().filter_map(|block| block.linear(role));
-                time(name, layers.map(|layer| of(&layer.matrix)).sum())
-            })
-            .collect();
+        let mut times = Vec::new();
+        for role in LinearRole::ALL {
+            // Blocks that are the same share their matrices, whose time is that of all.
+            let mut matrices: Vec<&Matrix> =
+                model.blocks.iter().filter_map(|block| Some(&*block.linear(role)?.matrix)).collect();
+            matrices.sort_by_key(|matrix| std::ptr::from_ref(*matrix).addr());
+            matrices.dedup_by_key(|matrix| std::ptr::from_ref(*matrix).addr());
+            if !matrices.is_empty() {
+                times.push(time(name(role), matrices.into_iter().map(of).sum()));
+            }
+        }
         times.push(time("head", of(model.head())));
         times
+    }
+}
+
+/// What a kind of layer is called in a report.
+const fn name(role: LinearRole) -> &'static str {
+    match role {
+        LinearRole::Q => "q",
+        LinearRole::K => "k",
+        LinearRole::V => "v",
+        LinearRole::MixerGate => "mixer gate",
+        LinearRole::O => "o",
+        LinearRole::Gate => "gate",
+        LinearRole::Up => "up",
+        LinearRole::Down => "down",
     }
 }
 

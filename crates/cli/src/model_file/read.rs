@@ -218,7 +218,8 @@ fn float_encoding(model: &Model, role: TensorRole) -> Encoding {
 /// Refuses models with a linear layer that is not ternary with one scale.
 fn check_ternary(model: &Model) -> Result<()> {
     for (i, block) in model.blocks.iter().enumerate() {
-        for linear in LinearRole::ALL {
+        let of_spec = |linear: &LinearRole| model.spec.blocks[i].linear(*linear).is_some();
+        for linear in LinearRole::ALL.into_iter().filter(of_spec) {
             if block.linear(linear).is_none_or(|layer| layer.matrix.form() != Form::Ternary) {
                 return Err(unsupported(format!("{linear:?} of block {i} is not ternary with one scale")));
             }
