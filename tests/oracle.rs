@@ -128,6 +128,7 @@ fn unit_vectors_of_the_ternary_layer() {
             matrix.set_row(r, &row);
         }
         let mut y = vec![f32::NAN; tokens * rows];
+        x.prepare(matrix.input()).expect("memory for seven rows");
         matrix.mul(&x, &mut y, &Serial);
         for (i, &y) in y.iter().enumerate() {
             let want = sums[i] as f32 / scales[i / rows] * mean;
