@@ -41,7 +41,7 @@ if (option === "--write") {
 	for (const [loop, perMac] of Object.entries(counted)) {
 		const was = known[loop];
 		const verdict = was === undefined ? "unknown: --write" : perMac > was * ROOM ? "MORE" : "";
-		console.log(`${loop.padEnd(26)} ${perMac.toFixed(4)} instructions per multiply-add, ${was} known ${verdict}`);
+		console.log(`${loop.padEnd(32)} ${perMac.toFixed(4)} instructions per multiply-add, ${was} known ${verdict}`);
 		if (verdict !== "") process.exitCode = 1;
 	}
 }
