@@ -13,9 +13,9 @@ pub enum Skips {
     /// Nothing.
     #[default]
     Nothing,
-    /// Columns whose input is 0 ([`columns`](super::columns)).
+    /// Columns whose input is 0 (`kernel/columns.rs`).
     Columns,
-    /// Rows that are not among [`Panels::live`](super::Panels::live) ([`rows`](super::rows)).
+    /// Rows that are not among [`Panels::live`](super::Panels::live) (`kernel/rows.rs`).
     Rows,
 }
 
