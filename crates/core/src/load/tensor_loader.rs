@@ -179,9 +179,10 @@ impl TensorLoader {
             Self::Raw { name, encoding, bytes } => Loaded::Raw { name, encoding, bytes },
             Self::Rows(rows) => rows.finish()?,
             Self::Latent { name, encoding, mut matrix, bytes, becomes } => {
+                let weights = LatentWeights { isa, encoding, bytes: &bytes };
                 let trits = match becomes {
-                    Latent::Ternary => ternarise(isa, &mut matrix, encoding, &bytes, pool)?,
-                    Latent::Binary => binarise(isa, &mut matrix, encoding, &bytes, pool)?,
+                    Latent::Ternary => weights.ternarise(&mut matrix, pool)?,
+                    Latent::Binary => weights.binarise(&mut matrix, pool)?,
                 };
                 Loaded::Matrix { name, encoding, matrix, packed: false, trits }
             }
@@ -335,87 +336,93 @@ fn spread_scales(row: &mut FormRow, cols: usize) {
     row.scales = scales;
 }
 
-/// Latent weights → ternary: absmean (arXiv 2402.17764), or the file's own step if its values already
-/// are −v, 0, +v (absmean of those would shrink v by the share of zeros).
-fn ternarise(
+/// Latent weights of a matrix, all of them, as the file has them.
+struct LatentWeights<'a> {
     isa: Isa,
-    matrix: &mut Matrix,
     encoding: Encoding,
-    bytes: &[u8],
-    pool: &dyn Pool,
-) -> Result<Trits> {
-    let cols = matrix.cols();
-    let row_bytes = to_usize(encoding.row_bytes(cols as u64)?)?;
-    let mut row = FormRow::default();
-    let mut step = None;
-    let mut is_ternary = true;
-    let mut total = 0.0f64;
-    for stored in bytes.chunks_exact(row_bytes) {
-        format::unpack(isa, encoding, stored, cols, &mut row)?;
-        for &w in &row.floats {
-            if !w.is_finite() {
-                bail!(BadData, "a weight is {w}");
+    bytes: &'a [u8],
+}
+
+impl LatentWeights<'_> {
+    /// Calls `f` for each weight, in order.
+    ///
+    /// # Errors
+    /// `bad-data` for one that is not finite: the scale is made of all.
+    fn each(&self, cols: usize, mut f: impl FnMut(f32)) -> Result<()> {
+        let row_bytes = to_usize(self.encoding.row_bytes(cols as u64)?)?;
+        let mut row = FormRow::default();
+        for stored in self.bytes.chunks_exact(row_bytes) {
+            format::unpack(self.isa, self.encoding, stored, cols, &mut row)?;
+            for &w in &row.floats {
+                if !w.is_finite() {
+                    bail!(BadData, "a weight is {w}");
+                }
+                f(w);
             }
+        }
+        Ok(())
+    }
+
+    /// Fills `matrix` with rows of this `scale`; `code` makes a row's codes of its weights.
+    fn pack(
+        &self,
+        matrix: &mut Matrix,
+        pool: &dyn Pool,
+        scale: f32,
+        code: &(dyn Fn(&[f32], &mut FormRow) + Sync),
+    ) -> Result<Trits> {
+        let cols = matrix.cols();
+        let row_bytes = to_usize(self.encoding.row_bytes(cols as u64)?)?;
+        let tally = Tally::default();
+        matrix.fill(0..matrix.rows(), pool, &|r, codes| {
+            let mut row = FormRow::default();
+            format::unpack(self.isa, self.encoding, &self.bytes[r * row_bytes..], cols, &mut row)?;
+            code(&row.floats, codes);
+            codes.scales.push(scale);
+            tally.count(self.isa, &codes.codes);
+            Ok(())
+        })?;
+        Ok(tally.trits())
+    }
+
+    /// Ternary ones: absmean (arXiv 2402.17764), or the file's own step if its values already are −v, 0, +v (absmean of
+    /// those would shrink v by the share of zeros).
+    fn ternarise(&self, matrix: &mut Matrix, pool: &dyn Pool) -> Result<Trits> {
+        let mut step = None;
+        let mut is_ternary = true;
+        let mut total = 0.0f64;
+        self.each(matrix.cols(), |w| {
             let magnitude = w.abs();
             total += magnitude as f64;
             if magnitude != 0.0 {
                 is_ternary &= *step.get_or_insert(magnitude) == magnitude;
             }
-        }
+        })?;
+        let mean = (total / (matrix.rows() * matrix.cols()) as f64) as f32;
+        let (inverse, scale) = match step {
+            Some(step) if is_ternary => (1.0 / step, step),
+            _ => {
+                let inverse = 1.0 / mean.max(1e-5);
+                (inverse, 1.0 / inverse)
+            }
+        };
+        self.pack(matrix, pool, scale, &|weights, codes| format::ternarise(weights, inverse, codes))
     }
-    let mean = (total / (matrix.rows() * cols) as f64) as f32;
-    let (inverse, scale) = match step {
-        Some(step) if is_ternary => (1.0 / step, step),
-        _ => {
-            let inverse = 1.0 / mean.max(1e-5);
-            (inverse, 1.0 / inverse)
-        }
-    };
-    let tally = Tally::default();
-    matrix.fill(0..matrix.rows(), pool, &|r, codes| {
-        let mut row = FormRow::default();
-        format::unpack(isa, encoding, &bytes[r * row_bytes..], cols, &mut row)?;
-        format::ternarise(&row.floats, inverse, codes);
-        codes.scales.push(scale);
-        tally.count(isa, &codes.codes);
-        Ok(())
-    })?;
-    Ok(tally.trits())
-}
 
-/// Latent weights → ±1 and one scale: `Sign(w − mean(w)) · mean|w|` with `Sign(0) = −1` (arXiv 2310.11453). Both means
-/// are sums in f64 over the whole matrix.
-fn binarise(
-    isa: Isa,
-    matrix: &mut Matrix,
-    encoding: Encoding,
-    bytes: &[u8],
-    pool: &dyn Pool,
-) -> Result<Trits> {
-    let cols = matrix.cols();
-    let row_bytes = to_usize(encoding.row_bytes(cols as u64)?)?;
-    let (mut sum, mut magnitudes) = (0.0f64, 0.0f64);
-    let mut row = FormRow::default();
-    for stored in bytes.chunks_exact(row_bytes) {
-        row.clear();
-        format::unpack(isa, encoding, stored, cols, &mut row)?;
-        for &w in &row.floats {
+    /// ±1 and one scale: `Sign(w − mean(w)) · mean|w|` with `Sign(0) = −1` (arXiv 2310.11453). Both means are sums in f64
+    /// over the whole matrix.
+    fn binarise(&self, matrix: &mut Matrix, pool: &dyn Pool) -> Result<Trits> {
+        let (mut sum, mut magnitudes) = (0.0f64, 0.0f64);
+        self.each(matrix.cols(), |w| {
             sum += f64::from(w);
             magnitudes += f64::from(w.abs());
-        }
+        })?;
+        let count = (matrix.rows() * matrix.cols()) as f64;
+        let (mean, scale) = ((sum / count) as f32, (magnitudes / count) as f32);
+        self.pack(matrix, pool, scale, &|weights, codes| {
+            codes.codes.extend(weights.iter().map(|&w| if w > mean { 1 } else { -1 }));
+        })
     }
-    let count = (matrix.rows() * cols) as f64;
-    let (mean, scale) = ((sum / count) as f32, (magnitudes / count) as f32);
-    let tally = Tally::default();
-    matrix.fill(0..matrix.rows(), pool, &|r, codes| {
-        let mut row = FormRow::default();
-        format::unpack(isa, encoding, &bytes[r * row_bytes..][..row_bytes], cols, &mut row)?;
-        codes.codes.extend(row.floats.iter().map(|&w| if w > mean { 1 } else { -1 }));
-        codes.scales.push(scale);
-        tally.count(isa, &codes.codes);
-        Ok(())
-    })?;
-    Ok(tally.trits())
 }
 
 #[cfg(test)]
