@@ -358,7 +358,9 @@ fn scaling(keys: &Keys<'_>) -> Result<RopeScaling> {
         Some(kind) if in_file("rope_freqs.weight") => {
             bail!(UnsupportedArch, "rope scaling '{}' beside rope_freqs.weight", short(kind))
         }
-        None | Some("longrope" | "none") if in_file("rope_factors_long.weight") => long_rope(keys, &scaling),
+        None | Some("none") if in_file("rope_factors_long.weight") => long_rope(keys, &scaling),
+        // The tensors may be in a part of the file that is still to come.
+        Some("longrope") if keys.is_gguf() => long_rope(keys, &scaling),
         None | Some("none" | "default") => Ok(RopeScaling::None),
         Some("linear") => Ok(RopeScaling::Linear(factor()?)),
         Some("llama3") => {
