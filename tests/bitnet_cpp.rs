@@ -16,7 +16,7 @@ use ternlight_core::{
     pool::Serial,
     simd::Isa,
 };
-use ternlight_tests::{decoder_with_context, difference, push};
+use ternlight_tests::{decoder_with_context, difference, gguf::Gguf, push};
 
 /// A section of `kernel_config.ini`: rows of a tile, columns of a step, rows of an inner tile.
 #[derive(Clone, Copy)]
@@ -183,17 +183,6 @@ fn lookup_table_files_do_not_tell_their_order_and_are_refused() {
 /// A matrix to be stored, with its values.
 type Part = (write::TensorSpec, Vec<u8>);
 
-fn gguf(meta: &Meta, parts: &[Part]) -> Vec<u8> {
-    let specs = Vec::from_iter(parts.iter().map(|(spec, _)| spec.clone()));
-    let header = write::gguf_header(meta, &specs).expect("a valid header");
-    let mut out = header.bytes.clone();
-    for (info, (_, data)) in header.tensors.iter().zip(parts) {
-        out.extend(data);
-        out.resize(out.len() + header.padding(info), 0);
-    }
-    out
-}
-
 fn part(name: &str, shape: &[usize], encoding: Encoding, data: Vec<u8>) -> Part {
     let shape = shape.iter().map(|&n| n as u64).collect();
     (write::TensorSpec { name: name.into(), shape, encoding }, data)
@@ -278,7 +267,7 @@ fn spec(meta: &Meta, parts: &[Part]) -> Result<Spec> {
 #[test]
 fn converted_1bitllm_has_heads_of_100_and_silu() {
     let (meta, parts) = one_bit_llm();
-    let file = gguf(&meta, &parts);
+    let file = Gguf { meta, tensors: parts }.bytes();
     let mut want: Vec<u32> = Vec::new();
     for isa in kernel::isas().map(Isa::name) {
         let mut loader = Loader::new(LoadOptions { kernel: isa.into(), ..LoadOptions::default() });
@@ -418,7 +407,7 @@ fn plain_forward(weights: impl Fn(&str) -> Vec<f64>, tokens: &[u32]) -> Vec<f32>
 #[test]
 fn heads_of_100_are_the_textbooks() {
     let (meta, parts, values) = llama_of_100();
-    let file = gguf(&meta, &parts);
+    let file = Gguf { meta, tensors: parts }.bytes();
     let tokens = Vec::from_iter((0..24).map(|i| i * 7 % 40));
     let want = plain_forward(values, &tokens);
     let largest = want.iter().fold(0f32, |most, x| most.max(x.abs()));

@@ -3,18 +3,11 @@
 
 use ternlight_core::{
     ErrorKind, Result,
-    container::{self, Container, Index, Meta, Probe, TensorInfo, Value, write},
+    container::{Container, Index, Meta, TensorInfo, Value, write},
     load::{LoadOptions, Loader},
     model::{Model, Want},
 };
-use ternlight_tests::{bytes, decoder_with_context, load_folder, push};
-
-fn probe(file: &[u8]) -> Index {
-    match container::probe(file) {
-        Ok(Probe::Ready(index)) => index,
-        other => panic!("{other:?}"),
-    }
-}
+use ternlight_tests::{bytes, decoder_with_context, gguf::probe, load_folder, push};
 
 /// A file of these tensors of `whole`.
 fn part(whole: &[u8], container: Container, meta: &Meta, tensors: &[&TensorInfo]) -> Vec<u8> {

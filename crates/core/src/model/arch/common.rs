@@ -325,11 +325,17 @@ impl ScalingKeys<'_, '_> {
         }
     }
 
-    fn kind(&self) -> Option<&str> {
-        ["rope_type", "type"].into_iter().find_map(|name| match self.value(Some("type"), name) {
-            (_, Some(Value::Str(kind))) => Some(kind.as_str()),
-            _ => None,
-        })
+    fn kind(&self) -> Result<Option<&str>> {
+        for name in ["rope_type", "type"] {
+            match self.value(Some("type"), name) {
+                (_, None) => {}
+                (_, Some(Value::Str(kind))) => return Ok(Some(kind)),
+                (name, Some(other)) => {
+                    bail!(MissingKey, "'{}' is {}, no text", short(&name), other.type_name())
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Divisors of a Hugging Face configuration, one for each frequency.
@@ -349,7 +355,7 @@ fn scaling(keys: &Keys<'_>) -> Result<RopeScaling> {
     let scaling = ScalingKeys { keys, group: if old { "rope_scaling" } else { "rope_parameters" } };
     let factor = || scaling.need("factor", "factor");
     let original = || scaling.need("original_context_length", "original_max_position_embeddings");
-    let kind = scaling.kind();
+    let kind = scaling.kind()?;
     let in_file = |name: &str| keys.is_gguf() && keys.has_tensor(name);
     match kind {
         None | Some("none" | "default") if in_file("rope_freqs.weight") => {
