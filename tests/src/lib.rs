@@ -2,6 +2,7 @@
 
 pub mod counting;
 pub mod gguf;
+pub mod lookalike;
 
 use std::{
     fs,

@@ -72,6 +72,30 @@ fn gguf_llama_bpe() {
     assert!(tokenizer.stops().contains(&128_009), "<|eot_id|> ends an answer");
 }
 
+/// The tokenizer keys of the published 2B4T: no `pre`, scores, and an end of text that ends no turn.
+#[test]
+fn gguf_of_2b4t() {
+    let mut published = meta("llama-bpe");
+    let len = published.opt_strs("tokenizer.ggml.tokens").unwrap().unwrap().len();
+    published.0.remove("tokenizer.ggml.pre").unwrap();
+    for (key, value) in [
+        ("scores", Value::Floats(vec![0.0; len])),
+        ("bos_token_id", Value::Int(128_000)),
+        ("eos_token_id", Value::Int(128_001)),
+        ("padding_token_id", Value::Int(128_001)),
+        ("add_bos_token", Value::Bool(true)),
+    ] {
+        published.0.insert(format!("tokenizer.ggml.{key}"), value);
+    }
+    let tokenizer = Tokenizer::from_meta(&published).unwrap();
+    conforms(&tokenizer, "llama-bpe");
+    assert_eq!((tokenizer.bos(), tokenizer.eos()), (Some(128_000), Some(128_001)));
+    for end in [128_001, 128_009] {
+        assert!(tokenizer.stops().contains(&end), "{end} ends an answer");
+    }
+    assert_eq!(tokenizer.encode_input("a", false).unwrap(), [128_000, 64]);
+}
+
 #[test]
 fn gguf_llama_spm() {
     let tokenizer = Tokenizer::from_meta(&meta("llama-spm")).unwrap();
