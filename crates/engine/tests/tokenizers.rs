@@ -252,6 +252,12 @@ fn a_word_piece_vocabulary_that_cannot_be_is_refused_by_name() {
         (changed(&|model| model["unk_token"] = "[no]".into()), "unknown token"),
         (changed(&|model| model["max_input_chars_per_word"] = 5000.into()), "5000"),
         (changed(&|model| model["vocab"][&long] = 500.into()), "longer than 512 bytes"),
+        (
+            changed(&|model| {
+                (500..6000).for_each(|id| model["vocab"][format!("{id}{}", "y".repeat(400))] = id.into());
+            }),
+            "more than 2097152",
+        ),
         (changed(&|model| model["vocab"]["a\u{0}b"] = 500.into()), "null"),
         (changed(&|model| model["type"] = "WordLevel".into()), "WordLevel"),
     ] {

@@ -22,6 +22,8 @@ use super::{
 
 /// The trie of the library is built by recursion over the bytes of a piece; real ones have some 80.
 const MAX_PIECE: usize = 512;
+/// Bytes of all pieces. The trie takes some twenty for each while it is built; multilingual BERT has 0.8 million.
+const MAX_PIECES: usize = 2 << 20;
 /// A word of n characters takes time with the square of it; BERT's bound is 100.
 const MAX_WORD: usize = 1000;
 
@@ -52,6 +54,10 @@ impl WordPiece {
         }
         if let Some(long) = vocab.keys().find(|piece| piece.len() > MAX_PIECE) {
             return Err(bad(format!("the piece {} is longer than {MAX_PIECE} bytes", short(long))));
+        }
+        let bytes: usize = vocab.keys().map(String::len).sum();
+        if bytes > MAX_PIECES {
+            return Err(bad(format!("the pieces have {bytes} bytes, more than {MAX_PIECES}")));
         }
         let model = wordpiece::WordPiece {
             vocab: vocab.into_iter().collect(),
