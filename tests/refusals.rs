@@ -5,84 +5,16 @@
 
 use ternlight_core::{
     ErrorKind, Result,
-    container::{self, Index, Meta, Probe, Value, write},
+    container::{self, Meta, Value, write},
     format::Encoding,
     load::{LoadOptions, Loader},
     model::{Model, tensor_names::LinearRole},
 };
-use ternlight_tests::{bytes, push};
-
-/// A GGUF file taken apart.
-#[derive(Clone)]
-struct Gguf {
-    meta: Meta,
-    tensors: Vec<(write::TensorSpec, Vec<u8>)>,
-}
-
-impl Gguf {
-    fn open(folder: &str) -> Self {
-        let file = bytes(&format!("published/{folder}/model.gguf"));
-        let index = probe(&file);
-        let part = |t: &container::TensorInfo| {
-            let spec =
-                write::TensorSpec { name: t.name.clone(), shape: t.shape.clone(), encoding: t.encoding };
-            (spec, file[t.offset as usize..(t.offset + t.bytes) as usize].to_vec())
-        };
-        Self { tensors: index.tensors.iter().map(part).collect(), meta: index.meta }
-    }
-
-    fn set(mut self, key: &str, value: Value) -> Self {
-        self.meta.0.insert(key.into(), value);
-        self
-    }
-
-    fn without(mut self, key: &str) -> Self {
-        self.meta.0.remove(key).expect("the key is there");
-        self
-    }
-
-    /// Adds an F32 vector.
-    fn with_tensor(mut self, name: &str, len: usize) -> Self {
-        let spec = write::TensorSpec { name: name.into(), shape: vec![len as u64], encoding: Encoding::F32 };
-        self.tensors.push((spec, [1.0f32; 512][..len].iter().flat_map(|x| x.to_le_bytes()).collect()));
-        self
-    }
-
-    fn without_tensor(mut self, name: &str) -> Self {
-        let before = self.tensors.len();
-        self.tensors.retain(|(spec, _)| spec.name != name);
-        assert_eq!(self.tensors.len(), before - 1, "{name}");
-        self
-    }
-
-    fn renamed(mut self, from: &str, to: &str) -> Self {
-        let found = self.tensors.iter_mut().find(|(spec, _)| spec.name == from);
-        found.expect("a tensor of that name").0.name = to.into();
-        self
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        let specs = Vec::from_iter(self.tensors.iter().map(|(spec, _)| spec.clone()));
-        let header = write::gguf_header(&self.meta, &specs).expect("a valid header");
-        let mut out = header.bytes.clone();
-        for (info, (_, data)) in header.tensors.iter().zip(&self.tensors) {
-            out.extend(data);
-            out.resize(out.len() + header.padding(info), 0);
-        }
-        out
-    }
-
-    fn load(&self) -> Result<Model> {
-        load(&self.bytes(), LoadOptions::default())
-    }
-}
-
-fn probe(file: &[u8]) -> Index {
-    match container::probe(file) {
-        Ok(Probe::Ready(index)) => index,
-        other => panic!("{other:?}"),
-    }
-}
+use ternlight_tests::{
+    bytes,
+    gguf::{Gguf, probe},
+    push,
+};
 
 fn load(file: &[u8], options: LoadOptions) -> Result<Model> {
     let mut loader = Loader::new(options);

@@ -1,6 +1,8 @@
 //! What the tests of the whole share: where the data lies, and how to load it.
 
 pub mod counting;
+pub mod gguf;
+pub mod lookalike;
 
 use std::{
     fs,

@@ -53,6 +53,24 @@ fn valid() -> Json {
     })
 }
 
+/// A valid one of WordPiece.
+fn word_piece() -> Json {
+    let pieces =
+        ["[UNK]", "[CLS]", "[SEP]", "the", "cat", "##s", "1", "##2", "##3", "a", "日", "'", "x", "<", ">"];
+    let vocab: serde_json::Map<String, Json> =
+        pieces.iter().enumerate().map(|(i, piece)| ((*piece).into(), i.into())).collect();
+    json!({
+        "added_tokens": [{"id": 1, "content": "[CLS]", "special": true}, {"id": 2, "content": "[SEP]", "special": true}],
+        "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+            "strip_accents": null, "lowercase": true},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 2], "cls": ["[CLS]", 1]},
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+            "max_input_chars_per_word": 100, "vocab": vocab},
+    })
+}
+
 /// If it builds, it must work.
 fn survives(json: &str) -> bool {
     match Tokenizer::from_json(json, None) {
@@ -78,7 +96,7 @@ fn the_valid_one_is_valid() {
     let tokenizer = Tokenizer::from_json(&valid().to_string(), None).unwrap();
     assert_eq!(tokenizer.encode("the cat", false).unwrap(), [257, 260]);
     assert_eq!(tokenizer.encode_input("a  <|im_end|> 12", true).unwrap()[..3], [300, 97, 301]);
-    assert!(survives(&valid().to_string()));
+    assert!(survives(&valid().to_string()) && survives(&word_piece().to_string()));
 }
 
 /// Each field replaced by each kind of nonsense.
@@ -98,9 +116,6 @@ fn nonsense_in_every_field() {
             _ => {}
         }
     }
-    let mut all = Vec::new();
-    paths(&valid(), String::new(), &mut all);
-    assert!(all.len() > 60);
     let nonsense = [
         json!(null),
         json!(true),
@@ -120,11 +135,16 @@ fn nonsense_in_every_field() {
         json!({"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated"}),
         json!({"type": "Split", "pattern": {"String": " "}, "behavior": "Removed", "invert": true}),
     ];
-    for path in &all {
-        for item in &nonsense {
-            let mut json = valid();
-            *json.pointer_mut(path).unwrap() = item.clone();
-            survives(&json.to_string());
+    for (valid, least) in [(valid(), 60), (word_piece(), 35)] {
+        let mut all = Vec::new();
+        paths(&valid, String::new(), &mut all);
+        assert!(all.len() > least, "{}", all.len());
+        for path in &all {
+            for item in &nonsense {
+                let mut json = valid.clone();
+                *json.pointer_mut(path).unwrap() = item.clone();
+                survives(&json.to_string());
+            }
         }
     }
 }
@@ -132,7 +152,11 @@ fn nonsense_in_every_field() {
 /// Bytes changed at random.
 #[test]
 fn random_damage() {
-    let valid = valid().to_string();
+    damage(&valid().to_string(), 1500);
+    damage(&word_piece().to_string(), 500);
+}
+
+fn damage(valid: &str, count: usize) {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let mut random = move |n: usize| {
         state ^= state << 13;
@@ -141,8 +165,8 @@ fn random_damage() {
         (state >> 11) as usize % n
     };
     let mut built = 0;
-    for _ in 0..1500 {
-        let mut bytes = valid.clone().into_bytes();
+    for _ in 0..count {
+        let mut bytes = valid.as_bytes().to_vec();
         for _ in 0..1 + random(3) {
             let at = random(bytes.len());
             match random(4) {

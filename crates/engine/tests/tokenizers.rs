@@ -4,7 +4,7 @@
 
 use std::{io::Read, path::PathBuf};
 
-use ternlight_core::container::{self, Meta, Probe};
+use ternlight_core::container::{self, Meta, Probe, Value};
 use ternlight_engine::text::{Kind, Tokenizer};
 
 fn data(path: &str) -> PathBuf {
@@ -70,6 +70,30 @@ fn gguf_llama_bpe() {
     conforms(&tokenizer, "llama-bpe");
     assert_eq!(tokenizer.encode_input("a", false).unwrap(), [128_000, 64]);
     assert!(tokenizer.stops().contains(&128_009), "<|eot_id|> ends an answer");
+}
+
+/// The tokenizer keys of the published 2B4T: no `pre`, scores, and an end of text that ends no turn.
+#[test]
+fn gguf_of_2b4t() {
+    let mut published = meta("llama-bpe");
+    let len = published.opt_strs("tokenizer.ggml.tokens").unwrap().unwrap().len();
+    published.0.remove("tokenizer.ggml.pre").unwrap();
+    for (key, value) in [
+        ("scores", Value::Floats(vec![0.0; len])),
+        ("bos_token_id", Value::Int(128_000)),
+        ("eos_token_id", Value::Int(128_001)),
+        ("padding_token_id", Value::Int(128_001)),
+        ("add_bos_token", Value::Bool(true)),
+    ] {
+        published.0.insert(format!("tokenizer.ggml.{key}"), value);
+    }
+    let tokenizer = Tokenizer::from_meta(&published).unwrap();
+    conforms(&tokenizer, "llama-bpe");
+    assert_eq!((tokenizer.bos(), tokenizer.eos()), (Some(128_000), Some(128_001)));
+    for end in [128_001, 128_009] {
+        assert!(tokenizer.stops().contains(&end), "{end} ends an answer");
+    }
+    assert_eq!(tokenizer.encode_input("a", false).unwrap(), [128_000, 64]);
 }
 
 #[test]
@@ -151,4 +175,97 @@ fn sentence_piece_space_belongs_to_the_beginning_only() {
     assert_eq!(stream(None), "Hello");
     assert_eq!(stream(Some(1)), "Hello", "after <s>");
     assert_eq!(stream(Some(tokens[0])), " Hello", "after a word");
+}
+
+/// The small vocabulary of `wordpiece/` as a GGUF file spells it.
+fn word_piece_meta(json: &serde_json::Value) -> Meta {
+    let vocab = json["model"]["vocab"].as_object().unwrap();
+    let mut tokens = vec![String::new(); vocab.len()];
+    let mut types = vec![1; vocab.len()];
+    for (token, id) in vocab {
+        let id = id.as_u64().unwrap() as usize;
+        let special = json["added_tokens"].as_array().unwrap().iter().any(|t| t["content"] == token.as_str());
+        types[id] = if special { 3 } else { 1 };
+        tokens[id] = match token.strip_prefix("##") {
+            _ if special => token.clone(),
+            Some(rest) => rest.to_owned(),
+            None => format!("▁{token}"),
+        };
+    }
+    [
+        ("tokenizer.ggml.model", Value::Str("bert".into())),
+        ("tokenizer.ggml.pre", Value::Str("jina-v2-en".into())),
+        ("tokenizer.ggml.tokens", Value::Strs(tokens)),
+        ("tokenizer.ggml.token_type", Value::Ints(types)),
+        ("tokenizer.ggml.unknown_token_id", Value::Int(2)),
+        ("tokenizer.ggml.seperator_token_id", Value::Int(4)),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect()
+}
+
+#[test]
+fn word_piece_of_both_containers_is_hugging_faces() {
+    let json = text("wordpiece/tokenizer.json");
+    let tree: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let mut cased = tree.clone();
+    cased["normalizer"]["lowercase"] = false.into();
+    let uncased = Tokenizer::from_json(&json, None).unwrap();
+    let cased = Tokenizer::from_json(&cased.to_string(), None).unwrap();
+    let gguf = Tokenizer::from_meta(&word_piece_meta(&tree)).unwrap();
+    let cases: serde_json::Value = serde_json::from_str(&text("wordpiece/cases.json")).unwrap();
+    let cases = cases.as_array().unwrap();
+    assert!(cases.len() > 100);
+    for case in cases {
+        let text = case["text"].as_str().unwrap();
+        let ids = |key: &str| -> Vec<u32> {
+            case[key].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+        };
+        for (name, tokenizer, key) in
+            [("json", &uncased, "ids"), ("gguf", &gguf, "ids"), ("cased", &cased, "cased")]
+        {
+            assert_eq!(tokenizer.encode(text, true).unwrap(), ids(key), "{name}: {text:?}");
+            let whole = tokenizer.encode_input(text, true).unwrap();
+            assert_eq!((whole[0], whole[whole.len() - 1]), (3, 4), "{name}: between [CLS] and [SEP]");
+        }
+    }
+    for tokenizer in [&uncased, &gguf] {
+        let ids = tokenizer.encode("Hello walking, unaffable", false).unwrap();
+        assert_eq!(tokenizer.decode(&ids), "hello walking , unaffable");
+        // Not even a spelling that is in the vocabulary steers where nobody said so.
+        assert!(!tokenizer.encode("[MASK]", false).unwrap().contains(&5));
+    }
+}
+
+#[test]
+fn a_word_piece_vocabulary_that_cannot_be_is_refused_by_name() {
+    let json = text("wordpiece/tokenizer.json");
+    let tree: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let changed = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut tree = tree.clone();
+        change(&mut tree["model"]);
+        Tokenizer::from_json(&tree.to_string(), None).map(|_| ()).unwrap_err().detail
+    };
+    let long = "x".repeat(600);
+    for (detail, name) in [
+        (changed(&|model| model["unk_token"] = "[no]".into()), "unknown token"),
+        (changed(&|model| model["max_input_chars_per_word"] = 5000.into()), "5000"),
+        (changed(&|model| model["vocab"][&long] = 500.into()), "longer than 512 bytes"),
+        (
+            changed(&|model| {
+                (500..6000).for_each(|id| model["vocab"][format!("{id}{}", "y".repeat(400))] = id.into());
+            }),
+            "more than 2097152",
+        ),
+        (changed(&|model| model["vocab"]["a\u{0}b"] = 500.into()), "null"),
+        (changed(&|model| model["type"] = "WordLevel".into()), "WordLevel"),
+    ] {
+        assert!(detail.to_lowercase().contains(&name.to_lowercase()), "{name}: {detail}");
+    }
+    let mut meta = word_piece_meta(&tree);
+    let Some(Value::Strs(tokens)) = meta.0.get_mut("tokenizer.ggml.tokens") else { panic!("tokens") };
+    tokens[60] = "▁##qq".into();
+    tokens[61] = "qq".into();
+    assert!(Tokenizer::from_meta(&meta).unwrap_err().detail.contains("the same piece"));
 }

@@ -75,8 +75,15 @@ fn unsupported_name(id: u32) -> &'static str {
         31..=33 => "Q4_0 repacked (removed from ggml)",
         36 => "IQ4_NL_4_4 (removed from ggml), or an I2_S variant",
         37 => "I8_S or IQ4_NL_4_8",
-        38 => "TL1 or IQ4_NL_8_8",
-        39 => "TL2 (its layout depends on the build that wrote it; use I2_S)",
+        // Two configurations that bitnet.cpp itself ships for one shape give files that differ in nothing else.
+        38 => {
+            "TL1 of bitnet.cpp (once IQ4_NL_8_8 of ggml): the order of its weights is that of the build that wrote the file, which does not say \
+             it; make an I2_S file of the same model (setup_env.py -q i2_s), or load its Hugging Face folder"
+        }
+        39 => {
+            "TL2 of bitnet.cpp: the order of its weights is that of the build that wrote the file, which does not say \
+             it; make an I2_S file of the same model (setup_env.py -q i2_s), or load its Hugging Face folder"
+        }
         40 => "NVFP4",
         134 | 135 | 335 => "IQ1_BN/IQ2_BN (ik_llama.cpp)",
         _ => "unknown",

@@ -178,10 +178,11 @@ impl Plan {
         }
         bail!(
             UnsupportedArch,
-            "the tensor '{}' is not known for architecture '{}' and could change what the model computes \
+            "the tensor '{}' is not known for architecture '{}' and could change what the model computes: {} \
              (allow it by name to load the model without it)",
             short(name),
-            short(&self.spec.arch)
+            short(&self.spec.arch),
+            arch::effect(name)
         )
     }
 

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use ternlight_core::{Error, ErrorKind, Result};
 use tokenizers::{
     models::bpe::{BpeConfig, PipelineBPE},
-    pipeline::PipelineNormalizer,
+    pipeline::{PipelineModel, PipelineNormalizer},
 };
 
 use super::{
@@ -17,6 +17,7 @@ use super::{
     special::{self, Added, Matcher},
     split::Splitter,
     template::Origin,
+    word_piece::WordPiece,
 };
 
 /// Ids are indices of tables, so they are bounded. The largest vocabularies have 0.3 million.
@@ -45,6 +46,8 @@ pub(crate) struct TokenizerBuilder {
     pub fuse_unk: bool,
     pub unk: Option<String>,
     pub end_of_word_suffix: Option<String>,
+    /// The vocabulary is of WordPiece, not of BPE.
+    pub word_piece: Option<WordPiece>,
     pub normalizers: Vec<PipelineNormalizer>,
     pub splitter: Splitter,
     pub added: Vec<Added>,
@@ -81,20 +84,10 @@ impl TokenizerBuilder {
         if self.byte_level {
             self.complete_bytes(pieces.len() as u32);
         }
-        let model = PipelineBPE::from_config(BpeConfig {
-            vocab: self.vocab.into_iter().collect(),
-            merges: self.merges,
-            byte_level: self.byte_level,
-            unk_token: self.unk.filter(|_| !self.byte_level),
-            end_of_word_suffix: self.end_of_word_suffix,
-            fuse_unk: self.fuse_unk,
-            byte_fallback: self.byte_fallback,
-            ignore_merges: self.ignore_merges,
-            cache_capacity: CACHED_WORDS,
-            ..BpeConfig::default()
-        })
-        .map_err(library)?;
-
+        let model = match self.word_piece.take() {
+            Some(kind) => kind.model(std::mem::take(&mut self.vocab), self.unk.take())?,
+            None => self.bpe()?,
+        };
         let (mut raw, mut normalized) = (Vec::new(), Vec::new());
         for mut token in self.added {
             let speller = special::speller(&token.content, false);
@@ -125,6 +118,22 @@ impl TokenizerBuilder {
             eos: self.eos,
             stops,
         }))
+    }
+
+    fn bpe(&mut self) -> Result<PipelineModel> {
+        let config = BpeConfig {
+            vocab: std::mem::take(&mut self.vocab).into_iter().collect(),
+            merges: std::mem::take(&mut self.merges),
+            byte_level: self.byte_level,
+            unk_token: self.unk.take().filter(|_| !self.byte_level),
+            end_of_word_suffix: self.end_of_word_suffix.take(),
+            fuse_unk: self.fuse_unk,
+            byte_fallback: self.byte_fallback,
+            ignore_merges: self.ignore_merges,
+            cache_capacity: CACHED_WORDS,
+            ..BpeConfig::default()
+        };
+        PipelineBPE::from_config(config).map(PipelineModel::BPE).map_err(library)
     }
 
     fn check(&self) -> Result<()> {
@@ -251,6 +260,10 @@ impl TokenizerBuilder {
                             None => pieces.bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
                         }
                     }
+                    kind
+                }
+                Some((text, kind)) if let Some(words) = &self.word_piece => {
+                    pieces.bytes.extend_from_slice(words.text(text).as_bytes());
                     kind
                 }
                 Some((text, kind)) => {

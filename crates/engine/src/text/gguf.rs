@@ -15,6 +15,7 @@ use super::{
     library,
     special::Added,
     split::{self, Splitter},
+    word_piece,
 };
 
 // `tokenizer.ggml.token_type`.
@@ -118,8 +119,13 @@ pub(crate) fn from_meta(meta: &Meta) -> Result<Tokenizer> {
             sentence_piece(meta, tokens, scores, &kind, &mut builder)?;
             true
         }
+        "bert" => {
+            word_piece::from_gguf(meta, tokens, &mut builder)?;
+            return builder.build();
+        }
         other => {
-            return Err(bad(format!("the model {} is not supported (gpt2 and llama are)", short(other))));
+            let other = short(other);
+            return Err(bad(format!("the model {other} is not supported (gpt2, llama and bert are)")));
         }
     };
     if meta.opt_bool("tokenizer.ggml.add_bos_token")?.unwrap_or(adds_bos) {

@@ -10,6 +10,7 @@ use ternlight_core::{Error, ErrorKind, Result};
 use tokenizers::pipeline::PipelinePreTokenizer as Library;
 use tokenizers::{
     normalizers::{
+        bert::BertNormalizer,
         metaspace::{MetaspaceNormalizer, PrependBehavior},
         prepend::Prepend,
         replace::{Replace, ReplacePattern},
@@ -19,6 +20,7 @@ use tokenizers::{
     },
     pipeline::PipelineNormalizer,
     pre_tokenizers::{
+        bert::BertPreTokenizer,
         digits::Digits,
         split::{Split, SplitPattern},
         whitespace::{Whitespace, WhitespaceSplit},
@@ -34,6 +36,7 @@ use super::{
     library,
     special::Added,
     split::{Cut, GPT2, Splitter, punctuation},
+    word_piece::WordPiece,
 };
 
 /// Reads a tokenizer.
@@ -44,12 +47,16 @@ pub(crate) fn from_json(tokenizer: &str, config: Option<&str>) -> Result<Tokeniz
     let file: File = serde_json::from_str(tokenizer).map_err(|e| bad(format!("tokenizer.json: {e}")))?;
     let config = config.map_or_else(|| Ok(Config::default()), Config::read)?;
     let mut model = file.model;
-    if let Some(kind) = model.kind.as_deref().filter(|k| *k != "BPE") {
-        return Err(unsupported("the model", kind));
-    }
-    if model.continuing_subword_prefix.as_deref().is_some_and(|p| !p.is_empty()) {
+    let is_word_piece = match model.kind.as_deref() {
+        None | Some("BPE") => false,
+        Some("WordPiece") => true,
+        Some(kind) => return Err(unsupported("the model", kind)),
+    };
+    let prefix = model.continuing_subword_prefix.take().unwrap_or_default();
+    if !is_word_piece && !prefix.is_empty() {
         return Err(unsupported("the option", "continuing_subword_prefix"));
     }
+    let longest = model.max_input_chars_per_word.unwrap_or(100);
     let Some(vocab) = model.vocab.0.take() else { return Err(bad("the model has no object `vocab`".into())) };
 
     let mut builder = TokenizerBuilder {
@@ -60,6 +67,8 @@ pub(crate) fn from_json(tokenizer: &str, config: Option<&str>) -> Result<Tokeniz
         fuse_unk: model.fuse_unk == Some(true),
         unk: model.unk_token.filter(|t| !t.is_empty()),
         end_of_word_suffix: model.end_of_word_suffix.filter(|s| !s.is_empty()),
+        word_piece: is_word_piece.then_some(WordPiece { prefix, longest }),
+        strips_leading_space: is_word_piece,
         ..TokenizerBuilder::default()
     };
     for token in file.added_tokens.unwrap_or_default() {
@@ -109,6 +118,13 @@ fn normalizer(n: &Value, builder: &mut TokenizerBuilder) -> Result<()> {
         "NFKC" => PipelineNormalizer::NFKC(NFKC),
         "NFKD" => PipelineNormalizer::NFKD(NFKD),
         "Lowercase" => PipelineNormalizer::Lowercase(Lowercase),
+        "BertNormalizer" => {
+            let accents = n.get("strip_accents").and_then(Value::as_bool);
+            let flag = |key| flag(n, key, true);
+            let (clean, chinese, lower) =
+                (flag("clean_text"), flag("handle_chinese_chars"), flag("lowercase"));
+            PipelineNormalizer::Bert(BertNormalizer::new(clean, chinese, accents, lower))
+        }
         "Strip" => {
             PipelineNormalizer::Strip(Strip::new(flag(n, "strip_left", true), flag(n, "strip_right", true)))
         }
@@ -188,6 +204,7 @@ fn pre_tokenizer(p: &Value, builder: &mut TokenizerBuilder, parts: &mut Vec<Part
         "Digits" => library_part(Library::Digits(Digits::new(flag(p, "individual_digits", false)))),
         "Punctuation" => library_part(punctuation(behavior(p)?)),
         "Whitespace" => library_part(Library::Whitespace(Whitespace)),
+        "BertPreTokenizer" => library_part(Library::Bert(BertPreTokenizer)),
         "WhitespaceSplit" => library_part(Library::WhitespaceSplit(WhitespaceSplit)),
         other => return Err(unsupported("the pre-tokenizer", other)),
     });
@@ -214,7 +231,7 @@ fn finish_splits(parts: Vec<Part>) -> Result<Splitter> {
 /// Decoding is done by `decode`; what a decoder says about the vocabulary is all that matters here.
 fn decoder(d: &Value, builder: &mut TokenizerBuilder) -> Result<()> {
     match kind(d) {
-        "ByteLevel" | "ByteFallback" | "Fuse" | "BPEDecoder" => {}
+        "ByteLevel" | "ByteFallback" | "Fuse" | "BPEDecoder" | "WordPiece" => {}
         "Metaspace" => builder.metaspace = true,
         "Replace" => builder.metaspace |= matches!(pattern(d)?, SplitPattern::String(s) if s == "▁"),
         "Strip" => {

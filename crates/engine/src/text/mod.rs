@@ -1,7 +1,7 @@
 //! Text ↔ tokens, and messages → text.
 //!
-//! Built on Hugging Face's `tokenizers`, version 1.0.0-rc.3 with its BPE model, pre-tokenisers and
-//! Unicode normalisers and nothing else. Measured for wasm (fat LTO, brotli 11): 191 KB, against
+//! Built on Hugging Face's `tokenizers`, version 1.0.0-rc.3 with its BPE and WordPiece models, pre-tokenisers
+//! and Unicode normalisers and nothing else. Measured for wasm (fat LTO, brotli 11): 191 KB, against
 //! 568 KB for 0.23 with `fancy-regex`; with the template engine (compiled for size) 412 KB, and
 //! 699 KB with a regex engine on top — too much for a page's first token (700 KB for everything).
 //! So the browser build has no regex engine: the pre-tokenisers of the GPT-2, LLaMA-3, Qwen, o200k,
@@ -11,11 +11,12 @@
 //! what it assumes about a vocabulary is checked before it sees one (`builder`), and added tokens and
 //! decoding are done here (`special`, `decode`), because both need what the library does not offer.
 //!
-//! Only BPE: byte-level (GPT-2 and after) and SentencePiece's with byte fallback, whose merges are
-//! derived from the scores where a GGUF has only those. Unigram and WordPiece are refused by name.
+//! BPE, byte-level (GPT-2 and after) and SentencePiece's with byte fallback, whose merges are derived from the
+//! scores where a GGUF has only those; and WordPiece (BERT). Unigram is refused by name.
 //!
 //! Invariants: text that the caller has not declared to be special never gives a token that steers; decoding
-//! is the inverse of encoding for valid UTF-8 (up to what a normaliser of the model changes).
+//! is the inverse of encoding for valid UTF-8 (up to what a normaliser of the model changes, and WordPiece, which
+//! keeps no spaces).
 
 mod builder;
 mod config;
@@ -25,13 +26,13 @@ mod json;
 mod special;
 mod split;
 pub mod template;
+mod word_piece;
 
 use std::{ops::Range, sync::Mutex};
 
 use ternlight_core::{Error, ErrorKind, Result, container::Meta};
-use tokenizers::{
-    models::bpe::PipelineBPE,
-    pipeline::{Model, Normalizer, PipelineNormalizer, PipelineToken, PreTokenizerScratch, Span},
+use tokenizers::pipeline::{
+    Model, Normalizer, PipelineModel, PipelineNormalizer, PipelineToken, PreTokenizerScratch, Span,
 };
 
 use builder::Pieces;
@@ -60,7 +61,7 @@ pub struct Tokenizer {
 }
 
 pub(crate) struct Parts {
-    model: PipelineBPE,
+    model: PipelineModel,
     normalizers: Vec<PipelineNormalizer>,
     splitter: split::Splitter,
     /// Added tokens looked for in the raw text, and in the normalised rest.
@@ -78,7 +79,7 @@ pub(crate) struct Parts {
 }
 
 struct Scratch {
-    model: <PipelineBPE as Model>::Scratch,
+    model: <PipelineModel as Model>::Scratch,
     split: PreTokenizerScratch,
     spans: Vec<Span>,
     tokens: Vec<PipelineToken>,

@@ -39,7 +39,8 @@ const PUNCTUATION_BUT_BACKTICK: &str = r"[\p{P}\$\+<=>\^~\|]+";
 pub(crate) fn by_name(pre: &str) -> Result<(Vec<String>, bool)> {
     let [num, cjk, big] = DEEPSEEK_PATTERNS;
     let patterns: &[&str] = match pre {
-        "llama3" | "llama-v3" | "llama-bpe" | "falcon3" | "falcon-h1" | "pixtral" | "midm-2.0" | "lfm2" => {
+        "llama3" | "llama-v3" | "llama-bpe" | "falcon3" | "falcon_e" | "falcon-h1" | "pixtral"
+        | "midm-2.0" | "lfm2" => {
             return Ok((vec![LLAMA3.into()], true));
         }
         "dbrx" | "smaug-bpe" | "chatglm-bpe" => &[LLAMA3],
@@ -51,7 +52,7 @@ pub(crate) fn by_name(pre: &str) -> Result<(Vec<String>, bool)> {
         }
         "falcon" => &[PUNCTUATION, GPT2, THREE_DIGITS],
         "default" | "" => &[PUNCTUATION_BUT_BACKTICK, GPT2, DIGITS, THREE_DIGITS],
-        "deepseek-v3" => &[num, cjk, big],
+        "deepseek-v3" | "hunyuan-dense" => &[num, cjk, big],
         "deepseek-coder" => &[
             r"[\r\n]",
             r"\s?\p{L}+",
@@ -74,6 +75,9 @@ pub(crate) fn by_name(pre: &str) -> Result<(Vec<String>, bool)> {
 /// One way to cut.
 pub(crate) enum Cut {
     Library(PipelinePreTokenizer),
+    /// The same for an expression with contractions in any case: to the library that is ASCII's, to the expression
+    /// Unicode's, where the long s is an s.
+    Contractions(PipelinePreTokenizer),
     /// Runs of these characters become stretches of their own.
     Runs(fn(char) -> bool),
     /// So do three ASCII digits.
@@ -126,6 +130,14 @@ impl Splitter {
                     Cut::Library(library) => {
                         library.pre_tokenize(part, scratch, &mut next).map_err(super::library)?
                     }
+                    Cut::Contractions(library) if part.contains(LONG_S) => {
+                        let short = part.replace(LONG_S, "'s");
+                        library.pre_tokenize(&short, scratch, &mut next).map_err(super::library)?;
+                        lengthen(part, &mut next[from..]);
+                    }
+                    Cut::Contractions(library) => {
+                        library.pre_tokenize(part, scratch, &mut next).map_err(super::library)?
+                    }
                     Cut::Runs(of) => runs(part, *of, &mut next),
                     Cut::ThreeDigits => three_digits(part, &mut next),
                 }
@@ -151,21 +163,26 @@ impl Cut {
                 ONE_DIGIT => return Ok(Self::Library(PipelinePreTokenizer::Digits(Digits::new(true)))),
                 DIGITS => return Ok(Self::Library(PipelinePreTokenizer::Digits(Digits::new(false)))),
                 THREE_DIGITS => return Ok(Self::ThreeDigits),
-                PUNCTUATION => return Ok(Self::Library(punctuation(SplitDelimiterBehavior::Contiguous))),
+                // The library's `Punctuation` knows an older Unicode where it joins runs.
+                PUNCTUATION => return Ok(Self::Runs(is_punctuation)),
                 PUNCTUATION_BUT_BACKTICK => return Ok(Self::Runs(|c| c != '`' && is_punctuation(c))),
                 _ => {}
             }
         }
         // The library recognises the digit rule of this family with any bound, but splits by three
         // unless it is one: any other bound must go through the engine, which a group hides it for.
-        let pattern = match recognize(pattern) {
+        let recognised = recognize(pattern);
+        let is_native = recognised.is_some() && behavior == SplitDelimiterBehavior::Isolated && !invert;
+        let folds = is_native && pattern.contains("(?i:'s");
+        let pattern = match recognised {
             Some(Grammar::Cl100k { digit_cap }) if !matches!(digit_cap, 1 | 3) => format!("(?:{pattern})"),
             _ => pattern.to_owned(),
         };
         let split = Split::new(SplitPattern::Regex(pattern), behavior, invert)
             .and_then(Split::canonicalized_for_pipeline)
             .map_err(super::library)?;
-        Ok(Self::Library(PipelinePreTokenizer::Split(split)))
+        let split = PipelinePreTokenizer::Split(split);
+        Ok(if folds { Self::Contractions(split) } else { Self::Library(split) })
     }
 }
 
@@ -189,6 +206,25 @@ fn is_punctuation(c: char) -> bool {
     let mut spans = Vec::new();
     let cut = punctuation(SplitDelimiterBehavior::Isolated);
     cut.pre_tokenize(text, &mut PreTokenizerScratch::default(), &mut spans).is_ok() && spans.len() == 2
+}
+
+/// An apostrophe and a long s.
+const LONG_S: &str = "'ſ";
+
+/// Moves the spans of a text whose every [`LONG_S`] was `'s`, one byte shorter, to where they are in `text`.
+fn lengthen(text: &str, spans: &mut [Span]) {
+    let mut at = text.match_indices(LONG_S).map(|(at, _)| at as u32 + 1).peekable();
+    let mut more = 0;
+    for span in spans {
+        let mut moved = |end: u32| {
+            // The s itself is one byte long in the short text; what begins after it is one further.
+            while at.next_if(|&s| s < end + more).is_some() {
+                more += 1;
+            }
+            end + more
+        };
+        (span.start, span.end) = (moved(span.start), moved(span.end));
+    }
 }
 
 /// Cuts `text` where membership of `of` changes.
@@ -229,52 +265,4 @@ fn three_digits(text: &str, out: &mut Vec<Span>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn cut<'a>(patterns: &[&str], text: &'a str) -> Vec<&'a str> {
-        let patterns: Vec<_> = patterns.iter().map(|&p| p.to_owned()).collect();
-        let mut spans = Vec::new();
-        let splitter = Splitter::from_patterns(&patterns).unwrap();
-        splitter.split(text, &mut PreTokenizerScratch::default(), &mut spans).unwrap();
-        assert_eq!(spans.iter().map(|s| &text[s.range()]).collect::<String>(), text, "spans tile the text");
-        spans.iter().map(|s| &text[s.range()]).collect()
-    }
-
-    #[test]
-    fn own_cuts() {
-        assert_eq!(cut(&[THREE_DIGITS], "a12345678b"), ["a", "123", "456", "78b"]);
-        assert_eq!(cut(&[DIGITS], "a1234b٣"), ["a", "1234", "b", "٣"]);
-        assert_eq!(cut(&[ONE_DIGIT], "a12"), ["a", "1", "2"]);
-        assert_eq!(cut(&[PUNCTUATION_BUT_BACKTICK], "a.,`—$+b"), ["a", ".,", "`", "—$+", "b"]);
-        assert_eq!(cut(&[PUNCTUATION], "a.,`—$+b"), ["a", ".,`—$+", "b"]);
-        assert!(cut(&[GPT2, THREE_DIGITS], "").iter().all(|s| s.is_empty()));
-    }
-
-    #[test]
-    fn named_pre_tokenizers() {
-        let named = |pre: &str, text: &'static str| {
-            let (patterns, _) = by_name(pre).unwrap();
-            cut(&patterns.iter().map(String::as_str).collect::<Vec<_>>(), text)
-        };
-        assert_eq!(named("smollm", "I have 42!"), ["I", " have", " ", "4", "2", "!"]);
-        assert_eq!(named("llama-bpe", "1234 I'LL\n\n x"), ["123", "4", " I", "'LL", "\n\n", " x"]);
-        assert_eq!(named("qwen2", "1234 a"), ["1", "2", "3", "4", " a"]);
-        assert_eq!(named("falcon", "x 12345...y"), ["x", " ", "123", "45", "...", "y"]);
-        assert_eq!(named("deepseek-v3", "日本a1234"), ["日本", "a", "123", "4"]);
-        assert!(by_name("no-such").unwrap_err().detail.contains("no-such"));
-    }
-
-    /// A bound that the library would silently split by three.
-    #[test]
-    fn digit_bounds_outside_the_native_grammars() {
-        for (bound, want) in [(r"\p{N}{1,2}", &["12", "34"][..]), (r"\p{N}+", &["1234"])] {
-            let pattern = LLAMA3.replace(r"\p{N}{1,3}", bound);
-            if cfg!(feature = "regex") {
-                assert_eq!(cut(&[&pattern], "1234"), want);
-            } else {
-                assert_eq!(Splitter::from_patterns(&[pattern]).err().unwrap().kind, ErrorKind::Tokenizer);
-            }
-        }
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use super::{
     common::decoder,
     experts,
-    keys::{Keys, gguf, hf},
+    keys::{Keys, gguf, hf, key},
 };
 use crate::{
     Result, bail,
@@ -16,20 +16,17 @@ use crate::{
     quantiser::{Codes, Quantiser},
 };
 
-/// 2B4T gates with squared ReLU. The GGUF name `bitnet` without `-b1.58` is mainline llama.cpp's, whose
-/// graph is the SiLU variant of 1bitLLM; the official converters write `bitnet-b1.58` or `bitnet-25`.
-/// An explicit `{arch}.hidden_act` key (ours) settles it.
+/// The base of 2B4T's rotary embedding.
+const THETA_2B4T: f32 = 500_000.0;
+/// The base of 1bitLLM's, and the pieces of its SentencePiece vocabulary.
+const THETA_1BIT: f32 = 10_000.0;
+const VOCAB_1BIT: usize = 32_002;
+
 pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
     let mut spec = decoder(keys, names)?;
     sub_norms(&mut spec);
     if keys.is_gguf() {
-        let activation = match keys.text(gguf("hidden_act"))? {
-            Some("relu2") => Activation::Relu2,
-            Some("silu") => Activation::Silu,
-            Some(other) => bail!(UnsupportedArch, "activation '{}'", short(other)),
-            None if spec.arch == "bitnet" => Activation::Silu,
-            None => Activation::Relu2,
-        };
+        let activation = gguf_activation(keys, &spec)?;
         spec.blocks.iter_mut().for_each(|block| block.ffn.body.mlp_mut().activation = activation);
     }
     if spec.attentions_mut().any(|attention| attention.q.bias) {
@@ -46,6 +43,28 @@ pub(super) fn spec(keys: &Keys<'_>, names: Names) -> Result<Spec> {
         keys.expect(hf("sub_norm"), &[Value::Bool(true)])?;
     }
     Ok(spec)
+}
+
+/// 2B4T gates with squared ReLU. The GGUF name `bitnet` without `-b1.58` is mainline llama.cpp's, whose
+/// graph is the SiLU variant of 1bitLLM; the official converters write `bitnet-b1.58` or `bitnet-25` for both
+/// families and no activation, so the rotary base and the vocabulary tell which one it is.
+/// An explicit `{arch}.hidden_act` key (ours) settles it.
+fn gguf_activation(keys: &Keys<'_>, spec: &Spec) -> Result<Activation> {
+    let theta = keys.has(key("rope.freq_base", "rope_theta")).then(|| spec.ropes[0].theta);
+    match keys.text(gguf("hidden_act"))? {
+        Some("relu2") => Ok(Activation::Relu2),
+        Some("silu") => Ok(Activation::Silu),
+        Some(other) => bail!(UnsupportedArch, "activation '{}'", short(other)),
+        None if spec.arch == "bitnet" => Ok(Activation::Silu),
+        None if theta == Some(THETA_2B4T) => Ok(Activation::Relu2),
+        None if theta == Some(THETA_1BIT) && spec.vocab == VOCAB_1BIT => Ok(Activation::Silu),
+        None => bail!(
+            MissingKey,
+            "'{0}.hidden_act' is missing: neither the rotary base nor the vocabulary is that of a known '{0}' model, and \
+             'relu2' and 'silu' give other text (set the key to the one it was trained with)",
+            spec.arch
+        ),
+    }
 }
 
 /// A BitNet with experts: each is a whole network of 2B4T's kind, with a scale (and a sub-norm) of its own.

@@ -325,11 +325,17 @@ impl ScalingKeys<'_, '_> {
         }
     }
 
-    fn kind(&self) -> Option<&str> {
-        ["rope_type", "type"].into_iter().find_map(|name| match self.value(Some("type"), name) {
-            (_, Some(Value::Str(kind))) => Some(kind.as_str()),
-            _ => None,
-        })
+    fn kind(&self) -> Result<Option<&str>> {
+        for name in ["rope_type", "type"] {
+            match self.value(Some("type"), name) {
+                (_, None) => {}
+                (_, Some(Value::Str(kind))) => return Ok(Some(kind)),
+                (name, Some(other)) => {
+                    bail!(MissingKey, "'{}' is {}, no text", short(&name), other.type_name())
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Divisors of a Hugging Face configuration, one for each frequency.
@@ -349,7 +355,7 @@ fn scaling(keys: &Keys<'_>) -> Result<RopeScaling> {
     let scaling = ScalingKeys { keys, group: if old { "rope_scaling" } else { "rope_parameters" } };
     let factor = || scaling.need("factor", "factor");
     let original = || scaling.need("original_context_length", "original_max_position_embeddings");
-    let kind = scaling.kind();
+    let kind = scaling.kind()?;
     let in_file = |name: &str| keys.is_gguf() && keys.has_tensor(name);
     match kind {
         None | Some("none" | "default") if in_file("rope_freqs.weight") => {
@@ -358,7 +364,9 @@ fn scaling(keys: &Keys<'_>) -> Result<RopeScaling> {
         Some(kind) if in_file("rope_freqs.weight") => {
             bail!(UnsupportedArch, "rope scaling '{}' beside rope_freqs.weight", short(kind))
         }
-        None | Some("longrope" | "none") if in_file("rope_factors_long.weight") => long_rope(keys, &scaling),
+        None | Some("none") if in_file("rope_factors_long.weight") => long_rope(keys, &scaling),
+        // The tensors may be in a part of the file that is still to come.
+        Some("longrope") if keys.is_gguf() => long_rope(keys, &scaling),
         None | Some("none" | "default") => Ok(RopeScaling::None),
         Some("linear") => Ok(RopeScaling::Linear(factor()?)),
         Some("llama3") => {

@@ -105,7 +105,8 @@ fn mark_linears(folded: &BTreeSet<&str>, names: Names, spec: &mut Spec) -> Resul
         }
     }
     if left.remove(names.of(TensorRole::Head).as_str()) {
-        spec.output.rotated = true;
+        // So there is one, even if the part of the file that has it is still to come.
+        (spec.output.rotated, spec.output.tied) = (true, false);
         widths.insert(hidden);
     }
     match left.first() {

@@ -166,11 +166,12 @@ impl<'a> Keys<'a> {
             }
             bail!(
                 UnsupportedArch,
-                "the key '{}' ({}) is not known for architecture '{}' and could change what the model computes \
+                "the key '{}' ({}) is not known for architecture '{}' and could change what the model computes: {} \
                  (allow it by name to load the model without it)",
                 short(name),
                 shown(value),
-                short(self.arch)
+                short(self.arch),
+                super::effect(name)
             );
         }
         Ok(())
@@ -188,12 +189,15 @@ fn shown(value: &Value) -> String {
     }
 }
 
+/// What every decoder has unless its configuration says that it has not.
+const ON_BY_DEFAULT: [&str; 3] = ["is_causal", "use_rope", "use_rotary_pos_emb"];
+
 /// Whether a value says that a feature is absent: false, nothing, a factor of 1.
 fn is_neutral(name: &str, value: &Value) -> bool {
     let factor =
         ["scale", "scaling", "multiplier", "factor", "temperature"].iter().any(|word| name.contains(word));
     match value {
-        Value::Bool(b) => !b,
+        Value::Bool(b) => *b == ON_BY_DEFAULT.contains(&name),
         Value::Int(i) => *i == i64::from(factor),
         Value::Float(x) => *x == if factor { 1.0 } else { 0.0 },
         Value::Str(s) => matches!(s.as_str(), "" | "none" | "default"),

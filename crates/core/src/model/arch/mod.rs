@@ -6,6 +6,7 @@
 
 mod bitnet;
 mod common;
+mod effects;
 mod experts;
 mod gemma;
 mod gpt_oss;
@@ -30,6 +31,7 @@ mod torchscale;
 
 use alloc::{string::String, vec::Vec};
 
+pub(crate) use effects::effect;
 use keys::Keys;
 pub use keys::KnownTensors;
 

@@ -26,7 +26,7 @@ pub(super) struct File<'a> {
     pub(super) post_processor: Component<'a>,
     #[serde(borrow, default)]
     pub(super) decoder: Component<'a>,
-    pub(super) model: BpeModel,
+    pub(super) model: ModelFile,
 }
 
 /// A component before it is known to be of a decent size.
@@ -61,7 +61,7 @@ pub(super) struct AddedToken {
 }
 
 #[derive(Deserialize)]
-pub(super) struct BpeModel {
+pub(super) struct ModelFile {
     #[serde(rename = "type", default)]
     pub(super) kind: Option<String>,
     #[serde(default)]
@@ -80,6 +80,8 @@ pub(super) struct BpeModel {
     pub(super) byte_fallback: Option<bool>,
     #[serde(default)]
     pub(super) ignore_merges: Option<bool>,
+    #[serde(default)]
+    pub(super) max_input_chars_per_word: Option<usize>,
 }
 
 /// The vocabulary; `None` where it is not an object (Unigram has a list), so that the model's type can

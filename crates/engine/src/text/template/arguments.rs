@@ -31,9 +31,9 @@ impl<'t> Arguments<'t> {
         self.positional.pop_front().or_else(|| self.take_named(name))
     }
 
-    /// As [`Arguments::take`], without `none` and undefined values.
+    /// As [`Arguments::take`], without `none`. An undefined value is one, and mostly of a wrong kind.
     pub fn given(&mut self, name: &str) -> Option<Value> {
-        self.take(name).filter(|v| !matches!(v, Value::None | Value::Undefined))
+        self.take(name).filter(|v| !matches!(v, Value::None))
     }
 
     /// # Errors

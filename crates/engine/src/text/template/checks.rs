@@ -40,9 +40,12 @@ impl<'t> Interpreter<'t> {
             "string" => matches!(value, Value::Text(_)),
             "mapping" => matches!(value, Value::Map(_)),
             // As in Python, where strings and dictionaries have a length and items too.
-            "sequence" => matches!(value, Value::List(_) | Value::Text(_) | Value::Map(_)),
+            "sequence" => {
+                matches!(value, Value::List(_) | Value::Text(_) | Value::Map(_) | Value::Undefined)
+            }
             "iterable" => matches!(value, Value::List(_) | Value::Text(_) | Value::Map(_) | Value::Undefined),
-            "callable" => matches!(value, Value::Macro(_) | Value::Function(_)),
+            // Jinja's undefined values have the methods that these tests ask for, and fail when they are called.
+            "callable" => matches!(value, Value::Macro(_) | Value::Function(_) | Value::Undefined),
             "odd" => integer()?.rem_euclid(2) == 1,
             "even" => integer()?.rem_euclid(2) == 0,
             "divisibleby" => match args.int("num")? {

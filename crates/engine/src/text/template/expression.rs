@@ -238,6 +238,8 @@ impl<'t> Interpreter<'t> {
         match (a, b) {
             (Value::List(a), Value::List(b)) => Ok(Rc::ptr_eq(a, b)),
             (Value::Map(a), Value::Map(b)) => Ok(Rc::ptr_eq(a, b)),
+            // Each look-up makes another one.
+            (Value::Undefined, Value::Undefined) => Ok(false),
             (Value::Bool(_), Value::Bool(_)) => a.equals(b, &self.budget),
             (Value::Bool(_), _) | (_, Value::Bool(_)) => Ok(false),
             _ => a.equals(b, &self.budget),

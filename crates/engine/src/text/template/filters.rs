@@ -57,6 +57,10 @@ impl<'t> Interpreter<'t> {
                 };
                 Value::Text(format::percent(&value.to_text(&budget)?, &values, &budget)?)
             }
+            // It adds to the text, which an undefined value does not let happen.
+            "indent" | "int" | "float" if matches!(value, Value::Undefined) => {
+                return Err(failure(format!("`{name}` of {} is not defined", value.kind())));
+            }
             "indent" => indent(&value.to_text(&budget)?, &mut args, &budget)?,
             "default" | "d" => {
                 let default = args.take("default_value").unwrap_or(Value::Text(Text::default()));

@@ -100,6 +100,14 @@ pub(super) fn percent(pattern: &Text, values: &Value, budget: &Rc<Budget>) -> Re
         write(&value, &spec, &mut out)?;
     }
     out.push_text(&pattern.part(rest))?;
+    // What has items may be there for names that the pattern does not use.
+    let may_be_unused = match values {
+        Value::List(list) => !list.tuple,
+        other => matches!(other, Value::Map(_) | Value::Undefined),
+    };
+    if values_left.next().is_some() && !may_be_unused {
+        return Err(failure("a format has too many values".into()));
+    }
     Ok(out.finish())
 }
 

@@ -70,9 +70,15 @@ impl<'t> Interpreter<'t> {
                     names.push((name, value));
                     Ok::<_, Failure>(())
                 };
-                if let Some(Value::Map(map)) = args.given("mapping") {
-                    for (key, value) in &map.entries {
-                        add(key.to_text(&self.budget)?, value.clone())?;
+                match args.given("mapping") {
+                    None => {}
+                    Some(Value::Map(map)) => {
+                        for (key, value) in &map.entries {
+                            add(key.to_text(&self.budget)?, value.clone())?;
+                        }
+                    }
+                    Some(other) => {
+                        return Err(failure(format!("namespace of {} is not supported", other.kind())));
                     }
                 }
                 for (name, value) in args.rest().1 {
@@ -192,7 +198,6 @@ pub(super) fn slice(
             let items = steps(from, to, step).map(|at| list.items[at].clone()).collect();
             Value::list(items, list.tuple, budget)
         }
-        Value::Undefined => Ok(Value::Undefined),
         _ => Err(failure(format!("{} has no slices", value.kind()))),
     }
 }

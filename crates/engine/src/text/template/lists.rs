@@ -172,6 +172,9 @@ impl<'t> Interpreter<'t> {
     /// # Errors
     /// For what is no dictionary.
     pub fn pairs(&self, name: &str, value: &Value, args: &mut Arguments<'t>) -> Result<Value, Failure> {
+        if name == "items" && matches!(value, Value::Undefined) {
+            return Value::list(Vec::new(), false, &self.budget);
+        }
         let Value::Map(map) = value else {
             return Err(failure(format!("`{name}` of {} is not defined", value.kind())));
         };

@@ -140,8 +140,10 @@ fn string(
         }
         "startswith" | "endswith" => {
             let affix = args.required("prefix")?;
-            let affixes =
-                if let Value::Text(_) = affix { vec![affix] } else { affix.items(budget)?.items.clone() };
+            let affixes = match affix {
+                Value::List(list) if list.tuple => list.items.clone(),
+                other => vec![other],
+            };
             let mut any = false;
             for affix in affixes {
                 let Value::Text(affix) = affix else {
@@ -168,6 +170,9 @@ fn string(
         "count" => Value::Int(s.matches(args.text("sub")?.as_str()).count() as i128, Origin::Template),
         "join" => {
             let items = args.required("iterable")?.items(budget)?;
+            if let Some(other) = items.items.iter().find(|item| !matches!(item, Value::Text(_))) {
+                return Err(failure(format!("`join` needs strings, not {}", other.kind())));
+            }
             join(&items.items, text, budget)?
         }
         "zfill" | "ljust" | "rjust" | "center" => pad(text, name, args, budget)?,

@@ -90,7 +90,13 @@ impl Value {
         for (key, value) in pairs {
             if !matches!(
                 key,
-                Self::Text(_) | Self::Int(..) | Self::Float(..) | Self::Bool(_) | Self::None | Self::List(_)
+                Self::Text(_)
+                    | Self::Int(..)
+                    | Self::Float(..)
+                    | Self::Bool(_)
+                    | Self::None
+                    | Self::Undefined
+                    | Self::List(_)
             ) {
                 return Err(failure(format!("{} cannot be a key", key.kind())));
             }
