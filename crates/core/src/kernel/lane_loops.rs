@@ -22,7 +22,7 @@
 //! | `field(I, bits, f) -> I` | the `f`-th code of every slot |
 //! | `dot_field(sum, codes, x, bits) -> Sums` | `sum + codes · x` of `field`s |
 //! | `finish(sum, bits) -> I` | 32-bit lanes from such sums over 32 columns |
-//! | `join(high, low) -> I` | `128 · high + low`, 32-bit lanes |
+//! | `join(high, low, base) -> I` | `base · high + low`, 32-bit lanes |
 //! | `bias(bits) -> i32`, `less(I, i32) -> I` | what `field` had added to each code; each 32-bit lane less a number |
 //! | `byte(I, f) -> I`, `dot_byte(sum, w, x) -> Sums` | the same for signed bytes × `splat_7`, 32-bit sums |
 //! | `zero zero_f mul add to_float store_i store_f` | as they say |
@@ -117,7 +117,7 @@ macro_rules! block_kernel {
                         let dx = splat_f(dx[i][first / 32]);
                         let mut isum = finish(sum[0][i], B::BITS);
                         if PLANES == 2 {
-                            isum = join(isum, finish(sum[PLANES - 1][i], B::BITS));
+                            isum = join(isum, finish(sum[PLANES - 1][i], B::BITS), Block32::BASE);
                         }
                         if bias(B::BITS) != 0 {
                             isum = less(isum, bias(B::BITS) * qsum as i32);
