@@ -50,18 +50,26 @@ macro_rules! for_tiles {
 }
 pub(crate) use for_tiles;
 
+/// [`for_tiles`], and the token that is left by itself.
+macro_rules! for_all_tiles {
+    ($tile:ident::<$kind:tt>, $max:expr, $panels:ident, $rows:ident, $out:ident) => {
+        let t = $crate::kernel::lane_loops::for_tiles!($tile::<$kind>, $max, $panels, $rows, $out);
+        if t < $rows.n() {
+            for p in 0..$panels.rows.div_ceil(R) {
+                $tile::<$kind, 1>($panels, [p], $rows, t, $out);
+            }
+        }
+    };
+}
+pub(crate) use for_all_tiles;
+
 /// Expands to `fn block<B>(&Panels, &Activations, &mut Tile)`. The arguments: its visibility, what gives the planes
 /// of a token's activations, attributes.
 macro_rules! block_kernel {
     ($vis:vis, [$($x:path),+] as $X:ty, $(#[$attr:meta])*) => {
         $(#[$attr])*
         $vis fn block<B: Block>(panels: &Panels<'_>, rows: &Activations, tile: &mut Tile<'_>) {
-            let t = $crate::kernel::lane_loops::for_tiles!(block_tile::<B>, TOKENS, panels, rows, tile);
-            if t < rows.n() {
-                for p in 0..panels.rows.div_ceil(R) {
-                    block_tile::<B, 1>(panels, [p], rows, t, tile);
-                }
-            }
+            $crate::kernel::lane_loops::for_all_tiles!(block_tile::<B>, TOKENS, panels, rows, tile);
         }
 
         $(#[$attr])*

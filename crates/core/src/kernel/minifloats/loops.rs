@@ -18,12 +18,7 @@ macro_rules! e2m1_kernel {
     ($vis:vis, [$($x:path),+] as $X:ty, $(#[$attr:meta])*) => {
         $(#[$attr])*
         $vis fn e2m1_integers<B: E2m1>(panels: &Panels<'_>, rows: &Activations, tile: &mut Tile<'_>) {
-            let t = $crate::kernel::lane_loops::for_tiles!(e2m1_tile::<B>, TOKENS, panels, rows, tile);
-            if t < rows.n() {
-                for p in 0..panels.rows.div_ceil(R) {
-                    e2m1_tile::<B, 1>(panels, [p], rows, t, tile);
-                }
-            }
+            $crate::kernel::lane_loops::for_all_tiles!(e2m1_tile::<B>, TOKENS, panels, rows, tile);
         }
 
         $(#[$attr])*
@@ -131,13 +126,7 @@ macro_rules! exact_kernels {
     ($(#[$attr:meta])*) => {
         $(#[$attr])*
         fn e2m1_exact<B: E2m1>(panels: &Panels<'_>, rows: &Activations, tile: &mut Tile<'_>) {
-            let t =
-                $crate::kernel::lane_loops::for_tiles!(e2m1_exact_tile::<B>, FLOAT_TOKENS, panels, rows, tile);
-            if t < rows.n() {
-                for p in 0..panels.rows.div_ceil(R) {
-                    e2m1_exact_tile::<B, 1>(panels, [p], rows, t, tile);
-                }
-            }
+            $crate::kernel::lane_loops::for_all_tiles!(e2m1_exact_tile::<B>, FLOAT_TOKENS, panels, rows, tile);
         }
 
         $(#[$attr])*
@@ -186,12 +175,7 @@ macro_rules! exact_kernels {
 
         $(#[$attr])*
         fn fp8_exact<W: Fp8>(panels: &Panels<'_>, rows: &Activations, tile: &mut Tile<'_>) {
-            let t = $crate::kernel::lane_loops::for_tiles!(fp8_tile::<W>, FLOAT_TOKENS, panels, rows, tile);
-            if t < rows.n() {
-                for p in 0..panels.rows.div_ceil(R) {
-                    fp8_tile::<W, 1>(panels, [p], rows, t, tile);
-                }
-            }
+            $crate::kernel::lane_loops::for_all_tiles!(fp8_tile::<W>, FLOAT_TOKENS, panels, rows, tile);
         }
 
         $(#[$attr])*
