@@ -38,7 +38,7 @@ use crate::{
     Other families, each as it is stored (--format does not apply):\n  \
     sigma-moe-tiny   20 B parameters, 0.5 B active: 56 layers of 96 experts, one active; ternary  (5.7 GB)\n  \
     maple-20b-a1b    20 B parameters, 1 B active: 24 layers of 256 experts, 8 active; TQ2_0  (6.3 GB)\n  \
-    ouro-1.4b        24 layers, 4 passes; ternary  (0.5 GB)\n  \
+    ouro-1.4b        24 layers, 4 passes; ternary  (0.7 GB)\n  \
     mor-360m         1 + 10 + 1 layers, 1 to 3 passes through those between; ternary  (0.1 GB)\n  \
     huginn-3.5b      2 + 4 + 2 layers, 32 passes through those between; BF16  (7 GB)\n  \
     deepnet-1000     1000 layers, width 256; BF16  (1.6 GB)\n  \

@@ -12,7 +12,7 @@ use std::{
 
 use ternlight_core::{
     container::{
-        self, Container, Meta, Value,
+        self, Container, Meta, TensorInfo, Value,
         write::{Header, TensorSpec, gguf_header, safetensors_header},
     },
     format::Encoding,
@@ -39,8 +39,8 @@ pub struct Family {
     pub config: FamilyConfig,
     /// How its matrices are stored.
     pub weights: Weights,
-    /// Tensors whose presence says something that the configuration does not.
-    pub telling: Vec<String>,
+    /// Tensors whose presence says something that the configuration does not, or whose shape does.
+    pub telling: Vec<(String, Option<Vec<u64>>)>,
 }
 
 /// A configuration in the form of its container.
@@ -110,7 +110,17 @@ impl Family {
             FamilyConfig::Json(json) => container::config(&json.to_string())?,
             FamilyConfig::Meta(meta) => meta.clone(),
         };
-        let tensors: KnownTensors = self.telling.iter().map(|name| (name.clone(), None)).collect();
+        let known = |(name, shape): &(String, Option<Vec<u64>>)| {
+            let info = shape.clone().map(|shape| TensorInfo {
+                name: name.clone(),
+                shape,
+                encoding: Encoding::F32,
+                offset: 0,
+                bytes: 0,
+            });
+            (name.clone(), info)
+        };
+        let tensors: KnownTensors = self.telling.iter().map(known).collect();
         Ok(arch::spec(self.container(), &meta, &tensors, &[])?)
     }
 

@@ -38,7 +38,7 @@ fn tq2(name: &str, meta: Meta, telling: &[&str]) -> Family {
         name: format!("{name} shape, random weights"),
         config: FamilyConfig::Meta(meta),
         weights: Weights::Tq2,
-        telling: telling.iter().map(|&name| name.to_owned()).collect(),
+        telling: telling.iter().map(|&name| (name.to_owned(), None)).collect(),
     }
 }
 

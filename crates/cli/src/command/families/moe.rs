@@ -87,6 +87,6 @@ pub fn gpt_oss(name: &str, dims: &Dims) -> Family {
         "rope_theta": 150_000.0,
         "quantization_config": { "quant_method": "mxfp4" },
     });
-    let telling = ["self_attn.sinks", "mlp.router.bias"].map(|name| format!("model.layers.0.{name}"));
+    let telling = ["self_attn.sinks", "mlp.router.bias"].map(|name| (format!("model.layers.0.{name}"), None));
     Family { telling: telling.into(), ..family(name, config("gpt_oss", dims, own), Weights::Bf16) }
 }

@@ -27,7 +27,7 @@ fn torchscale(name: &str, model_type: &str, dims: &Dims, own: Json) -> Family {
         "moe_freq": 0,
     });
     let mut family = family(name, FamilyConfig::Json(with(config, own)), Weights::Bf16);
-    family.telling = BIASES.map(|linear| format!("layers.0.{linear}.bias")).into();
+    family.telling = BIASES.map(|linear| (format!("layers.0.{linear}.bias"), None)).into();
     if model_type == "torchscale_retnet" {
         family.telling.clear();
     }
@@ -59,7 +59,7 @@ pub fn xpos(name: &str, dims: &Dims) -> Family {
     decoder(name, dims, json!({ "xpos_rel_pos": true }))
 }
 
-/// Eight experts in every second layer, of which a token takes two.
+/// Eight experts in every second layer, of which a token takes two; the router narrows its input to 16 values.
 pub fn xmoe(name: &str, dims: &Dims) -> Family {
     let own = json!({
         "subln": true,
@@ -69,9 +69,11 @@ pub fn xmoe(name: &str, dims: &Dims) -> Family {
         "moe_top1_expert": false,
         "moe_second_expert_policy": "all",
         "moe_eval_capacity_token_fraction": 1.0,
-        "use_xmoe": false,
+        "use_xmoe": true,
     });
-    decoder(name, dims, own)
+    let mut family = decoder(name, dims, own);
+    family.telling.push(("layers.1.moe_layer.gate.wg".into(), Some(vec![8, 16])));
+    family
 }
 
 /// Retention with values twice as wide as keys.
