@@ -110,7 +110,7 @@ pub enum Shape {
 
 /// What a shape's name stands for.
 pub enum Made {
-    /// A model that every [`Format`] can hold.
+    /// A model that every [`Format`](crate::model_file::Format) can hold.
     Config(Config),
     /// One of a family that is stored in its own way.
     Family(Family),
