@@ -55,6 +55,25 @@ fn with_loops(folder: &str, options: LoopOptions) -> Vec<f32> {
     logits(&mut decoder, &ids(folder), usize::MAX)
 }
 
+/// Each pass reads the blocks again, the matrices of low rank that are its own, and the adapter.
+#[test]
+fn bytes_of_passes_are_those_that_are_read() {
+    let bytes = |model: &Model, is_read: &dyn Fn(&str) -> bool| -> usize {
+        model.tensors.iter().filter(|t| is_read(&t.name)).map(|t| t.bytes).sum()
+    };
+    let load =
+        |folder: &str| load_folder(&format!("oracle2/{folder}"), "auto", 1 << 16).expect("a valid model");
+    let recursive = load("recursive");
+    let linears = bytes(&recursive, &|name| name.contains("_proj.weight"));
+    let low_rank = bytes(&recursive, &|name| name.contains(".lora_"));
+    let head = recursive.head().bytes();
+    assert!(low_rank > 0);
+    assert_eq!(recursive.bytes_per_token(), 3 * linears + low_rank + head);
+    let huginn = load("huginn");
+    let body = bytes(&huginn, &|name| name.contains("core_block") || name.contains("adapter"));
+    assert_eq!(huginn.bytes_of_pass(), body);
+}
+
 #[test]
 fn leaving_early_computes_less_and_depends_on_nothing_else() {
     let (early, taken) = check_bits("ouro", EARLY);

@@ -10,18 +10,21 @@
 //! | fp4_vector | `noocc` | `activation_quantization.scheme=fp4_absmax` |
 //! | fp4_vector | `wonly` | `activation_quantization.scheme=none` |
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
 use ternlight_core::{
     ErrorKind, Result,
     activations::{ActFormat, Activations},
+    cache::KvType,
     container::{self, Probe},
     format::{Form, FormRow},
     kernel,
     load::{LoadOptions, Loader},
     matrix::Matrix,
     minifloat::{self, Rounding},
-    model::{Model, Want},
+    model::{Decoder, DecoderOptions, Model, Want},
     pool::Serial,
     simd::Isa,
 };
@@ -70,7 +73,10 @@ fn load(options: LoadOptions, config: &Value, files: &[Vec<u8>]) -> Result<Model
 }
 
 fn logits(model: Model, ids: &[u32], cut: usize) -> Vec<f32> {
-    let mut decoder = decoder_with_context(model, 64, ids.len());
+    all_logits(&mut decoder_with_context(model, 64, ids.len()), ids, cut)
+}
+
+fn all_logits(decoder: &mut Decoder, ids: &[u32], cut: usize) -> Vec<f32> {
     let mut all = Vec::new();
     for part in ids.chunks(cut) {
         all.extend_from_slice(decoder.forward(part, Want::All).expect("logits"));
@@ -184,8 +190,9 @@ fn scales_may_come_before_or_after_and_in_another_shard() {
     }
 }
 
-/// What `run` uses: weights that take few bits, and products of integers for FP4. Their error is that of 14-bit codes of
-/// the inputs, which this model's two layers of random weights amplify for a few logits.
+/// What `run` uses: weights that take few bits, and products of integers for FP4. The error is that of 16-bit codes of the
+/// inputs: no logit is further from exact inputs than 10⁻³ of the largest one. (It is the attention of the first layer
+/// that amplifies most, in one position of `mxfp4` tenfold.)
 #[test]
 fn the_fast_path_is_near_and_small() {
     for folder in FOLDERS {
@@ -195,42 +202,55 @@ fn the_fast_path_is_near_and_small() {
         };
         let reference = bytes(&format!("oracle2/{folder}/reference.safetensors"));
         let reference = SafeTensors::deserialize(&reference).expect("a safetensors file");
-        let ids = tokens(&reference, "tokens.seq_b");
         let files = [weights(folder)];
-        let exact = load(options("auto"), &config, &files).expect("a valid model");
-        let want = logits(exact, &ids, ids.len());
-        let mut first: Vec<f32> = Vec::new();
+        let mut first = BTreeMap::new();
         for isa in kernel::isas() {
             let fast = LoadOptions { kernel: isa.name().into(), ..LoadOptions::default() };
             let model = load(fast, &config, &files).expect("a valid model");
-            let linears: Vec<_> = model.tensors.iter().filter(|t| t.name.contains("_proj")).collect();
-            assert_eq!(linears.len(), 14, "{folder}");
-            let is_fp8 = linears[0].form.is_fp8();
-            assert!(is_fp8 || matches!(linears[0].form, Form::Mxfp4 | Form::Nvfp4), "{folder}");
-            let most = if is_fp8 { 8.3 } else { 4.6 };
-            if isa != Isa::SCALAR {
-                let bytes: usize = linears.iter().map(|t| t.bytes).sum();
-                let weights: usize = linears.iter().map(|t| t.rows * t.cols).sum();
-                let bits = 8.0 * bytes as f64 / weights as f64;
-                assert!(bits <= most, "{folder} on {isa:?}: {bits} bits per weight");
+            let is_fp8 = check_size(folder, &model, isa);
+            let (model, exact) = (Arc::new(model), load(options(isa.name()), &config, &files));
+            let exact = Arc::new(exact.expect("a valid model"));
+            for seq in ["seq_a", "seq_b", "seq_c"] {
+                let ids = tokens(&reference, &format!("tokens.{seq}"));
+                let run = |model: &Arc<Model>, cut| {
+                    let options = DecoderOptions { kv: KvType::F32, block: 64, context: ids.len() };
+                    let decoder = Decoder::new(Arc::clone(model), options, Arc::new(Serial));
+                    all_logits(&mut decoder.expect("memory for a tiny model"), &ids, cut)
+                };
+                let (got, want) = (run(&model, ids.len()), run(&exact, ids.len()));
+                let largest = want.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+                let (median, max) = difference(&got, &want);
+                println!("{folder} {seq} on {isa:?}: median {median:.1e}, max {max:.1e} of {largest:.1}");
+                assert!(median <= 1e-4 && max <= 1e-3 * largest, "{folder} {seq}: {median:e}, {max:e}");
+                assert!(!is_fp8 || got == want, "FP8 has one path");
+                assert!(got == run(&model, 1), "{folder} {seq} on {isa:?}, token by token: other bits");
+                let first = first.entry(seq).or_insert_with(|| got.clone());
+                assert!(got == *first, "{folder} {seq} on {isa:?}: other bits");
             }
-            let layout = kernel::select(linears[0].form, isa).expect("a kernel").layout;
-            let bits = layout.matrix_bytes(256, 2048) as f64 / (256.0 * 2048.0 / 8.0);
-            assert!(bits <= most, "{folder} on {isa:?}: {bits} bits per weight of a larger matrix");
-            let got = logits(model, &ids, ids.len());
-            let (median, max) = difference(&got, &want);
-            println!("{folder} on {isa:?}: {bits:.2} bits, median {median:.1e}, max {max:.1e}");
-            assert!(median <= 5e-4, "{folder} on {isa:?}: {median:e}");
-            assert!(!is_fp8 || got == want, "FP8 has one path");
-            if first.is_empty() {
-                first.clone_from(&got);
-            }
-            assert!(got == first, "{folder} on {isa:?}: other bits");
         }
     }
 }
 
-/// Products of the integers of FP4 with 14-bit inputs: within 10⁻³ of those of floats, as a share of the largest output.
+/// Bits per weight of the linear layers; whether they are FP8.
+fn check_size(folder: &str, model: &Model, isa: Isa) -> bool {
+    let linears: Vec<_> = model.tensors.iter().filter(|t| t.name.contains("_proj")).collect();
+    assert_eq!(linears.len(), 14, "{folder}");
+    let is_fp8 = linears[0].form.is_fp8();
+    assert!(is_fp8 || matches!(linears[0].form, Form::Mxfp4 | Form::Nvfp4), "{folder}");
+    let most = if is_fp8 { 8.3 } else { 4.6 };
+    if isa != Isa::SCALAR {
+        let bytes: usize = linears.iter().map(|t| t.bytes).sum();
+        let weights: usize = linears.iter().map(|t| t.rows * t.cols).sum();
+        let bits = 8.0 * bytes as f64 / weights as f64;
+        assert!(bits <= most, "{folder} on {isa:?}: {bits} bits per weight");
+    }
+    let layout = kernel::select(linears[0].form, isa).expect("a kernel").layout;
+    let bits = layout.matrix_bytes(256, 2048) as f64 / (256.0 * 2048.0 / 8.0);
+    assert!(bits <= most, "{folder} on {isa:?}: {bits} bits per weight of a larger matrix");
+    is_fp8
+}
+
+/// Products of the integers of FP4 with 16-bit inputs: near those of floats, as a share of the largest output.
 #[test]
 fn products_of_integers_are_near_those_of_floats() {
     for (form, block) in [(Form::Mxfp4, 32), (Form::Nvfp4, 16)] {
@@ -263,7 +283,7 @@ fn products_of_integers_are_near_those_of_floats() {
         let largest = exact.iter().fold(0.0_f32, |most, y| most.max(y.abs()));
         let (_, max) = difference(&fast, &exact);
         println!("{form:?}: {:.1e}", max / largest);
-        assert!(max > 0.0 && max <= 1e-3 * largest, "{form:?}: {max:e} of {largest:e}");
+        assert!(max > 0.0 && max <= 3e-5 * largest, "{form:?}: {max:e} of {largest:e}");
     }
 }
 

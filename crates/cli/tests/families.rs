@@ -3,7 +3,7 @@
 mod common;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -156,6 +156,75 @@ fn families_of_random_weights_load_and_run() {
         );
         assert!(text.contains("experts"), "{shape}: {text}");
     }
+}
+
+/// Families without experts (or with a router that `--experts` does not change).
+#[test]
+fn other_families_of_random_weights_load_and_run() {
+    let place = TempDir::new().unwrap();
+    for shape in [
+        "ouro-tiny",
+        "universal-tiny",
+        "recursive-tiny",
+        "mor-tiny",
+        "huginn-tiny",
+        "deepnet-tiny",
+        "magneto-tiny",
+        "xpos-tiny",
+        "xmoe-tiny",
+        "retnet-tiny",
+        "fp8-tiny",
+        "mxfp4-tiny",
+        "nvfp4-tiny",
+        "minicpm-tiny",
+        "hunyuan-tiny",
+    ] {
+        let model = place.path().join(shape);
+        let mut synth = ternlight(place.path());
+        let made = json(synth.args(["synth", "--json", "--shape", shape, "--out"]).arg(&model));
+        assert!(made["parameters"].as_u64() > Some(500_000), "{shape}");
+        let logits = |kernel: &str| {
+            let out = place.path().join("logits");
+            let mut run = ternlight(place.path());
+            run.args(["logits", "--json", "--tokens", "5,900,17,300,2", "--kernel", kernel, "--model"]);
+            let report = json(run.arg(&model).arg("--out").arg(&out));
+            (report["argmax"].clone(), fs::read(out).unwrap())
+        };
+        let (argmax, all) = logits("auto");
+        assert!(all == logits("scalar").1, "{shape}");
+        // Weights of a sensible size say different things of different tokens.
+        let argmax: BTreeSet<u64> =
+            argmax.as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect();
+        assert!(argmax.len() >= 3, "{shape}: {argmax:?}");
+    }
+}
+
+#[test]
+fn passes_and_layers_are_timed() {
+    let place = TempDir::new().unwrap();
+    let bench = |args: &[&str]| {
+        let mut bench = ternlight(place.path());
+        bench.args(["bench", "--json", "--prompt", "8", "--gen", "4", "--threads", "1"]);
+        bench.args(args).args(["--head", "native"]);
+        json(&mut bench)
+    };
+    let ouro = bench(&["--synthetic", "ouro-tiny"]);
+    assert_eq!((&ouro["loops"], &ouro["passes"]["later"]), (&Value::from(3.0), &Value::from(2.0)));
+    assert_eq!(ouro.get("layers"), None);
+    for key in ["first_ms", "first_gb_s", "later_ms", "later_gb_s"] {
+        assert!(ouro["passes"][key].as_f64() > Some(0.0), "{key}");
+    }
+    // Loops read their weights again.
+    let once = bench(&["--synthetic", "ouro-tiny", "--loops", "1"]);
+    let bytes = |report: &Value| report["bytes_per_token"].as_u64().unwrap();
+    assert_eq!(once.get("passes"), None);
+    assert!(bytes(&ouro) - bytes(&once) >= 2 * ouro["passes"]["bytes"].as_u64().unwrap());
+    let dense = bench(&["--synthetic", "bitnet-tiny", "--layers"]);
+    assert_eq!(dense["layers"].as_array().unwrap().len(), 8);
+    assert!(dense["layers"][0]["ms_per_token"].as_f64() > Some(0.0));
+    assert_eq!(dense.get("passes"), None);
+    let text = fails(ternlight(place.path()).args(["bench", "--families", "ouros"]), "usage", 2);
+    assert!(text.contains("ouros") && text.contains("ouro-in-cache"), "{text}");
 }
 
 #[test]

@@ -35,6 +35,9 @@ pub enum ActFormat {
     /// 14-bit codes with one scale per 32 columns, in two planes. (llama.cpp's Q8_1 has the same blocks
     /// and 8 bits, whose error in SmolLM2's logits changes one greedy token in thirty.)
     Block32,
+    /// 16-bit codes with one scale per 32 columns, in two planes of 8 bits. (E2M1 is exact, so that inputs are all that
+    /// is rounded: 14 bits move a logit of a small model by up to 1e-2, 16 by less than 1e-3.)
+    Fine32,
     /// 14-bit codes with one scale per token, in two 7-bit planes.
     Token14,
     /// Unchanged.
@@ -48,7 +51,8 @@ impl ActFormat {
     pub const fn of(form: Form) -> Self {
         match form {
             Form::Ternary => Self::Token8,
-            Form::Q2 | Form::Q4 | Form::Q8 | Form::Q8x16 | Form::Mxfp4 | Form::Nvfp4 => Self::Block32,
+            Form::Q2 | Form::Q4 | Form::Q8 | Form::Q8x16 => Self::Block32,
+            Form::Mxfp4 | Form::Nvfp4 => Self::Fine32,
             Form::I8 => Self::Token14,
             Form::Mxfp4Exact | Form::Nvfp4Exact | Form::E4m3 | Form::E5m2 => Self::F32,
             Form::F16 | Form::BF16 | Form::F32 => Self::F32,
@@ -117,7 +121,8 @@ impl Token8 {
     }
 }
 
-/// Codes of [`ActFormat::Block32`]: `q = rint(x · 8191 / amax) = 128 · high + low`.
+/// Codes of [`ActFormat::Block32`], `q = rint(x · 8191 / amax) = 128 · high + low`, or of [`ActFormat::Fine32`],
+/// `q = rint(x · 32512 / amax) = 255 · high + low`.
 #[derive(Clone, Debug, Default)]
 pub struct Block32 {
     stride: usize,
@@ -130,22 +135,27 @@ pub struct Block32 {
 }
 
 impl Block32 {
-    /// The upper bits of the codes of token `t`, −64…63 (stride).
+    /// What the upper plane counts for.
+    pub const BASE: i32 = 128;
+    /// The same of fine codes. It is odd, so that both planes are symmetric: −128 has no negative of 8 bits.
+    pub const FINE_BASE: i32 = 255;
+
+    /// The upper bits of the codes of token `t`, −64…63, or −127…127 of fine ones (stride).
     pub fn high(&self, t: usize) -> &[i8] {
         &self.high[t * self.stride..][..self.stride]
     }
 
-    /// The lower seven bits of the codes of token `t`, 0…127 (stride).
+    /// The rest of the codes of token `t`, 0…127, or −127…127 of fine ones (stride).
     pub fn low(&self, t: usize) -> &[i8] {
         &self.low[t * self.stride..][..self.stride]
     }
 
-    /// The whole codes of token `t`, −8191…8191; empty where no kernel wants them.
+    /// The whole codes of token `t`; empty where no kernel wants them.
     pub fn wide(&self, t: usize) -> &[i16] {
         &self.wide[t * self.stride..][..self.stride]
     }
 
-    /// What the codes of token `t` are to be multiplied by: `amax / 8191` (stride / 32).
+    /// What the codes of token `t` are to be multiplied by: `amax` over the largest code (stride / 32).
     pub fn scales(&self, t: usize) -> &[f32] {
         let len = self.stride / 32;
         &self.scales[t * len..][..len]
@@ -176,7 +186,8 @@ impl Block32 {
     }
 
     #[inline(always)]
-    fn fill(&mut self, n: usize, cols: usize, x: &[f32]) -> Result<()> {
+    fn fill<const FINE: bool>(&mut self, n: usize, cols: usize, x: &[f32]) -> Result<()> {
+        let most = if FINE { 32512.0 } else { 8191.0 };
         self.stride = cols.next_multiple_of(ALIGN);
         self.high.resize(n * self.stride)?;
         self.low.resize(n * self.stride)?;
@@ -192,13 +203,15 @@ impl Block32 {
             let blocks = t * self.stride / 32..(t + 1) * self.stride / 32;
             for (i, x) in blocks.zip(whole.iter().chain(padding)) {
                 let amax = amax(x);
-                let inverse = if amax == 0.0 { 0.0 } else { 8191.0 / amax };
-                self.scales[i] = amax / 8191.0;
-                let codes = x.map(|x| round(clamp(x * inverse, 8191.0)));
+                let inverse = if amax == 0.0 { 0.0 } else { most / amax };
+                self.scales[i] = amax / most;
+                let codes = x.map(|x| round(clamp(x * inverse, most)));
                 let (high, low) = (&mut self.high[32 * i..][..32], &mut self.low[32 * i..][..32]);
-                for ((code, high), low) in codes.iter().zip(high).zip(low) {
-                    *high = (code >> 7) as i8;
-                    *low = (code & 127) as i8;
+                for ((&code, high), low) in codes.iter().zip(high).zip(low) {
+                    // Exact: nothing is half way between two multiples of an odd number.
+                    let upper = if FINE { round(code as f32 * (1.0 / 255.0)) } else { code >> 7 };
+                    *high = upper as i8;
+                    *low = (code - upper * if FINE { Self::FINE_BASE } else { Self::BASE }) as i8;
                 }
                 if WIDE {
                     let wide = &mut self.wide[32 * i..][..32];
@@ -285,8 +298,9 @@ pub struct Activations {
     padded: Buffer<f32>,
     token8: Token8,
     block32: Block32,
+    fine32: Block32,
     token14: Token14,
-    ready: [bool; 5],
+    ready: [bool; 6],
     /// What made the codes of `token8`, if it was not absmax.
     quantiser: Option<Quantiser>,
     /// What rounded `padded`, if anything did.
@@ -304,8 +318,9 @@ impl Activations {
             padded: Buffer::new(),
             token8: Token8::default(),
             block32: Block32::default(),
+            fine32: Block32::default(),
             token14: Token14::default(),
-            ready: [false; 5],
+            ready: [false; 6],
             quantiser: None,
             rounding: None,
         }
@@ -329,7 +344,7 @@ impl Activations {
     pub fn set(&mut self, n: usize, cols: usize) -> &mut [f32] {
         assert!(cols > 0);
         (self.n, self.cols) = (n, cols);
-        self.ready = [false; 5];
+        self.ready = [false; 6];
         (self.quantiser, self.rounding) = (None, None);
         self.x.resize(n * cols, 0.0);
         &mut self.x
@@ -426,7 +441,8 @@ impl Activations {
                 )]
                 |x, codes| absmax8(x, codes),
             )?,
-            ActFormat::Block32 => self.block32.fill(self.n, self.cols, &self.x)?,
+            ActFormat::Block32 => self.block32.fill::<false>(self.n, self.cols, &self.x)?,
+            ActFormat::Fine32 => self.fine32.fill::<true>(self.n, self.cols, &self.x)?,
             ActFormat::Token14 => self.token14.fill(self.n, self.cols, &self.x)?,
             ActFormat::F32 => {
                 let stride = self.stride();
@@ -475,6 +491,11 @@ impl Activations {
     /// Codes of [`ActFormat::Block32`]; stale unless prepared.
     pub fn block32(&self) -> &Block32 {
         &self.block32
+    }
+
+    /// Codes of [`ActFormat::Fine32`]; stale unless prepared.
+    pub fn fine32(&self) -> &Block32 {
+        &self.fine32
     }
 
     /// Codes of [`ActFormat::Token14`]; stale unless prepared.

@@ -5,19 +5,19 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::Serialize;
 use ternlight_core::{
     format::Encoding,
-    model::{
-        spec::Activation,
-        tensor_names::{Field, PackedField, TensorRole},
-    },
+    model::tensor_names::{Field, PackedField, TensorRole},
 };
 
-use super::{families, sparse_weights::SparseRandom};
+use super::{
+    shapes::{Made, Shape},
+    sparse_weights::SparseRandom,
+};
 use crate::{
     Result,
     console::{self, Console, STRONG},
@@ -33,12 +33,19 @@ use crate::{
     bitnet-2b4t  30 layers, width 2560, feed-forward 6912, 20/5 heads, 128256 tokens, 2.41 G parameters\n  \
     bitnet-100m  12 layers, width 768, feed-forward 2048, 12/4 heads, 32768 tokens, 100 M parameters\n  \
     bitnet-tiny  2 layers, width 256, feed-forward 512, 4/2 heads, 1024 tokens, 1.4 M parameters\n  \
-    bitnet-2b-a48, bitnet-tiny-a48  BitNet a4.8 of the sizes of 2b4t and tiny: inputs of 4 bits, and sparse ones\n  \
+    bitnet-2b-a48, bitnet-700m-a48, bitnet-tiny-a48  BitNet a4.8: inputs of 4 bits, and sparse ones\n  \
                  (--format hf-packed)\n\n\
-    Mixtures of experts, each as its family stores it (--format does not apply):\n  \
+    Other families, each as it is stored (--format does not apply):\n  \
     sigma-moe-tiny   20 B parameters, 0.5 B active: 56 layers of 96 experts, one active; ternary  (5.7 GB)\n  \
     maple-20b-a1b    20 B parameters, 1 B active: 24 layers of 256 experts, 8 active; TQ2_0  (6.3 GB)\n  \
-    maple-tiny, bitnet-moe-tiny, mixtral-tiny, qwen3-moe-tiny, olmoe-tiny, gpt-oss-tiny  4 layers, width 256"
+    ouro-1.4b        24 layers, 4 passes; ternary  (0.7 GB)\n  \
+    mor-360m         1 + 10 + 1 layers, 1 to 3 passes through those between; ternary  (0.1 GB)\n  \
+    huginn-3.5b      2 + 4 + 2 layers, 32 passes through those between; BF16  (7 GB)\n  \
+    deepnet-1000     1000 layers, width 256; BF16  (1.6 GB)\n  \
+    retnet-1.3b      24 layers; BF16  (3.6 GB)\n  \
+    fp8-8b, mxfp4-8b, nvfp4-8b  Llama 3.1 8B in E4M3  (9.1 GB), MXFP4  (5.8 GB), NVFP4  (6.0 GB)\n  \
+    hy-mt-1.8b       32 layers; TQ2_0  (0.9 GB)\n  \
+    Those ending in -tiny have 4 layers of width 256"
 )]
 pub struct Synth {
     /// Dimensions of the model
@@ -70,44 +77,6 @@ pub struct Synth {
     pub json: bool,
 }
 
-/// Shapes by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Shape {
-    /// BitNet b1.58 2B4T
-    #[value(name = "bitnet-2b4t")]
-    Bitnet2b4t,
-    /// A hundred million parameters
-    #[value(name = "bitnet-100m")]
-    Bitnet100m,
-    /// For tests
-    #[value(name = "bitnet-tiny")]
-    BitnetTiny,
-    /// BitNet a4.8 of the size of 2B4T
-    #[value(name = "bitnet-2b-a48")]
-    Bitnet2bA48,
-    /// BitNet a4.8, for tests
-    #[value(name = "bitnet-tiny-a48")]
-    BitnetTinyA48,
-    /// Sigma-MoE-Tiny: 20 B parameters, 0.5 B active
-    SigmaMoeTiny,
-    /// Maple: 20 B parameters, 1 B active
-    #[value(name = "maple-20b-a1b")]
-    Maple20bA1b,
-    /// Maple, small
-    MapleTiny,
-    /// BitNet with experts, small
-    BitnetMoeTiny,
-    /// Mixtral, small
-    MixtralTiny,
-    /// Qwen3-MoE, small
-    #[value(name = "qwen3-moe-tiny")]
-    Qwen3MoeTiny,
-    /// OLMoE, small
-    OlmoeTiny,
-    /// gpt-oss, small
-    GptOssTiny,
-}
-
 /// The share of zeros among the gates that the paper of BitNet a4.8 reports.
 pub const SPARSITY: f32 = 0.67;
 
@@ -116,83 +85,6 @@ pub fn share(text: &str) -> std::result::Result<f32, String> {
     match text.parse() {
         Ok(share) if (0.5..=0.95).contains(&share) => Ok(share),
         _ => Err("not a share from 0.5 to 0.95".to_owned()),
-    }
-}
-
-/// What a shape's name stands for.
-pub enum Made {
-    /// A model that every [`Format`] can hold.
-    Config(Config),
-    /// One of a family that is stored in its own way.
-    Family(Family),
-}
-
-impl Shape {
-    /// Its name.
-    pub fn name(self) -> String {
-        self.to_possible_value().expect("none is hidden").get_name().to_owned()
-    }
-
-    /// What it stands for.
-    pub fn made(self) -> Made {
-        Made::Family(match self {
-            Self::SigmaMoeTiny => families::sigma_moe_tiny(),
-            Self::Maple20bA1b => families::maple_20b_a1b(),
-            Self::MapleTiny => families::maple_tiny(),
-            Self::BitnetMoeTiny => families::bitnet_moe_tiny(),
-            Self::MixtralTiny => families::mixtral_tiny(),
-            Self::Qwen3MoeTiny => families::qwen3_moe_tiny(),
-            Self::OlmoeTiny => families::olmoe_tiny(),
-            Self::GptOssTiny => families::gpt_oss_tiny(),
-            bitnet => return Made::Config(bitnet.config()),
-        })
-    }
-
-    /// All dimensions of a BitNet.
-    fn config(self) -> Config {
-        let base = Config {
-            name: format!("{} shape, random weights", self.name()),
-            sub_norms: true,
-            activation: Activation::Relu2,
-            layers: 30,
-            hidden: 2560,
-            ffn: 6912,
-            heads: 20,
-            kv_heads: 5,
-            head_dim: 128,
-            vocab: 128_256,
-            context: 4096,
-            theta: 500_000.0,
-            norm_eps: 1e-5,
-            tied: true,
-            a48: matches!(self, Self::Bitnet2bA48 | Self::BitnetTinyA48),
-            about: Default::default(),
-        };
-        match self {
-            Self::Bitnet100m => Config {
-                layers: 12,
-                hidden: 768,
-                ffn: 2048,
-                heads: 12,
-                kv_heads: 4,
-                head_dim: 64,
-                vocab: 32_768,
-                ..base
-            },
-            Self::BitnetTiny | Self::BitnetTinyA48 => Config {
-                layers: 2,
-                hidden: 256,
-                ffn: 512,
-                heads: 4,
-                kv_heads: 2,
-                head_dim: 64,
-                vocab: 1024,
-                context: 512,
-                ..base
-            },
-            // 2B4T; families have no configuration of this kind (see `made`).
-            _ => base,
-        }
     }
 }
 
@@ -348,13 +240,21 @@ impl Rows for Random<'_> {
             | TensorRole::Expert(_, _, _, Field::Weight)
             | TensorRole::SharedExpert(_, _, Field::Weight)
             | TensorRole::Router(_, Field::Weight)
-            | TensorRole::SharedGate(_) => (0.0, 1.0 / (cols as f32).sqrt()),
+            | TensorRole::RouterReduction(_)
+            | TensorRole::Lora(..)
+            | TensorRole::LoopAdapter
+            | TensorRole::LoopExit(Field::Weight)
+            | TensorRole::SharedGate(_)
+            | TensorRole::Positions => (0.0, 1.0 / (cols as f32).sqrt()),
             // Codes, of which most are small; exponents.
             TensorRole::PackedExperts(_, _, PackedField::Blocks | PackedField::Scales) => (0.0, 1.0),
             TensorRole::Linear(_, _, Field::Bias)
             | TensorRole::Expert(_, _, _, Field::Bias)
             | TensorRole::PackedExperts(_, _, PackedField::Bias)
             | TensorRole::Router(_, Field::Bias)
+            | TensorRole::Norm(_, Field::Bias)
+            | TensorRole::RelativeBias
+            | TensorRole::LoopExit(Field::Bias)
             | TensorRole::Sinks(_) => (0.0, 0.1),
             _ => (1.0, 0.1),
         };
@@ -365,7 +265,7 @@ impl Rows for Random<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::families, *};
 
     #[test]
     fn the_2b_shape_has_the_published_size() {
@@ -377,7 +277,7 @@ mod tests {
 
     /// The sizes that the papers and the model card give.
     #[test]
-    fn mixtures_have_the_published_sizes() {
+    fn families_have_the_published_sizes() {
         let sizes = |family: Family| {
             let tensors = family.tensors().unwrap();
             let ternary = |item: &&Item| family.is_ternary(item.role);
@@ -389,6 +289,16 @@ mod tests {
         assert_eq!(ternary, 56 * (96 * 3 * 1536 * 768 + 2 * 1536 * 1536 + 2 * 384 * 1536));
         assert!((19_500_000_000..20_500_000_000).contains(&all), "{all}");
         assert_eq!(sizes(families::maple_20b_a1b()).1, 19_579_011_072);
+        // Ouro-2.6B has the widths of 1.4B and twice the layers.
+        let ouro = |layers| sizes(families::ouro("ouro", &families::Dims { layers, ..families::OURO }, 4)).0;
+        assert_eq!(ouro(48), 2_667_974_657);
+        assert!((1_400_000_000..1_450_000_000).contains(&ouro(24)));
+        assert!((3_400_000_000..3_600_000_000).contains(&sizes(families::huginn_3_5b()).0));
+        // Without embedding and head; gates, which the paper's networks lack, make the rest 1.4 B.
+        let retnet = sizes(families::retnet_1_3b()).0 - 2 * 100_288 * 2048;
+        assert!((1_300_000_000..1_450_000_000).contains(&retnet));
+        let llama = sizes(families::fp8("llama", &families::LLAMA_8B)).0;
+        assert_eq!(llama, 8_030_261_248);
     }
 
     #[test]

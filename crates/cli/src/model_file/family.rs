@@ -4,6 +4,7 @@
 //! how weights are stored is said here. Invariant: what is written is loaded as the same spec.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufWriter, Write},
     path::Path,
@@ -11,13 +12,15 @@ use std::{
 
 use ternlight_core::{
     container::{
-        self, Container, Meta, Value,
+        self, Container, Meta, TensorInfo, Value,
         write::{Header, TensorSpec, gguf_header, safetensors_header},
     },
     format::Encoding,
+    minifloat::f32_to_e4m3,
     model::{
         Spec,
         arch::{self, KnownTensors},
+        small_floats::SmallFloats,
         tensor_names::{Field, Names, PackedField, TensorRole},
     },
 };
@@ -36,8 +39,8 @@ pub struct Family {
     pub config: FamilyConfig,
     /// How its matrices are stored.
     pub weights: Weights,
-    /// Tensors whose presence says something that the configuration does not.
-    pub telling: Vec<String>,
+    /// Tensors whose presence says something that the configuration does not, or whose shape does.
+    pub telling: Vec<(String, Option<Vec<u64>>)>,
 }
 
 /// A configuration in the form of its container.
@@ -57,6 +60,8 @@ pub enum Weights {
     Tq2,
     /// BF16; experts that the family packs are in MXFP4.
     Bf16,
+    /// FP8 or FP4, as the configuration says.
+    SmallFloats,
 }
 
 /// A tensor of a file, and the items that it holds, stacked by rows.
@@ -74,6 +79,10 @@ enum Kind {
     Scale,
     /// Codes of E2M1, or exponents of MXFP4.
     Bytes(PackedField),
+    /// Codes of E4M3, whose scale is that of [`fp8_scale`].
+    Fp8,
+    /// The same number everywhere, in so many bytes.
+    Constant([u8; 4], usize),
 }
 
 /// What a family's files hold.
@@ -101,7 +110,17 @@ impl Family {
             FamilyConfig::Json(json) => container::config(&json.to_string())?,
             FamilyConfig::Meta(meta) => meta.clone(),
         };
-        let tensors: KnownTensors = self.telling.iter().map(|name| (name.clone(), None)).collect();
+        let known = |(name, shape): &(String, Option<Vec<u64>>)| {
+            let info = shape.clone().map(|shape| TensorInfo {
+                name: name.clone(),
+                shape,
+                encoding: Encoding::F32,
+                offset: 0,
+                bytes: 0,
+            });
+            (name.clone(), info)
+        };
+        let tensors: KnownTensors = self.telling.iter().map(known).collect();
         Ok(arch::spec(self.container(), &meta, &tensors, &[])?)
     }
 
@@ -113,7 +132,7 @@ impl Family {
                 | TensorRole::Expert(_, _, _, Field::Weight)
                 | TensorRole::SharedExpert(_, _, Field::Weight)
         );
-        is_matrix && self.weights != Weights::Bf16
+        is_matrix && matches!(self.weights, Weights::PackedTernary | Weights::Tq2)
     }
 
     /// What the files hold.
@@ -130,28 +149,42 @@ impl Family {
             _ => Encoding::BF16,
         });
         let mut stored: Vec<Stored> = Vec::new();
+        let names = Stems { names, fused: fused(&spec, names), small_floats: spec.checkpoint.small_floats };
         for (i, item) in items.iter().enumerate() {
-            self.store(i, item, names, &mut stored);
+            self.store(i, item, &names, &mut stored);
         }
         Ok(Tensors { items, stored })
     }
 
-    fn store(&self, i: usize, item: &Item, names: Names, stored: &mut Vec<Stored>) {
-        let name = names.of(item.role);
+    fn store(&self, i: usize, item: &Item, stems: &Stems, stored: &mut Vec<Stored>) {
+        let names = stems.names;
+        let name = stems.of(item.role);
+        let (rows, cols) = (item.rows as u64, item.cols as u64);
         if let Some(stack) = stored.iter_mut().rev().take(8).find(|stored| stored.spec.name == name) {
-            // The experts of a block are one tensor.
             stack.items.push(i);
-            stack.spec.shape = vec![stack.items.len() as u64, item.rows as u64, item.cols as u64];
+            match (&mut stack.spec.shape[..], item.role) {
+                // The experts of a block are one tensor.
+                (_, TensorRole::Expert(..)) => stack.spec.shape = vec![stack.items.len() as u64, rows, cols],
+                ([len], _) => *len += cols,
+                ([all, ..], _) => *all += rows,
+                ([], _) => {}
+            }
             return;
         }
-        let (rows, cols) = (item.rows as u64, item.cols as u64);
         let mut push = |name: String, shape: Vec<u64>, encoding: Encoding, kind: Kind| {
             stored.push(Stored { spec: TensorSpec { name, shape, encoding }, kind, items: vec![i] });
         };
         match (item.role, self.weights) {
             (role, Weights::PackedTernary) if self.is_ternary(role) => {
                 push(name, vec![rows.div_ceil(4), cols], Encoding::U8, Kind::Codes(Format::HfPacked));
-                push(names.of(scale_of(role)), vec![1], Encoding::BF16, Kind::Scale);
+                push(names.of(with_field(role, Field::Scale)), vec![1], Encoding::BF16, Kind::Scale);
+            }
+            (role, Weights::SmallFloats) if is_linear(role) => {
+                let Some(format) = stems.small_floats else { return };
+                for (field, spec, kind) in small_floats(format, item) {
+                    let TensorSpec { shape, encoding, .. } = spec;
+                    push(names.of(with_field(role, field)), shape, encoding, kind);
+                }
             }
             (role, Weights::Tq2) if self.is_ternary(role) => {
                 push(name, vec![rows, cols], Encoding::TQ2_0, Kind::Codes(Format::Tq2));
@@ -170,21 +203,99 @@ impl Family {
     }
 }
 
-/// A matrix even where it has one row.
-fn is_matrix(role: TensorRole) -> bool {
-    matches!(role, TensorRole::SharedGate(_) | TensorRole::Embedding | TensorRole::Head)
+/// The names of tensors.
+struct Stems {
+    names: Names,
+    /// Those of several matrices that are one tensor.
+    fused: BTreeMap<TensorRole, String>,
+    small_floats: Option<SmallFloats>,
 }
 
-/// The tensor of a layer's scale.
-fn scale_of(role: TensorRole) -> TensorRole {
+impl Stems {
+    fn of(&self, role: TensorRole) -> String {
+        self.fused.get(&role).cloned().unwrap_or_else(|| self.names.of(role))
+    }
+}
+
+/// Matrices that have no name of their own, and the name of the tensor that holds them.
+fn fused(spec: &Spec, names: Names) -> BTreeMap<TensorRole, String> {
+    let tensors = spec.tensors();
+    let alone = |role| !names.spellings(role).is_empty();
+    let found = names.find(&tensors);
+    // Where several names would do, the one that holds most.
+    let mut by_size: Vec<_> = found.iter().collect();
+    by_size.sort_by_key(|(_, parts)| parts.len());
+    let all =
+        by_size.into_iter().flat_map(|(name, parts)| parts.iter().map(|part| (part.role, name.clone())));
+    all.filter(|&(role, _)| !alone(role)).collect()
+}
+
+/// A matrix even where it has one row.
+fn is_matrix(role: TensorRole) -> bool {
+    matches!(
+        role,
+        TensorRole::SharedGate(_)
+            | TensorRole::Embedding
+            | TensorRole::Head
+            | TensorRole::LoopExit(Field::Weight)
+            | TensorRole::Lora(..)
+    )
+}
+
+/// Whether it is the weights of a linear layer.
+fn is_linear(role: TensorRole) -> bool {
+    matches!(
+        role,
+        TensorRole::Linear(_, _, Field::Weight)
+            | TensorRole::Expert(_, _, _, Field::Weight)
+            | TensorRole::SharedExpert(_, _, Field::Weight)
+    )
+}
+
+/// Another tensor of the same layer.
+fn with_field(role: TensorRole, field: Field) -> TensorRole {
     match role {
-        TensorRole::Linear(block, linear, _) => TensorRole::Linear(block, linear, Field::Scale),
-        TensorRole::Expert(block, expert, linear, _) => {
-            TensorRole::Expert(block, expert, linear, Field::Scale)
-        }
-        TensorRole::SharedExpert(block, linear, _) => TensorRole::SharedExpert(block, linear, Field::Scale),
+        TensorRole::Linear(block, linear, _) => TensorRole::Linear(block, linear, field),
+        TensorRole::Expert(block, expert, linear, _) => TensorRole::Expert(block, expert, linear, field),
+        TensorRole::SharedExpert(block, linear, _) => TensorRole::SharedExpert(block, linear, field),
         other => other,
     }
+}
+
+/// The tensors that a matrix becomes: codes, then scales that give its weights a variance of 1 / columns.
+fn small_floats(format: SmallFloats, item: &Item) -> Vec<(Field, TensorSpec, Kind)> {
+    let (rows, cols) = (item.rows as u64, item.cols as u64);
+    let (down, across) = format.scales(item.rows, item.cols);
+    let tensor = |shape: &[u64], encoding| TensorSpec { name: String::new(), shape: shape.into(), encoding };
+    let scales = |encoding| tensor(&[down as u64, across as u64], encoding);
+    let number = |x: f32| Kind::Constant(x.to_le_bytes(), 4);
+    let byte = |x: u8| Kind::Constant([x; 4], 1);
+    let root = (item.cols as f32).sqrt();
+    let blocks = Kind::Bytes(PackedField::Blocks);
+    match format {
+        SmallFloats::E4m3(_) | SmallFloats::E5m2(_) => vec![
+            (Field::Weight, tensor(&[rows, cols], Encoding::F8_E4M3), Kind::Fp8),
+            (Field::Scale, scales(Encoding::F32), number(fp8_scale(item.cols))),
+        ],
+        SmallFloats::Mxfp4 => vec![
+            (Field::Weight, tensor(&[rows, cols / 32, 16], Encoding::U8), blocks),
+            (Field::Scale, scales(Encoding::U8), byte((127.0 - root.log2().round()) as u8)),
+        ],
+        SmallFloats::Nvfp4 => vec![
+            (Field::Weight, tensor(&[rows, cols / 2], Encoding::U8), blocks),
+            (Field::Scale, scales(Encoding::F8_E4M3), byte(f32_to_e4m3(1.0))),
+            (Field::TensorScale, tensor(&[1], Encoding::F32), number(root)),
+        ],
+        SmallFloats::Fp4Rows => vec![
+            (Field::Weight, tensor(&[rows, cols / 2], Encoding::U8), blocks),
+            (Field::Scale, scales(Encoding::F32), number(1.0 / root)),
+        ],
+    }
+}
+
+/// The scale of E4M3 weights, most of which are then near the middle of its range.
+fn fp8_scale(cols: usize) -> f32 {
+    1.0 / (64.0 * (cols as f32).sqrt())
 }
 
 fn file_header(family: &Family, vocabulary: Option<&Vocabulary>, tensors: &Tensors) -> Result<Header> {
@@ -278,6 +389,11 @@ fn stream(header: &Header, tensors: &Tensors, rows: &mut dyn Rows, sink: &mut Si
                     sink.put(&bytes)?;
                 }
                 Kind::Bytes(field) => packed(rows, i, item, field, sink)?,
+                Kind::Fp8 => fp8(rows, i, item, sink)?,
+                Kind::Constant(bytes, len) => {
+                    let count = stored.spec.shape.iter().product::<u64>() as usize;
+                    sink.put(&bytes[..len].repeat(count))?;
+                }
             }
         }
         sink.zeros(header.padding(place))?;
@@ -292,6 +408,9 @@ fn packed(rows: &mut dyn Rows, i: usize, item: &Item, field: PackedField, sink: 
         rows.floats(i, row, &mut values)?;
         let bytes: Vec<u8> = match field {
             PackedField::Blocks => {
+                // Weights of a linear layer are normal numbers over the root of the columns.
+                let unit = if is_linear(item.role) { (item.cols as f32).sqrt() } else { 1.0 };
+                values.iter_mut().for_each(|x| *x *= unit);
                 // Of a normal number, sign and 2 · magnitude: code 0…7 with the sign above.
                 let nibble = |x: f32| u8::from(x < 0.0) << 3 | ((2.0 * x.abs()) as u8).min(7);
                 values.chunks_exact(2).map(|pair| nibble(pair[0]) | nibble(pair[1]) << 4).collect()
@@ -299,6 +418,17 @@ fn packed(rows: &mut dyn Rows, i: usize, item: &Item, field: PackedField, sink: 
             // 2^-6 of 32 columns: about 1 / √cols for the widths at hand.
             _ => values.iter().map(|x| (121 + (x.abs() as u8).min(2)) - 1).collect(),
         };
+        sink.put(&bytes)?;
+    }
+    Ok(())
+}
+
+/// Rows of E4M3.
+fn fp8(rows: &mut dyn Rows, i: usize, item: &Item, sink: &mut Sink<'_>) -> Result<()> {
+    let (mut values, scale) = (Vec::new(), fp8_scale(item.cols));
+    for row in 0..item.rows {
+        rows.floats(i, row, &mut values)?;
+        let bytes: Vec<u8> = values.iter().map(|x| f32_to_e4m3(x / scale)).collect();
         sink.put(&bytes)?;
     }
     Ok(())

@@ -72,13 +72,34 @@ fn blocks_have_fourteen_bits() {
 }
 
 #[test]
+fn fine_blocks_have_every_code_of_sixteen_bits() {
+    let mut rows = Activations::new(Isa::SCALAR);
+    for first in (-32512_i32..=32512).step_by(31) {
+        let codes = Vec::from_iter((first..(first + 31).min(32513)).chain([-32512]));
+        let x = Vec::from_iter(codes.iter().map(|&q| q as f32));
+        rows.set(1, x.len()).copy_from_slice(&x);
+        rows.prepare(ActFormat::Fine32).unwrap();
+        let blocks = rows.fine32();
+        assert_eq!(blocks.scales(0)[0], 1.0);
+        for (k, &q) in codes.iter().enumerate() {
+            let (high, low) = (i32::from(blocks.high(0)[k]), i32::from(blocks.low(0)[k]));
+            assert!(high > -128 && low > -128);
+            assert_eq!(high * Block32::FINE_BASE + low, q);
+            assert!(!WIDE || i32::from(blocks.wide(0)[k]) == q);
+        }
+        assert_eq!(blocks.sums32(0)[0], codes.iter().sum::<i32>() as f32);
+    }
+}
+
+#[test]
 fn a_nan_reaches_the_scale() {
     let mut rows = Activations::new(Isa::SCALAR);
     rows.set(1, 3).copy_from_slice(&[1.0, f32::NAN, 2.0]);
-    for input in [ActFormat::Token8, ActFormat::Block32, ActFormat::Token14] {
+    for input in [ActFormat::Token8, ActFormat::Block32, ActFormat::Fine32, ActFormat::Token14] {
         rows.prepare(input).unwrap();
     }
     assert!(rows.token8().scale(0).is_nan());
     assert!(rows.block32().scales(0)[0].is_nan());
+    assert!(rows.fine32().scales(0)[0].is_nan());
     assert!(rows.token14().scale(0).is_nan());
 }

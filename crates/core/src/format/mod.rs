@@ -77,9 +77,9 @@ pub enum Form {
     Q8,
     /// As `Q8`, with scale and min per 16 columns (Q2_K, Q3_K, Q6_K).
     Q8x16,
-    /// E2M1 with an E8M0 scale per 32 columns and a factor per row; activations of 14 bits per 32 columns.
+    /// E2M1 with an E8M0 scale per 32 columns and a factor per row; activations of 16 bits per 32 columns.
     Mxfp4,
-    /// E2M1 with an E4M3 scale per 16 columns and a divisor per row; activations of 14 bits per 32 columns.
+    /// E2M1 with an E4M3 scale per 16 columns and a divisor per row; activations of 16 bits per 32 columns.
     Nvfp4,
     /// As `Mxfp4`; activations f32.
     Mxfp4Exact,
@@ -166,7 +166,7 @@ impl Form {
         matches!(self, Self::E4m3 | Self::E5m2)
     }
 
-    /// The form that holds the same weights and multiplies floats, not their codes of 14 bits, where there is one.
+    /// The form that holds the same weights and multiplies floats, not their codes of 16 bits, where there is one.
     pub const fn exact(self) -> Self {
         match self {
             Self::Mxfp4 => Self::Mxfp4Exact,

@@ -22,7 +22,7 @@
 //! | `field(I, bits, f) -> I` | the `f`-th code of every slot |
 //! | `dot_field(sum, codes, x, bits) -> Sums` | `sum + codes · x` of `field`s |
 //! | `finish(sum, bits) -> I` | 32-bit lanes from such sums over 32 columns |
-//! | `join(high, low) -> I` | `128 · high + low`, 32-bit lanes |
+//! | `join(high, low, base) -> I` | `base · high + low`, 32-bit lanes |
 //! | `bias(bits) -> i32`, `less(I, i32) -> I` | what `field` had added to each code; each 32-bit lane less a number |
 //! | `byte(I, f) -> I`, `dot_byte(sum, w, x) -> Sums` | the same for signed bytes × `splat_7`, 32-bit sums |
 //! | `zero zero_f mul add to_float store_i store_f` | as they say |
@@ -50,18 +50,26 @@ macro_rules! for_tiles {
 }
 pub(crate) use for_tiles;
 
+/// [`for_tiles`], and the token that is left by itself.
+macro_rules! for_all_tiles {
+    ($tile:ident::<$kind:tt>, $max:expr, $panels:ident, $rows:ident, $out:ident) => {
+        let t = $crate::kernel::lane_loops::for_tiles!($tile::<$kind>, $max, $panels, $rows, $out);
+        if t < $rows.n() {
+            for p in 0..$panels.rows.div_ceil(R) {
+                $tile::<$kind, 1>($panels, [p], $rows, t, $out);
+            }
+        }
+    };
+}
+pub(crate) use for_all_tiles;
+
 /// Expands to `fn block<B>(&Panels, &Activations, &mut Tile)`. The arguments: its visibility, what gives the planes
 /// of a token's activations, attributes.
 macro_rules! block_kernel {
     ($vis:vis, [$($x:path),+] as $X:ty, $(#[$attr:meta])*) => {
         $(#[$attr])*
         $vis fn block<B: Block>(panels: &Panels<'_>, rows: &Activations, tile: &mut Tile<'_>) {
-            let t = $crate::kernel::lane_loops::for_tiles!(block_tile::<B>, TOKENS, panels, rows, tile);
-            if t < rows.n() {
-                for p in 0..panels.rows.div_ceil(R) {
-                    block_tile::<B, 1>(panels, [p], rows, t, tile);
-                }
-            }
+            $crate::kernel::lane_loops::for_all_tiles!(block_tile::<B>, TOKENS, panels, rows, tile);
         }
 
         $(#[$attr])*
@@ -117,7 +125,7 @@ macro_rules! block_kernel {
                         let dx = splat_f(dx[i][first / 32]);
                         let mut isum = finish(sum[0][i], B::BITS);
                         if PLANES == 2 {
-                            isum = join(isum, finish(sum[PLANES - 1][i], B::BITS));
+                            isum = join(isum, finish(sum[PLANES - 1][i], B::BITS), Block32::BASE);
                         }
                         if bias(B::BITS) != 0 {
                             isum = less(isum, bias(B::BITS) * qsum as i32);

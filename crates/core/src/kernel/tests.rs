@@ -152,11 +152,12 @@ fn naive(form: Form, weights: &[FormRow], x: &Activations) -> Vec<f32> {
                 }
                 Form::Q2 | Form::Q4 | Form::Q8 | Form::Q8x16 | Form::Mxfp4 | Form::Nvfp4 => {
                     let block = form.block().unwrap();
+                    let most = if matches!(form, Form::Mxfp4 | Form::Nvfp4) { 32512.0 } else { 8191.0 };
                     let mut acc = 0.0_f32;
                     for (b, x) in x.chunks(32).enumerate() {
                         let amax = amax(x);
-                        let dx = amax / 8191.0;
-                        let inverse = if amax == 0.0 { 0.0 } else { 8191.0 / amax };
+                        let dx = amax / most;
+                        let inverse = if amax == 0.0 { 0.0 } else { most / amax };
                         let q: Vec<i32> = x.iter().map(|x| libm::rint((x * inverse).into()) as i32).collect();
                         for (c, q) in q.chunks(block.min(32)).enumerate() {
                             let first = b * 32 + c * block.min(32);

@@ -82,7 +82,7 @@ pub struct LoadOptions {
     pub head: HeadPrecision,
     /// Names of metadata keys and tensors to pass by although they are not understood.
     pub allow_unknown: Vec<String>,
-    /// Weights in FP4 meet activations that stay floats, as in reference implementations, and not their codes of 14
+    /// Weights in FP4 meet activations that stay floats, as in reference implementations, and not their codes of 16
     /// bits: slower.
     pub exact_inputs: bool,
     /// Metadata keys that get other values before anything is read from them.

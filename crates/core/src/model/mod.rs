@@ -6,6 +6,7 @@
 
 pub mod arch;
 mod attention;
+mod bytes;
 mod decoder;
 mod experts;
 mod experts_spec;
@@ -272,40 +273,6 @@ impl Model {
     /// Bytes that packed matrices would take that are the same as earlier ones.
     pub fn shared_bytes(&self) -> usize {
         self.tensors.iter().filter(|t| t.same_as.is_some()).map(|t| t.bytes).sum()
-    }
-
-    /// Bytes that are read to decode one token: every block that runs, as often as it runs, of its experts those that
-    /// are active, and the head.
-    pub fn bytes_per_token(&self) -> usize {
-        self.bytes_of_loops(self.spec.program.times())
-    }
-
-    /// The same with so many passes through the model's loop.
-    pub fn bytes_of_loops(&self, loops: usize) -> usize {
-        let of_mlp = |mlp: &MlpWeights| {
-            [Some(&mlp.gate), mlp.up.as_ref(), Some(&mlp.down)]
-                .into_iter()
-                .flatten()
-                .map(|l| l.matrix.bytes())
-                .sum::<usize>()
-        };
-        let of_block = |run: spec::Run| {
-            let (spec, block) = (&self.spec.blocks[run.block], &self.blocks[run.block]);
-            let mixer = LinearRole::ALL.into_iter().filter_map(|linear| block.mixer.body.linear(linear));
-            let ffn = match &block.ffn.body {
-                FfnWeights::Dense(mlp) => of_mlp(mlp),
-                FfnWeights::Experts(weights) => {
-                    let active = spec.ffn.body.experts().map_or(0, |experts| experts.active);
-                    weights.router.matrix.bytes()
-                        + weights.cosine.as_ref().map_or(0, |cosine| cosine.reduction.bytes())
-                        + weights.shared.as_ref().map_or(0, of_mlp)
-                        + active * weights.experts.iter().map(of_mlp).sum::<usize>() / weights.experts.count()
-                }
-            };
-            mixer.map(|linear| linear.matrix.bytes()).sum::<usize>() + ffn
-        };
-        let blocks: usize = self.spec.program.runs(loops).map(of_block).sum();
-        blocks + self.screen.as_ref().map_or(self.head().bytes(), Screen::bytes)
     }
 
     /// Weights in matrices.

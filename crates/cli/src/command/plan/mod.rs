@@ -12,7 +12,7 @@ use clap::Args;
 use serde::Serialize;
 
 use self::size::Size;
-use super::synth::Shape;
+use super::shapes::Shape;
 use crate::{
     Result,
     console::{self, ACCENT, Console, DIM, STRONG},

@@ -13,7 +13,7 @@ use ternlight_core::{
 
 use crate::{
     Result,
-    command::synth::{Made, Shape},
+    command::shapes::{Made, Shape},
     model_file::Format,
 };
 
@@ -65,16 +65,20 @@ pub fn of_shape(shape: Shape) -> Result<(Vec<Size>, f64)> {
         Made::Family(family) => family.spec()?.0,
     };
     let sizes = FORMS.iter().map(|form| of_spec(&spec, *form)).collect::<Result<_>>()?;
-    let count = spec.tensors().into_iter().map(|tensor| match tensor.shape {
-        TensorShape::Matrix(rows, cols) => (rows * cols) as f64,
-        TensorShape::Vector(_) => 0.0,
-    });
+    let count =
+        spec.tensors().into_iter().filter(|tensor| !tensor.optional).map(|tensor| match tensor.shape {
+            TensorShape::Matrix(rows, cols) => (rows * cols) as f64,
+            TensorShape::Vector(_) => 0.0,
+        });
     Ok((sizes, count.sum()))
 }
 
 fn of_spec(spec: &Spec, form: Form) -> Result<Size> {
     let (mut all, mut read) = (0.0, 0.0);
-    for tensor in spec.tensors() {
+    let runs: Vec<usize> = spec.program.runs(spec.program.times()).map(|run| run.block).collect();
+    let runs_of = |block: usize| runs.iter().filter(|&&run| run == block).count() as f64;
+    // Scales beside matrices are part of their form.
+    for tensor in spec.tensors().into_iter().filter(|tensor| !tensor.optional) {
         let TensorShape::Matrix(rows, cols) = tensor.shape else { continue };
         let (form, share) = match tensor.role {
             TensorRole::Embedding => (Form::I8, if spec.output.tied { 1.0 } else { 0.0 }),
@@ -85,8 +89,9 @@ fn of_spec(spec: &Spec, form: Form) -> Result<Size> {
                     Ffn::Experts(experts) => experts.active as f64 / experts.count as f64,
                     Ffn::Dense(_) => 1.0,
                 };
-                (form, share)
+                (form, share * runs_of(block))
             }
+            TensorRole::Linear(block, ..) => (form, runs_of(block)),
             _ => (form, 1.0),
         };
         let bytes = matrix_bytes(form, rows, cols)? as f64;

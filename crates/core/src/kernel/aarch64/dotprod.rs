@@ -8,8 +8,8 @@
 use core::arch::{aarch64::*, asm};
 
 use super::neon::{
-    COLS, E2M1_BIAS, GROUP, I8_BYTES, Ints, MXFP4, NVFP4, PLANES, Q2_WORDS, Q4_WORDS, Q8_WORDS, Q8X16_WORDS,
-    R, SLOT, TERNARY, TERNARY_ROWS, Words, add, bias, byte, codes, div, e2m1_codes, field,
+    COLS, E2M1_BIAS, E2M1_RUN, GROUP, I8_BYTES, Ints, MXFP4, NVFP4, PLANES, Q2_WORDS, Q4_WORDS, Q8_WORDS,
+    Q8X16_WORDS, R, SLOT, TERNARY, TERNARY_ROWS, Words, add, bias, byte, codes, div, e2m1_codes, field,
     fold_lanes as fold, join, less, load_e8m0, load_f, load_minifloat, load_u, load_x, masks, mul, prefetch,
     splat, splat_7, splat_f, store_f, store_ints as store_i, to_float, zero_f,
 };

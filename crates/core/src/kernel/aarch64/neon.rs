@@ -264,8 +264,8 @@ pub(super) const fn bias(bits: usize) -> i32 {
 
 #[inline]
 #[target_feature(enable = "neon")]
-pub(super) fn join(high: Ints, low: Ints) -> Ints {
-    Ints(vaddq_s32(vshlq_n_s32::<7>(high.0), low.0), vaddq_s32(vshlq_n_s32::<7>(high.1), low.1))
+pub(super) fn join(high: Ints, low: Ints, base: i32) -> Ints {
+    Ints(vmlaq_n_s32(low.0, high.0, base), vmlaq_n_s32(low.1, high.1, base))
 }
 
 #[inline]
@@ -432,6 +432,8 @@ fn e2m1(words: Words, bit: usize) -> Floats {
 }
 
 pub(super) const E2M1_BIAS: i32 = 0;
+/// 12 · 127 · 8 < 2^15.
+pub(super) const E2M1_RUN: usize = 32;
 
 #[inline]
 #[target_feature(enable = "neon")]

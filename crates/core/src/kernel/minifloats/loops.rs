@@ -6,7 +6,8 @@
 //! | `E2M1_BIAS` | what `e2m1_codes` adds to each code |
 //! | `e2m1_codes(I, f) -> I` | the `f`-th code of every slot: twice its number, plus the bias |
 //! | `dot_e2m1(sum, codes, x) -> Sums` | `sum + codes · x` of such codes |
-//! | `finish_e2m1(sum) -> I` | 32-bit lanes from such sums over a block |
+//! | `E2M1_RUN` | the most columns whose products such sums hold: 16, or 32 for a whole block |
+//! | `finish_e2m1(sum) -> I` | 32-bit lanes from such sums |
 //! | `e2m1(I, bit) -> Floats` | the number whose code begins at a bit of every word |
 //! | `load_minifloat(&[u8], mantissa) -> Floats` | [`widen`](crate::minifloat::widen) of `R` bytes |
 //! | `load_e8m0(&[u8]) -> Floats` | the numbers of `R` bytes |
@@ -17,12 +18,7 @@ macro_rules! e2m1_kernel {
     ($vis:vis, [$($x:path),+] as $X:ty, $(#[$attr:meta])*) => {
         $(#[$attr])*
         $vis fn e2m1_integers<B: E2m1>(panels: &Panels<'_>, rows: &Activations, tile: &mut Tile<'_>) {
-            let t = $crate::kernel::lane_loops::for_tiles!(e2m1_tile::<B>, TOKENS, panels, rows, tile);
-            if t < rows.n() {
-                for p in 0..panels.rows.div_ceil(R) {
-                    e2m1_tile::<B, 1>(panels, [p], rows, t, tile);
-                }
-            }
+            $crate::kernel::lane_loops::for_all_tiles!(e2m1_tile::<B>, TOKENS, panels, rows, tile);
         }
 
         $(#[$attr])*
@@ -34,8 +30,9 @@ macro_rules! e2m1_kernel {
             t: usize,
             tile: &mut Tile<'_>,
         ) {
-            let vectors = B::BLOCK / 8;
-            let acts = rows.block32();
+            // Columns of a sum.
+            let run = if B::BLOCK < E2M1_RUN { B::BLOCK } else { E2M1_RUN };
+            let acts = rows.fine32();
             let x: [[&[$X]; T]; PLANES] = [$($crate::kernel::gather(acts, t, $x)),+];
             let dx: [&[f32]; T] = $crate::kernel::gather(acts, t, Block32::scales);
             let sums: [&[f32]; T] = match B::BLOCK {
@@ -58,24 +55,33 @@ macro_rules! e2m1_kernel {
                     for p in 0..PLANES {
                         window[p] = $crate::kernel::windows(&x[p], first, B::BLOCK);
                     }
-                    let mut sum = [[zero(); T]; PLANES];
-                    for g in 0..vectors {
-                        let words = load_u(&words[(b * vectors + g) * 4 * R..][..4 * R]);
-                        for f in 0..SLOT / 4 {
-                            let codes = e2m1_codes(words, f);
-                            for p in 0..PLANES {
-                                for i in 0..T {
-                                    let x = splat(&window[p][i][8 * g + f * (32 / SLOT)..]);
-                                    sum[p][i] = dot_e2m1(sum[p][i], codes, x);
+                    let mut isums = [[finish_e2m1(zero()); T]; PLANES];
+                    for start in (0..B::BLOCK).step_by(run) {
+                        let mut sum = [[zero(); T]; PLANES];
+                        for g in start / 8..(start + run) / 8 {
+                            let words = load_u(&words[(b * B::BLOCK / 8 + g) * 4 * R..][..4 * R]);
+                            for f in 0..SLOT / 4 {
+                                let codes = e2m1_codes(words, f);
+                                for p in 0..PLANES {
+                                    for i in 0..T {
+                                        let x = splat(&window[p][i][8 * g + f * (32 / SLOT)..]);
+                                        sum[p][i] = dot_e2m1(sum[p][i], codes, x);
+                                    }
                                 }
+                            }
+                        }
+                        for p in 0..PLANES {
+                            for i in 0..T {
+                                let sum = finish_e2m1(sum[p][i]);
+                                isums[p][i] = if run == B::BLOCK { sum } else { join(isums[p][i], sum, 1) };
                             }
                         }
                     }
                     let d = $crate::kernel::minifloats::loops::e2m1_scale!(B, &scales[b * R..][..R]);
                     for i in 0..T {
-                        let mut isum = finish_e2m1(sum[0][i]);
+                        let mut isum = isums[0][i];
                         if PLANES == 2 {
-                            isum = join(isum, finish_e2m1(sum[PLANES - 1][i]));
+                            isum = join(isum, isums[PLANES - 1][i], Block32::FINE_BASE);
                         }
                         if E2M1_BIAS != 0 {
                             isum = less(isum, E2M1_BIAS * sums[i][first / B::BLOCK] as i32);
@@ -120,13 +126,7 @@ macro_rules! exact_kernels {
     ($(#[$attr:meta])*) => {
         $(#[$attr])*
         fn e2m1_exact<B: E2m1>(panels: &Panels<'_>, rows: &Activations, tile: &mut Tile<'_>) {
-            let t =
-                $crate::kernel::lane_loops::for_tiles!(e2m1_exact_tile::<B>, FLOAT_TOKENS, panels, rows, tile);
-            if t < rows.n() {
-                for p in 0..panels.rows.div_ceil(R) {
-                    e2m1_exact_tile::<B, 1>(panels, [p], rows, t, tile);
-                }
-            }
+            $crate::kernel::lane_loops::for_all_tiles!(e2m1_exact_tile::<B>, FLOAT_TOKENS, panels, rows, tile);
         }
 
         $(#[$attr])*
@@ -175,12 +175,7 @@ macro_rules! exact_kernels {
 
         $(#[$attr])*
         fn fp8_exact<W: Fp8>(panels: &Panels<'_>, rows: &Activations, tile: &mut Tile<'_>) {
-            let t = $crate::kernel::lane_loops::for_tiles!(fp8_tile::<W>, FLOAT_TOKENS, panels, rows, tile);
-            if t < rows.n() {
-                for p in 0..panels.rows.div_ceil(R) {
-                    fp8_tile::<W, 1>(panels, [p], rows, t, tile);
-                }
-            }
+            $crate::kernel::lane_loops::for_all_tiles!(fp8_tile::<W>, FLOAT_TOKENS, panels, rows, tile);
         }
 
         $(#[$attr])*

@@ -1,7 +1,7 @@
 //! Weights that stay floats of 4 and 8 bits in memory: their layouts, the scalar kernels, and the loops of the others.
 //!
 //! Two kinds of kernels. Those of [`Form::Mxfp4`] and [`Form::Nvfp4`] multiply integers: an E2M1 number, doubled, is one
-//! of 0, ±1, ±2, ±3, ±4, ±6, ±8, ±12, and activations are codes of 14 bits. The others, called exact, multiply floats:
+//! of 0, ±1, ±2, ±3, ±4, ±6, ±8, ±12, and activations are codes of 16 bits. The others, called exact, multiply floats:
 //! each weight is the f32 that the reference's dequantisation gives, in the arithmetic of the float forms.
 
 mod layout;
@@ -11,7 +11,11 @@ pub(super) use layout::span_bytes;
 pub use layout::{E2m1, E4m3, E5m2, FP8_SPAN, Fp8, Mx, Nv, SPAN, e2m1_blocks, fp8_columns};
 
 use super::{Layout, Panels};
-use crate::{activations::Activations, format::Form, tile::Tile};
+use crate::{
+    activations::{Activations, Block32},
+    format::Form,
+    tile::Tile,
+};
 use layout::{E2m1Span, Fp8Span};
 
 pub(super) static MXFP4: Layout = e2m1_blocks::<Mx, 1, 8>("mxfp4/1", Form::Mxfp4);
@@ -24,7 +28,7 @@ pub(super) static E5M2: Layout = fp8_columns::<E5m2, 1>("e5m2/1");
 /// Blocks in ascending order, one f32 accumulator: `acc += (d · ½dx) · f32(Σ code · q)` with doubled codes. Then
 /// `y = acc · factor` ([`Mx`]) or `acc / divisor` ([`Nv`]) of the row.
 pub(super) fn integers<B: E2m1>(panels: &Panels<'_>, rows: &Activations, tile: &mut Tile<'_>) {
-    let x = rows.block32();
+    let x = rows.fine32();
     for r in 0..panels.rows {
         let spans = E2m1Span::<1, 8>::all::<B>(panels.panel(r));
         for t in 0..rows.n() {
@@ -34,7 +38,8 @@ pub(super) fn integers<B: E2m1>(panels: &Panels<'_>, rows: &Activations, tile: &
                 for k in (0..SPAN).step_by(B::BLOCK) {
                     let product = |j: usize| {
                         let at = s * SPAN + k + j;
-                        i32::from(span.code(0, k + j)) * (i32::from(high[at]) * 128 + i32::from(low[at]))
+                        i32::from(span.code(0, k + j))
+                            * (i32::from(high[at]) * Block32::FINE_BASE + i32::from(low[at]))
                     };
                     let isum: i32 = (0..B::BLOCK).map(product).sum();
                     let dx = 0.5 * scales[s];

@@ -319,8 +319,9 @@ const fn bias(bits: usize) -> i32 {
 
 #[inline]
 #[target_feature(enable = "simd128")]
-fn join(high: Wide, low: Wide) -> Wide {
-    add_i(Wide(i32x4_shl(high.0, 7), i32x4_shl(high.1, 7)), low)
+fn join(high: Wide, low: Wide, base: i32) -> Wide {
+    let times = |v| i32x4_mul(v, i32x4_splat(base));
+    add_i(Wide(times(high.0), times(high.1)), low)
 }
 
 #[inline]
@@ -391,6 +392,8 @@ fn e2m1(words: Wide, bit: usize) -> Wide {
 }
 
 const E2M1_BIAS: i32 = 0;
+/// 256 · 12 · 32512 · 16 < 2^31.
+const E2M1_RUN: usize = 16;
 
 /// Codes as 16-bit lanes, times 256: looked up in their upper bytes.
 #[inline]

@@ -306,8 +306,8 @@ const fn bias(bits: usize) -> i32 {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn join(high: I, low: I) -> I {
-    _mm256_add_epi32(_mm256_slli_epi32::<7>(high), low)
+pub(super) fn join(high: I, low: I, base: i32) -> I {
+    _mm256_add_epi32(_mm256_mullo_epi32(high, _mm256_set1_epi32(base)), low)
 }
 
 #[inline]
@@ -372,6 +372,8 @@ fn e2m1(words: I, bit: usize) -> Floats {
 }
 
 const E2M1_BIAS: i32 = 0;
+/// 12 · 127 · 2 · 8 < 2^15.
+const E2M1_RUN: usize = 32;
 
 #[inline]
 #[target_feature(enable = "avx2")]

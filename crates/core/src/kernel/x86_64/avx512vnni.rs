@@ -10,7 +10,7 @@ use core::arch::x86_64::*;
 
 use super::{
     avx2::{SLOT, prefetch},
-    avxvnni::{E2M1_BIAS, bias, unmix},
+    avxvnni::{E2M1_BIAS, E2M1_RUN, bias, unmix},
 };
 use crate::{
     activations::{Activations, Block32, Token8, Token14},
@@ -272,8 +272,8 @@ fn finish(sum: I, _: usize) -> I {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn join(high: I, low: I) -> I {
-    _mm512_add_epi32(_mm512_slli_epi32::<7>(high), low)
+fn join(high: I, low: I, base: i32) -> I {
+    _mm512_add_epi32(_mm512_mullo_epi32(high, _mm512_set1_epi32(base)), low)
 }
 
 #[inline]

@@ -132,6 +132,7 @@ fn dot_byte(sum: I, w: I, x: I) -> I {
 }
 
 pub(super) const E2M1_BIAS: i32 = 12;
+pub(super) const E2M1_RUN: usize = 32;
 
 #[inline]
 #[target_feature(enable = "avx2")]

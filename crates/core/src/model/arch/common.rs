@@ -64,32 +64,8 @@ pub(super) fn decoder_of(keys: &Keys<'_>, names: Names, layers: usize) -> Result
     full_attention(keys)?;
     let checkpoint = checkpoint(keys)?;
     let linear = |linear| self::linear(keys, names, linear, norm, &checkpoint);
-    let attention = Attention {
-        heads,
-        kv_heads,
-        head_dim,
-        scale: 1.0 / libm::sqrtf(head_dim as f32),
-        mask: Mask::Causal,
-        rope: Some(0),
-        qk_norm: None,
-        clip: None,
-        sinks: false,
-        sub_norm: None,
-        q: linear(LinearRole::Q)?,
-        k: linear(LinearRole::K)?,
-        v: linear(LinearRole::V)?,
-        o: linear(LinearRole::O)?,
-    };
-    let mlp = Mlp {
-        width,
-        activation: activation(keys, hf("hidden_act"))?,
-        clamp: None,
-        up_plus_one: false,
-        sub_norm: None,
-        gate: linear(LinearRole::Gate)?,
-        up: Some(linear(LinearRole::Up)?),
-        down: linear(LinearRole::Down)?,
-    };
+    let attention = Attention { kv_heads, rope: Some(0), ..attention(heads, head_dim, linear)? };
+    let mlp = gated(width, activation(keys, hf("hidden_act"))?, linear)?;
     let block = Block {
         mixer: Branch::pre_norm(norm, Mixer::Attention(attention)),
         ffn: Branch::pre_norm(norm, Ffn::Dense(mlp)),
@@ -109,6 +85,48 @@ pub(super) fn decoder_of(keys: &Keys<'_>, names: Names, layers: usize) -> Result
         rotation: None,
         cache_codes: None,
         checkpoint,
+    })
+}
+
+/// Attention as most families begin with it: as many key/value heads as queries, no position embedding.
+pub(super) fn attention(
+    heads: usize,
+    head_dim: usize,
+    linear: impl Fn(LinearRole) -> Result<Linear>,
+) -> Result<Attention> {
+    Ok(Attention {
+        heads,
+        kv_heads: heads,
+        head_dim,
+        scale: 1.0 / libm::sqrtf(head_dim as f32),
+        mask: Mask::Causal,
+        rope: None,
+        qk_norm: None,
+        clip: None,
+        sinks: false,
+        sub_norm: None,
+        q: linear(LinearRole::Q)?,
+        k: linear(LinearRole::K)?,
+        v: linear(LinearRole::V)?,
+        o: linear(LinearRole::O)?,
+    })
+}
+
+/// A gated network, as most families begin with it.
+pub(super) fn gated(
+    width: usize,
+    activation: Activation,
+    linear: impl Fn(LinearRole) -> Result<Linear>,
+) -> Result<Mlp> {
+    Ok(Mlp {
+        width,
+        activation,
+        clamp: None,
+        up_plus_one: false,
+        sub_norm: None,
+        gate: linear(LinearRole::Gate)?,
+        up: Some(linear(LinearRole::Up)?),
+        down: linear(LinearRole::Down)?,
     })
 }
 

@@ -8,7 +8,7 @@ use alloc::string::ToString;
 
 use super::{
     MAX_HEAD_DIM, check_dimensions,
-    common::rope_with_theta,
+    common::{attention, gated, rope_with_theta},
     keys::{Keys, hf},
 };
 use crate::{
@@ -18,9 +18,9 @@ use crate::{
         rope::{Rope, RopeStyle},
         spec::{
             Activation, Attention, Block, Branch, Checkpoint, Embed, Ffn, InputSemantics, Linear, Loop,
-            LoopNorm, MAX_LOOPS, Mask, Mixer, Mlp, Norm, Output, Program, Spec,
+            LoopNorm, MAX_LOOPS, Mixer, Norm, Output, Program, Spec,
         },
-        tensor_names::{Names, Row, rows},
+        tensor_names::{LinearRole, Names, Row, rows},
     },
 };
 
@@ -80,7 +80,7 @@ pub(super) fn spec(keys: &Keys<'_>, _: Names) -> Result<Spec> {
     }
     let norm = Norm::rms(keys.float(hf("norm_eps"))?.unwrap_or(1e-6));
     let bias = keys.flag(hf("qk_bias"))? == Some(true);
-    let block = block(heads, head_dim, width, norm, bias);
+    let block = block(heads, head_dim, width, norm, bias)?;
     let theta = keys.float(hf("rope_base"))?.unwrap_or(50_000.0);
     let rope = Rope { style: RopeStyle::Interleaved, ..rope_with_theta(head_dim, theta)? };
     let mut program = Program::looped(prelude, core, coda, times);
@@ -141,36 +141,16 @@ fn only_known(keys: &Keys<'_>) -> Result<()> {
 }
 
 /// `x ← N₂(x + attention(N₁ x))`, `x ← N₄(x + mlp(N₃ x))`.
-fn block(heads: usize, head_dim: usize, width: usize, norm: Norm, bias: bool) -> Block {
+fn block(heads: usize, head_dim: usize, width: usize, norm: Norm, bias: bool) -> Result<Block> {
     let plain = Linear { bias: false, norm: None, input: InputSemantics::Float, rotated: false };
-    let attention = Attention {
-        heads,
-        kv_heads: heads,
-        head_dim,
-        scale: 1.0 / libm::sqrtf(head_dim as f32),
-        mask: Mask::Causal,
-        rope: Some(0),
-        qk_norm: None,
-        clip: None,
-        sinks: false,
-        sub_norm: None,
-        q: Linear { bias, ..plain },
-        k: Linear { bias, ..plain },
-        v: plain,
-        o: plain,
+    let linear = |role| {
+        let has_bias = bias && matches!(role, LinearRole::Q | LinearRole::K);
+        Ok(Linear { bias: has_bias, ..plain })
     };
-    let mlp = Mlp {
-        width,
-        activation: Activation::Silu,
-        clamp: None,
-        up_plus_one: false,
-        sub_norm: None,
-        gate: plain,
-        up: Some(plain),
-        down: plain,
-    };
-    Block {
+    let attention = Attention { rope: Some(0), ..attention(heads, head_dim, linear)? };
+    let mlp = gated(width, Activation::Silu, linear)?;
+    Ok(Block {
         mixer: Branch { after: Some(norm), ..Branch::pre_norm(norm, Mixer::Attention(attention)) },
         ffn: Branch { after: Some(norm), ..Branch::pre_norm(norm, Ffn::Dense(mlp)) },
-    }
+    })
 }

@@ -9,7 +9,7 @@ use alloc::string::ToString;
 
 use super::{
     MAX_HEAD_DIM, check_dimensions,
-    common::has,
+    common::{attention, gated, has},
     keys::{Keys, hf},
 };
 use crate::{
@@ -20,8 +20,8 @@ use crate::{
         rope::{Rope, RopeScaling, RopeStyle, XPos},
         spec::{
             Activation, Attention, Block, Branch, Checkpoint, Embed, Experts, Ffn, InputSemantics,
-            LearnedPositions, Linear, Mask, Mixer, Mlp, Norm, NormKind, Output, Program, RelativeBias,
-            Retention, Spec,
+            LearnedPositions, Linear, Mixer, Mlp, Norm, NormKind, Output, Program, RelativeBias, Retention,
+            Spec,
         },
         tensor_names::{Field, LinearRole, Names, NormRole, RetentionTable as tables, Row, TensorRole, rows},
     },
@@ -100,33 +100,11 @@ fn decoder(keys: &Keys<'_>, names: Names) -> Result<Spec> {
         scaling: RopeScaling::None,
         xpos: Some(XPos { base }),
     };
-    let linear = |role| linear(keys, names, role);
-    let attention = Attention {
-        heads,
-        kv_heads: heads,
-        head_dim,
-        scale: 1.0 / libm::sqrtf(head_dim as f32),
-        mask: Mask::Causal,
-        rope: xpos.then_some(0),
-        qk_norm: None,
-        clip: None,
-        sinks: false,
-        sub_norm: common.sub_norm.then_some(common.norm),
-        q: linear(LinearRole::Q),
-        k: linear(LinearRole::K),
-        v: linear(LinearRole::V),
-        o: linear(LinearRole::O),
-    };
-    let mlp = Mlp {
-        width: common.width,
-        activation: common.activation,
-        clamp: None,
-        up_plus_one: false,
-        sub_norm: common.sub_norm.then_some(common.norm),
-        gate: linear(LinearRole::Gate),
-        up: None,
-        down: linear(LinearRole::Down),
-    };
+    let linear = |role| Ok(linear(keys, names, role));
+    let sub_norm = common.sub_norm.then_some(common.norm);
+    let rotated = xpos.then_some(0);
+    let attention = Attention { rope: rotated, sub_norm, ..attention(heads, head_dim, linear)? };
+    let mlp = Mlp { up: None, sub_norm, ..gated(common.width, common.activation, linear)? };
     let mut spec = with_blocks(keys, names, &common, Mixer::Attention(attention), mlp)?;
     spec.relative_bias = relative_bias;
     spec.ropes.extend(xpos.then_some(rope));
@@ -173,16 +151,7 @@ fn retnet(keys: &Keys<'_>, names: Names) -> Result<Spec> {
         gate: linear(LinearRole::MixerGate),
         o: linear(LinearRole::O),
     };
-    let mlp = Mlp {
-        width: common.width,
-        activation: common.activation,
-        clamp: None,
-        up_plus_one: false,
-        sub_norm: None,
-        gate: linear(LinearRole::Gate),
-        up: Some(linear(LinearRole::Up)),
-        down: linear(LinearRole::Down),
-    };
+    let mlp = gated(common.width, common.activation, |role| Ok(linear(role)))?;
     let mut spec = with_blocks(keys, names, &common, Mixer::Retention(retention), mlp)?;
     mix(keys, names, &mut spec)?;
     spec.ropes.push(rope);
