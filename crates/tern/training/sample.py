@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer
 
 import tokenizer as tk
-from model import Decoder, ModelConfig
+from model import Decoder, ModelConfig, build
 
 PROMPTS = ["Hello!", "Who are you?", "how are you doing today", "What can you do?", "What is the opposite of hot?",
            "What color is the sea?", "What is 3 + 4?", "What day comes after Tuesday?", "I feel sad today.",
@@ -17,7 +17,7 @@ PROMPTS = ["Hello!", "Who are you?", "how are you doing today", "What can you do
 
 def load(path: Path) -> Decoder:
     s = torch.load(path, map_location="cpu", weights_only=True)
-    net = Decoder(ModelConfig(**s["config"]["model"]))
+    net = build(ModelConfig(**s["config"]["model"]))
     net.load_state_dict(s["model"])
     return net.eval()
 
