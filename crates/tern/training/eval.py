@@ -1,6 +1,6 @@
 """Held-out perplexity per byte, sampled replies, loss curve.
 
-    python eval.py --data DIR --out DIR [--model NAME=CKPT ...] [--gguf NAME=FILE] [--samples NAME] [--curve NAME=loss.csv ...]
+    python eval.py --data DIR --out DIR [--model NAME=CKPT|FOLDER ...] [--gguf NAME=FILE] [--samples NAME] [--curve NAME=loss.csv ...]
 
 Perplexity per byte = exp(negative log-likelihood of the text / its UTF-8 bytes): vocabularies of different size compare.
 Plain text is scored whole, given only the model's start token; in chats only the assistant's text is scored, end marker

@@ -40,10 +40,16 @@ def packed_config(mode: str) -> dict:
     return {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": mode}
 
 
+def write_model(folder: Path, state: dict, config: dict):
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.contiguous() for k, v in state.items()}, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
 def write_folder(folder: Path, state: dict, config: dict, tok: Tokenizer, context: int):
     tk.save(tok, folder, context)
-    save_file({k: v.contiguous() for k, v in state.items()}, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    write_model(folder, state, config)
     generation = {"bos_token_id": tk.BOS, "eos_token_id": [tk.END, tk.EOS], "pad_token_id": tk.PAD,
                   "do_sample": True, "temperature": 0.6, "top_p": 0.9, "repetition_penalty": 1.05,
                   "max_length": context}

@@ -13,10 +13,11 @@ from safetensors.torch import load_file
 
 
 class Reference:
-    def __init__(self, folder: Path, dtype=torch.float32):
+    def __init__(self, folder: Path, dtype=torch.float32, noise: float = 0.0):
+        """`noise`: relative, on what is quantised, to see whether a code lies at a rounding tie."""
         self.c = json.loads((folder / "config.json").read_text())
         stored = load_file(folder / "model.safetensors")
-        self.t, self.scale, self.dtype = {}, {}, dtype
+        self.t, self.scale, self.dtype, self.noise = {}, {}, dtype, noise
         for name, w in stored.items():
             if name.endswith("weight_scale"):
                 self.scale[name.removesuffix(".weight_scale")] = w.to(dtype)
@@ -39,6 +40,8 @@ class Reference:
 
     def codes(self, x, group):
         how = self.inputs.get(group, {"quant": "int8_absmax"})
+        if self.noise:
+            x = x * (1 + self.noise * torch.randn(x.shape, dtype=x.dtype))
         if how["quant"] == "int4_absmean":
             s = math.sqrt(7) / x.abs().mean(-1, keepdim=True).clamp(min=1e-5)
             q = torch.round(x * s).clamp(-8, 7)
