@@ -122,10 +122,12 @@ def main():
     ap.add_argument("--data", type=Path, required=True)
     ap.add_argument("--packed", type=Path, required=True)
     ap.add_argument("--reference", action="store_true")
+    ap.add_argument("--loops", type=int, help="passes by default, where others than in training are better")
     a = ap.parse_args()
     torch.set_num_threads(1)
     s = torch.load(a.checkpoint, map_location="cpu", weights_only=True)
     mc = ModelConfig(**s["config"]["model"])
+    mc.loops = a.loops or mc.loops
     tok = Tokenizer.from_file(str(a.data / "tokenizer.json"))
     write_model(a.packed, state_of(s["model"], mc.num_experts), config_of(mc))
     share_text_files(a.packed, a.data)
