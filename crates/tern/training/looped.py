@@ -3,8 +3,8 @@
 Norms before and after each half of a block; the last norm closes every pass and feeds the next one and the head. A gate says
 with which probability a token leaves after a pass.
 
-Ouro minimises the expected loss over the passes, less the entropy of leaving. At this size that went wrong: tokens learned
-to leave after the first pass, and later passes, which then hardly counted, became worse than it. So passes have fixed
+Ouro minimises the expected loss over the passes, less the entropy of leaving. At this size that went wrong: the
+first pass got most of the weight, and later ones, which then counted little, became worse than it. So passes have fixed
 weights here, the later the more, and the gate alone learns from the expected loss.
 """
 
