@@ -116,6 +116,9 @@ fn write() {
         run("oracle/tiny_c_llama_bitlinear", false, &[1, 5, 9, 2, 200, 77], 24, "scalar", 1),
         run(TERN, false, &fox, 64, "scalar", 1),
         run(TERN, true, &fox, 300, "scalar", 1),
+        run("../models/tern-a48", false, &fox, 24, "scalar", 1),
+        run("../models/tern-moe", false, &fox, 24, "scalar", 1),
+        run("../models/tern-looped", false, &fox, 24, "scalar", 1),
         run(SMOLLM2, false, &gravity, 24, "scalar", 1),
     ];
     let json = serde_json::to_string_pretty(&all).expect("JSON");

@@ -13,10 +13,11 @@ import { createRequire } from "node:module";
 import { dirname, posix, resolve } from "node:path";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { defineConfig, type Plugin } from "vite";
-import { TERN_FILES } from "./src/model/catalogue.ts";
+import { RELATIVES, TERN_FILES } from "./src/model/catalogue.ts";
 
 const here = import.meta.dirname;
-const TERN = "model/tern/";
+/** Where models lie beside the page. */
+const MODELS = "model/";
 
 /** Puts the package's files under a name that changes with them, and makes the page import them from there. */
 function engine(): Plugin {
@@ -124,19 +125,20 @@ function oneFontFormat(): Plugin {
   };
 }
 
-/** Puts the repository's own trained model beside the page. */
-function tern(): Plugin {
-  const root = resolve(here, "../crates/tern/tern");
+/** Puts the repository's own trained models beside the page. */
+function terns(): Plugin {
+  const root = resolve(here, "../crates/tern");
   return {
-    name: "tern",
+    name: "terns",
     apply: "build",
     generateBundle() {
-      for (const name of TERN_FILES)
-        this.emitFile({
-          type: "asset",
-          fileName: `${TERN}${name}`,
-          source: readFileSync(resolve(root, name)),
-        });
+      for (const model of ["tern", ...RELATIVES])
+        for (const name of TERN_FILES)
+          this.emitFile({
+            type: "asset",
+            fileName: `${MODELS}${model}/${name}`,
+            source: readFileSync(resolve(root, model, name)),
+          });
     },
   };
 }
@@ -153,7 +155,7 @@ function shell(): Plugin {
       const hash = createHash("sha256").update(worker.code);
       const files: string[] = [];
       for (const [name, item] of Object.entries(bundle).sort(([a], [b]) => (a < b ? -1 : 1))) {
-        if (name === "sw.js" || name.endsWith(".map") || name.startsWith(TERN)) continue;
+        if (name === "sw.js" || name.endsWith(".map") || name.startsWith(MODELS)) continue;
         files.push(name);
         hash.update(name).update(item.type === "chunk" ? item.code : item.source);
       }
@@ -177,7 +179,7 @@ function shell(): Plugin {
 
 export default defineConfig(({ mode }) => ({
   base: "./",
-  plugins: [oneFontFormat(), card(), ...(mode === "fake" ? [] : [engine(), tern()]), shell(), compressed()],
+  plugins: [oneFontFormat(), card(), ...(mode === "fake" ? [] : [engine(), terns()]), shell(), compressed()],
   resolve:
     mode === "fake"
       ? { alias: [{ find: /^ternlight$/, replacement: resolve(here, "test/fake-engine.ts") }] }

@@ -24,14 +24,14 @@ use ternlight_core::{
     pool::Serial,
 };
 
-/// The name of Tern's folder in `golden.json`, which was written when the model lay there.
+/// The name of Tern's folder in `golden.json`, which was written when the model lay there. Its relatives lie beside it.
 pub const TERN: &str = "../models/tern";
 
-/// A file of the test data, or of Tern.
+/// A file of the test data, or of Tern and its relatives.
 pub fn data(path: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    match path.strip_prefix(TERN) {
-        Some(rest) => root.join("../crates/tern/tern").join(rest.trim_start_matches('/')),
+    match path.strip_prefix("../models") {
+        Some(rest) => root.join("../crates/tern").join(rest.trim_start_matches('/')),
         None => root.join("data").join(path),
     }
 }

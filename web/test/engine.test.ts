@@ -77,11 +77,13 @@ beforeEach(async () => {
 });
 afterEach(() => context.close());
 
-/** golden.json knows Tern by the folder in which the model lay when it was written. */
-const TERN = "../models/tern";
+/** golden.json knows Tern by the folder in which the model lay when it was written; its relatives lie beside it. */
+const TERNS = "../models/";
 
 function serveFolder(model: string, as = model): void {
-  const folder = model === TERN ? new URL("crates/tern/tern/", ROOT) : new URL(`${model}/`, DATA);
+  const folder = model.startsWith(TERNS)
+    ? new URL(`crates/tern/${model.slice(TERNS.length)}/`, ROOT)
+    : new URL(`${model}/`, DATA);
   for (const name of ["config.json", "model.safetensors"]) {
     server.serve(`${as}/${name}`, readFileSync(new URL(name, folder)));
   }
@@ -125,7 +127,7 @@ for (const { flavour, kernel, threads } of CREWS) {
     const golden: Golden[] = JSON.parse(readFileSync(new URL("golden.json", DATA), "utf8"));
     for (const { model, compact, prompt, tokens, logprobs } of golden) {
       if (skip && model.endsWith(".gguf")) continue;
-      const as = model === TERN ? "tern" : model;
+      const as = model.startsWith(TERNS) ? model.slice(TERNS.length) : model;
       if (!model.endsWith(".gguf")) serveFolder(model, as);
       const url = model.endsWith(".gguf") ? "/models/model.gguf" : `/models/${as}/`;
       const small = compact ? ({ kv: "i8", head: "int8" } as const) : {};

@@ -21,8 +21,11 @@ pub struct Entry {
     pub weights: String,
     /// What to use it for.
     pub good_at: String,
-    /// Where to fetch it; `None` for the embedded model.
+    /// Where to fetch it; `None` for the embedded model, and for those that lie in the repository.
     pub source: Option<String>,
+    /// Its folder in the repository, for a model that is there only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
     /// The length of the file, where that is known.
     pub bytes: Option<u64>,
     /// The checksum of the file, where it is pinned.
@@ -61,9 +64,13 @@ mod tests {
             let lower_hex = |c: char| matches!(c, '0'..='9' | 'a'..='f');
             let sound = |sum: &String| sum.len() == 64 && sum.chars().all(lower_hex);
             assert!(entry.sha256.as_ref().is_none_or(sound), "{}", entry.id);
-            match &entry.source {
-                Some(source) => assert!(matches!(source.parse(), Ok(ModelRef::Hf { .. })), "{source}"),
-                None => assert_eq!(entry.id, ternlight_tern::NAME),
+            match (&entry.source, &entry.folder) {
+                (Some(source), None) => {
+                    assert!(matches!(source.parse(), Ok(ModelRef::Hf { .. })), "{source}");
+                }
+                (None, Some(folder)) => assert_eq!(*folder, format!("crates/tern/{}", entry.id)),
+                (None, None) => assert_eq!(entry.id, ternlight_tern::NAME),
+                (Some(_), Some(_)) => panic!("{} is in two places", entry.id),
             }
             assert!(entry.good_at.ends_with('.'), "{}", entry.id);
         }

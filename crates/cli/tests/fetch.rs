@@ -2,7 +2,10 @@
 
 mod common;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use common::{Content, Server, Step, fails, json, noise, ternlight};
 use sha2::{Digest, Sha256};
@@ -262,6 +265,17 @@ fn fetched_models_are_listed_by_the_names_that_fetched_them() {
     assert!(known.as_array().unwrap().iter().all(|model| model["goodAt"].is_string()));
     let text = ternlight(cache.path()).args(["list", "--remote"]).success().stdout;
     assert!(String::from_utf8(text).unwrap().contains("hf:microsoft/bitnet-b1.58-2B-4T-gguf/"));
+    // Those in the repository are there, and as large as it says.
+    let folders = known.as_array().unwrap().iter().filter(|model| model["folder"].is_string());
+    assert_eq!(folders.clone().count(), 3);
+    for model in folders {
+        let folder =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(model["folder"].as_str().unwrap());
+        let files = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"];
+        let bytes = |name: &str| fs::metadata(folder.join(name)).expect(name).len();
+        let sum: u64 = files.into_iter().chain(["model.safetensors"]).map(bytes).sum();
+        assert_eq!(model["bytes"], sum, "{}", folder.display());
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 """Held-out perplexity per byte, sampled replies, loss curve.
 
-    python eval.py --data DIR --out DIR [--model NAME=CKPT ...] [--gguf NAME=FILE] [--samples NAME] [--curve NAME=loss.csv ...]
+    python eval.py --data DIR --out DIR [--model NAME=CKPT|FOLDER ...] [--gguf NAME=FILE] [--samples NAME] [--curve NAME=loss.csv ...]
 
 Perplexity per byte = exp(negative log-likelihood of the text / its UTF-8 bytes): vocabularies of different size compare.
 Plain text is scored whole, given only the model's start token; in chats only the assistant's text is scored, end marker
@@ -23,8 +23,7 @@ from prompts import PROMPTS
 
 
 @torch.no_grad()
-def score_ours(path: Path, tok: Tokenizer, held: list[dict]) -> dict:
-    net = sample.load(path)
+def score_ours(net, tok: Tokenizer, held: list[dict], options: dict) -> dict:
     nll, size = {}, {}
     for d in held:
         ids, counts = tk.encode_document(tok, d)
@@ -35,7 +34,7 @@ def score_ours(path: Path, tok: Tokenizer, held: list[dict]) -> dict:
             text = d["text"]
         else:
             text = "".join(t for r, t in d["turns"] if r == "assistant")
-        lp = net.logits(net(torch.tensor([ids]))[0, :-1]).log_softmax(-1)
+        lp = net.logits(net(torch.tensor([ids]), **options)[0, :-1]).log_softmax(-1)
         loss = -lp.gather(1, torch.tensor(ids[1:])[:, None])[:, 0]
         nll[d["part"]] = nll.get(d["part"], 0.0) + float((loss * torch.tensor(counts[1:])).sum())
         size[d["part"]] = size.get(d["part"], 0) + len(text.encode())
@@ -114,7 +113,10 @@ def main():
                                                 np.uint16).tobytes() in flat]
         if known:
             raise SystemExit(f"prompts that occur in the training data: {known}")
-    scores = {name: score_ours(path, tok, held) for name, path in pairs(a.model).items()}
+    scores = {}
+    for name, path in pairs(a.model).items():
+        net = sample.load(path)
+        scores |= {name + (run and f".{run}"): score_ours(net, tok, held, o) for run, o in net.runs().items()}
     scores |= {name: score_gguf(path, held, a.gguf_limit) for name, path in pairs(a.gguf).items()}
     if scores:
         (a.out / "perplexity.json").write_text(json.dumps(scores, indent=1) + "\n")

@@ -1,12 +1,12 @@
 """BitNet b1.58 decoder for training: the same function as transformers' `BitNetForCausalLM`, written to be compiled.
 
 Why not train the transformers class: its straight-through estimator rounds the de-quantised activations to the
-autocast type, and its module is slow to trace. Here a ternary product is an exact product of small integers
-(int8 codes x {-1,0,1} are exact in bf16, the accumulator is f32) times one scale, which is what a runtime computes.
+autocast type, and its module is slow to trace.
 
 Invariant: parameter names and shapes are those of `BitNetForCausalLM`, so `state_dict()` is a checkpoint as it
 stands; `export.py` checks that both give the same logits. `quant="none"` is the full-precision model: the same
-network without the two quantisers.
+network without the two quantisers. Relatives change a part: other input quantisers (`activations`), experts
+(`experts.py`), loops (`looped.py`).
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+
+from quantisers import INT8, BitLinear
 
 
 @dataclass
@@ -29,51 +31,20 @@ class ModelConfig:
     rope_theta: float = 10000.0
     initializer_range: float = 0.02
     hidden_act: str = "relu2"  # or "silu", for students of a LLaMA
-    quant: str = "ternary"  # "ternary" or "none"
+    quant: str = "ternary"  # "ternary", "fp4" or "none"
+    activations: dict | None = None  # as `activation_quantization` in config.json; int8 where nothing is said
+    sub_norm: bool = True
+    num_experts: int = 0
+    num_experts_per_tok: int = 0
+    experts_drawn: int = 0  # in training each window and layer draws how many experts it uses, from 1 to this
+    loops: int = 1  # Ouro: sandwich norms, and a gate after each pass
+
+    def input(self, group: str) -> dict:
+        return (self.activations or {}).get(group, INT8)
 
     @property
     def head_dim(self) -> int:
         return self.hidden_size // self.num_attention_heads
-
-
-def ternarise(w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Absmean quantiser (BitNet b1.58, arXiv 2402.17764): codes in {-1,0,1} and the f32 scale mean|W|."""
-    m = w.float().abs().mean().clamp(min=1e-5)
-    return (w.float() * (1.0 / m)).round().clamp(-1, 1), m
-
-
-class _TernaryLinear(torch.autograd.Function):
-    """y = (codes(x) . ternary(w)) * mean|w| / s; the gradient passes straight through both quantisers."""
-
-    @staticmethod
-    def forward(ctx, x, w):
-        cd = torch.bfloat16 if torch.is_autocast_enabled(x.device.type) else torch.float32
-        xf = x.float()
-        s = 127.0 / xf.abs().amax(dim=-1, keepdim=True).clamp(min=1e-5)
-        q = (xf * s).round().clamp(-128, 127).to(cd)
-        t, m = ternarise(w)
-        t = t.to(cd)
-        ctx.save_for_backward(q, t, s, m)
-        return F.linear(q, t).float() * (m / s)
-
-    @staticmethod
-    def backward(ctx, dy):
-        q, t, s, m = ctx.saved_tensors
-        dyf = dy.float()
-        dx = ((dyf * m).to(t.dtype) @ t).float()
-        dys = (dyf / s).to(t.dtype).flatten(0, -2)
-        dw = (dys.t() @ q.flatten(0, -2)).float()
-        return dx, dw
-
-
-class BitLinear(nn.Module):
-    def __init__(self, n_in: int, n_out: int, cfg: ModelConfig):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(n_out, n_in) * cfg.initializer_range)
-        self.ternary = cfg.quant == "ternary"
-
-    def forward(self, x):
-        return _TernaryLinear.apply(x, self.weight) if self.ternary else F.linear(x, self.weight)
 
 
 class RMSNorm(nn.Module):
@@ -98,11 +69,12 @@ class Attention(nn.Module):
         super().__init__()
         h, d = cfg.hidden_size, cfg.head_dim
         self.h, self.kv, self.d = cfg.num_attention_heads, cfg.num_key_value_heads, d
-        self.q_proj = BitLinear(h, self.h * d, cfg)
-        self.k_proj = BitLinear(h, self.kv * d, cfg)
-        self.v_proj = BitLinear(h, self.kv * d, cfg)
-        self.o_proj = BitLinear(self.h * d, h, cfg)
-        self.attn_sub_norm = RMSNorm(h, cfg.rms_norm_eps)
+        how = cfg.input("attn_in")
+        self.q_proj = BitLinear(h, self.h * d, cfg, how)
+        self.k_proj = BitLinear(h, self.kv * d, cfg, how)
+        self.v_proj = BitLinear(h, self.kv * d, cfg, how)
+        self.o_proj = BitLinear(self.h * d, h, cfg, cfg.input("attn_out"))
+        self.attn_sub_norm = RMSNorm(h, cfg.rms_norm_eps) if cfg.sub_norm else nn.Identity()
 
     def forward(self, x, cos, sin, mask):
         b, t, _ = x.shape
@@ -126,10 +98,10 @@ class Mlp(nn.Module):
     def __init__(self, cfg: ModelConfig):
         super().__init__()
         h, f = cfg.hidden_size, cfg.intermediate_size
-        self.gate_proj = BitLinear(h, f, cfg)
-        self.up_proj = BitLinear(h, f, cfg)
-        self.down_proj = BitLinear(f, h, cfg)
-        self.ffn_sub_norm = RMSNorm(f, cfg.rms_norm_eps)
+        self.gate_proj = BitLinear(h, f, cfg, cfg.input("ffn_in"))
+        self.up_proj = BitLinear(h, f, cfg, cfg.input("ffn_in"))
+        self.down_proj = BitLinear(f, h, cfg, cfg.input("ffn_down"))
+        self.ffn_sub_norm = RMSNorm(f, cfg.rms_norm_eps) if cfg.sub_norm else nn.Identity()
         self.silu = cfg.hidden_act == "silu"
 
     def forward(self, x):
@@ -139,12 +111,12 @@ class Mlp(nn.Module):
 
 
 class Layer(nn.Module):
-    def __init__(self, cfg: ModelConfig):
+    def __init__(self, cfg: ModelConfig, mlp=Mlp):
         super().__init__()
         self.input_layernorm = RMSNorm(cfg.hidden_size, cfg.rms_norm_eps)
         self.self_attn = Attention(cfg)
         self.post_attention_layernorm = RMSNorm(cfg.hidden_size, cfg.rms_norm_eps)
-        self.mlp = Mlp(cfg)
+        self.mlp = mlp(cfg)
 
     def forward(self, x, cos, sin, mask):
         x = x + self.self_attn(self.input_layernorm(x), cos, sin, mask)
@@ -152,21 +124,23 @@ class Layer(nn.Module):
 
 
 class Backbone(nn.Module):
-    def __init__(self, cfg: ModelConfig):
+    def __init__(self, cfg: ModelConfig, layer=Layer):
         super().__init__()
         self.embed_tokens = nn.Embedding(cfg.vocab_size, cfg.hidden_size)
         nn.init.normal_(self.embed_tokens.weight, std=cfg.initializer_range)
-        self.layers = nn.ModuleList(Layer(cfg) for _ in range(cfg.num_hidden_layers))
+        self.layers = nn.ModuleList(layer(cfg) for _ in range(cfg.num_hidden_layers))
         self.norm = RMSNorm(cfg.hidden_size, cfg.rms_norm_eps)
 
 
 class Decoder(nn.Module):
     """tokens [B,T] (+ document numbers [B,T]) -> hidden states [B,T,h]; `logits` applies the tied head."""
 
+    layer = Layer
+
     def __init__(self, cfg: ModelConfig):
         super().__init__()
         self.cfg = cfg
-        self.model = Backbone(cfg)
+        self.model = Backbone(cfg, self.layer)
         d = cfg.head_dim
         inv = cfg.rope_theta ** (-torch.arange(0, d, 2).float() / d)
         ang = torch.arange(cfg.max_position_embeddings).float()[:, None] * inv[None]
@@ -174,20 +148,48 @@ class Decoder(nn.Module):
         self.register_buffer("cos", ang.cos(), persistent=False)
         self.register_buffer("sin", ang.sin(), persistent=False)
 
-    def forward(self, tokens, docs=None):
+    def begin(self, tokens, docs=None):
+        """Embeddings, the two tables of the rotation, and the mask: causal within a document, nothing across."""
         t = tokens.shape[1]
         mask = None
-        if docs is not None:  # causal within a document, nothing across documents
+        if docs is not None:
             causal = torch.ones(t, t, dtype=torch.bool, device=tokens.device).tril()
             mask = ((docs[:, :, None] == docs[:, None, :]) & causal)[:, None]
-        x = self.model.embed_tokens(tokens)
+        return self.model.embed_tokens(tokens), self.cos[:t], self.sin[:t], mask
+
+    def forward(self, tokens, docs=None):
+        x, cos, sin, mask = self.begin(tokens, docs)
         for layer in self.model.layers:
-            x = layer(x, self.cos[:t], self.sin[:t], mask)
+            x = layer(x, cos, sin, mask)
         return self.model.norm(x)
 
     def logits(self, hidden):
         return F.linear(hidden, self.model.embed_tokens.weight)
 
+    def runs(self) -> dict[str, dict]:
+        """Arguments of `forward` to be evaluated with, by name; "" is the default."""
+        return {"": {}}
+
+    def loss(self, tokens, targets, docs, at, drawn):
+        """(mean loss in nats per counted target, what else is minimised).
+
+        `at` are the flat positions that are looked at, `targets` what follows them (-100: does not count), `drawn` a
+        random number in [0,1) for each window and layer, for those who draw.
+        """
+        hidden = self(tokens, docs).flatten(0, 1)[at]
+        return F.cross_entropy(self.logits(hidden).float(), targets, ignore_index=-100), 0.0
+
+
+def build(cfg: ModelConfig) -> Decoder:
+    """The decoder that a configuration describes."""
+    if cfg.num_experts:
+        from experts import ExpertDecoder
+        return ExpertDecoder(cfg)
+    if cfg.loops > 1:
+        from looped import LoopedDecoder
+        return LoopedDecoder(cfg)
+    return Decoder(cfg)
+
 
 def parameter_count(cfg: ModelConfig) -> int:
-    return sum(p.numel() for p in Decoder(cfg).parameters())
+    return sum(p.numel() for p in build(cfg).parameters())

@@ -7,7 +7,8 @@ import torch
 from tokenizers import Tokenizer
 
 import tokenizer as tk
-from model import Decoder, ModelConfig
+from model import Decoder, ModelConfig, build
+from start import load_packed
 
 PROMPTS = ["Hello!", "Who are you?", "how are you doing today", "What can you do?", "What is the opposite of hot?",
            "What color is the sea?", "What is 3 + 4?", "What day comes after Tuesday?", "I feel sad today.",
@@ -16,8 +17,11 @@ PROMPTS = ["Hello!", "Who are you?", "how are you doing today", "What can you do
 
 
 def load(path: Path) -> Decoder:
+    """A checkpoint, or a packed folder."""
+    if path.is_dir():
+        return load_packed(path)
     s = torch.load(path, map_location="cpu", weights_only=True)
-    net = Decoder(ModelConfig(**s["config"]["model"]))
+    net = build(ModelConfig(**s["config"]["model"]))
     net.load_state_dict(s["model"])
     return net.eval()
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from model import Decoder, ModelConfig
+from model import ModelConfig, build
+from start import start_from
 
 
 class Windows:
@@ -54,6 +54,15 @@ class Windows:
         d = torch.from_numpy(part["docs"][i][:, :-1].astype(np.int64))
         return t[:, :-1], y, d
 
+    def look_at(self, y, share: float):
+        """Flat positions whose prediction is looked at, always `share` of all: first those that count, in any order.
+
+        With a share below 1 a batch in which more of them count loses the rest, for a head that costs less.
+        """
+        counts = y.flatten().numpy() >= 0
+        order = np.lexsort((self.rng.random(counts.size), ~counts))[: int(share * counts.size)]
+        return torch.from_numpy(np.sort(order))
+
 
 def learning_rate(cfg, progress: float, step: int) -> tuple[float, float]:
     """(learning rate, weight decay) at `progress`."""
@@ -86,7 +95,10 @@ def main():
     (a.run / "pid").write_text(str(os.getpid()))
     torch.manual_seed(cfg["seed"])
     mc = ModelConfig(**cfg["model"])
-    net = Decoder(mc).to(a.device)
+    net = build(mc)
+    if "start" in cfg:
+        start_from(net, a.config.parent / cfg["start"])
+    net.to(a.device)
     decay = [p for n, p in net.named_parameters() if "proj" in n]
     other = [p for n, p in net.named_parameters() if "proj" not in n]
     opt = torch.optim.AdamW([{"params": decay}, {"params": other, "weight_decay": 0.0}], lr=1e-3,
@@ -105,14 +117,13 @@ def main():
     data = Windows(a.data / "train.npz", cfg["seed"] + step)
     amp = cfg.get("amp", True)
 
-    def loss_fn(x, y, d):
+    def loss_fn(x, y, d, at, drawn):
         with torch.autocast(a.device, dtype=torch.bfloat16) if amp else nullcontext():
-            logits = net.logits(net(x, d))
-        return F.cross_entropy(logits.flatten(0, 1).float(), y.flatten(), ignore_index=-100)
+            return net.loss(x, y, d, at, drawn)
 
     fn = loss_fn if a.eager else torch.compile(loss_fn, dynamic=False)  # one graph per window length
     start = last_save = last_log = time.time()
-    losses, told = [], tokens
+    losses, told, first = [], tokens, None
     log = (a.run / "loss.csv").open("a", buffering=1)
     params = list(net.parameters())
     while True:
@@ -126,14 +137,18 @@ def main():
         lr, wd = learning_rate(cfg, progress, step)
         opt.param_groups[0].update(lr=lr, weight_decay=wd)
         opt.param_groups[1].update(lr=lr)
-        x, y, d = (t.to(a.device) for t in data.batch(cfg["batch"] * mc.max_position_embeddings))
-        loss = fn(x, y, d)
-        loss.backward()
+        x, y, d = data.batch(cfg["batch"] * mc.max_position_embeddings)
+        at = data.look_at(y, cfg.get("look_share", 1.0))
+        drawn = torch.from_numpy(data.rng.random((mc.num_hidden_layers, len(x)), dtype=np.float32))
+        x, y, d, at, drawn = (t.to(a.device) for t in (x, y.flatten()[at], d, at, drawn))
+        loss, beside = fn(x, y, d, at, drawn)
+        (loss + beside).backward()
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         opt.step()
         opt.zero_grad(set_to_none=True)
         step, tokens = step + 1, tokens + x.numel()
         losses.append(loss.item())
+        first = losses[0] if first is None else first
         now = time.time()
         if now - last_log > 20:
             log.write(f"{int(now)},{step},{tokens},{progress:.4f},{lr:.6f},{sum(losses) / len(losses):.4f},"
@@ -146,7 +161,7 @@ def main():
     atomic_save({"model": net.state_dict(), "opt": opt.state_dict(), "step": step, "tokens": tokens, "progress": 1.0,
                  "config": cfg}, ckpt)
     atomic_save({"model": net.state_dict(), "step": step, "tokens": tokens, "config": cfg}, a.run / "final.pt")
-    print(f"done: {step} steps, {tokens} tokens")
+    print(f"done: {step} steps, {tokens} tokens" + (f"; loss of the first {first:.2f}, of the last {loss.item():.2f}" if first else ""))
 
 
 if __name__ == "__main__":

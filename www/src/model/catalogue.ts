@@ -29,12 +29,20 @@ export const TERN_FILES = [
   "model.safetensors",
 ] as const;
 
+/** Relatives of Tern, by their names in the catalogue: each shows one idea. They have the files that Tern has. */
+export const RELATIVES = ["tern-a48", "tern-moe", "tern-looped"] as const;
+
 /** What the catalogue, which the command line prints too, says of a model. */
 function known(id: string): Pick<Offer, "name" | "note" | "size" | "sha256"> {
   const model = catalogue.models.find((one) => one.id === id);
   if (!model) throw new Error(`the catalogue has no ${id}`);
   const { name, goodAt, by, licence, bytes, sha256 } = model;
   return { name, note: `${goodAt} ${by}, ${licence}.`, size: bytes, ...(sha256 ? { sha256 } : {}) };
+}
+
+/** A small trained relative of Tern, which lies beside the page as Tern does. */
+function relative(id: (typeof RELATIVES)[number], ability: string, ...starts: string[]): Offer {
+  return { source: `model/${id}/`, ...known(id), ability, files: TERN_FILES, starts };
 }
 
 export const OFFERS: [Offer, ...Offer[]] = [
@@ -50,6 +58,24 @@ export const OFFERS: [Offer, ...Offer[]] = [
       "I am a little tired today.",
     ],
   },
+  relative(
+    "tern-a48",
+    "Tern's talk from 4-bit inputs",
+    "Hello! Who are you?",
+    "Tell me a story about a fox.",
+  ),
+  relative(
+    "tern-moe",
+    "Tern's talk from two experts of eight",
+    "Hello! Who are you?",
+    "Tell me a story about a fox.",
+  ),
+  relative(
+    "tern-looped",
+    "Tern's talk from two layers, run twice",
+    "Hello! Who are you?",
+    "Tell me a story about a fox.",
+  ),
   {
     source: "model/SmolLM2-135M-Instruct.Q4_1.gguf",
     ...known("smollm2-135m-instruct"),

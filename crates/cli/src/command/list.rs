@@ -70,8 +70,10 @@ fn remote(console: &Console) {
     let entries = catalogue::entries();
     console.result(&entries, || {
         for entry in &entries {
-            let model = entry.source.as_deref().unwrap_or("(embedded: the default model)");
-            crate::say!("{STRONG}{model}{STRONG:#}");
+            let place = entry.source.as_deref().or(entry.folder.as_deref());
+            let model = place.unwrap_or("(embedded: the default model)");
+            let here = if entry.folder.is_some() { "  (in ternlight's repository)" } else { "" };
+            crate::say!("{STRONG}{model}{STRONG:#}{DIM}{here}{DIM:#}");
             let Entry { name, by, weights, good_at, .. } = entry;
             let licence = entry.licence.as_deref().unwrap_or("licence: see its page");
             let bytes = entry.bytes.map(console::bytes).unwrap_or_else(|| "size: see its page".to_owned());
