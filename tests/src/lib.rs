@@ -168,6 +168,9 @@ pub struct Tolerance {
 }
 
 impl Tolerance {
+    /// What is allowed in the folders of `published`, whose references multiply floats and not codes of 14 bits.
+    pub const PUBLISHED: Self = Self { median: 2e-3, max: 5e-2 };
+
     /// What is allowed in `folder`.
     pub fn of(folder: &str) -> Self {
         let manifest: Value = serde_json::from_slice(&bytes("oracle2/manifest.json")).expect("JSON");

@@ -260,9 +260,17 @@ export class Engine {
     return this.#caller.call("template", { messages, options });
   }
 
-  /** The pooled, normalised embedding of `text`. */
-  embed(text: string): Promise<Float32Array> {
+  /** The pooled, normalised embedding of a text, or of token ids taken as they are. */
+  embed(text: string | readonly number[]): Promise<Float32Array> {
     return this.#caller.call("embed", { text });
+  }
+
+  /**
+   * The logits of every token of a sequence, row by row: as many as the vocabulary for each. For comparisons with other
+   * implementations, with `kv: "f32"` and `exactInputs`.
+   */
+  logits(tokens: readonly number[]): Promise<Float32Array> {
+    return this.#caller.call("logits", { tokens });
   }
 
   /**

@@ -120,7 +120,8 @@ export interface Calls {
     event: never,
     result: number[],
   ];
-  embed: [params: { text: string }, event: never, result: Float32Array];
+  embed: [params: { text: string | readonly number[] }, event: never, result: Float32Array];
+  logits: [params: { tokens: readonly number[] }, event: never, result: Float32Array];
   fingerprint: [params: null, event: never, result: string];
   memory: [params: null, event: never, result: MemoryUse];
 }
@@ -230,6 +231,7 @@ export class Caller {
     detokenize: new Map(),
     template: new Map(),
     embed: new Map(),
+    logits: new Map(),
     fingerprint: new Map(),
     memory: new Map(),
   };

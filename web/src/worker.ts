@@ -44,6 +44,7 @@ const handlers: Handlers = {
   template: ({ messages, options }) =>
     inTurn(async () => Array.from(guarded(() => engine().chatTokens({ messages, template: options })))),
   embed: ({ text }) => inTurn(async () => guarded(() => engine().embed(text))),
+  logits: ({ tokens }) => inTurn(async () => guarded(() => engine().logits(tokens))),
   fingerprint: () => inTurn(async () => guarded(() => engine().fingerprint())),
   memory: async () => ({ wasm: current().instance.memory.buffer.byteLength }),
 };

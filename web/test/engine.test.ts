@@ -405,6 +405,7 @@ test("no call, however malformed, costs the engine", async () => {
       }
       for (const value of [undefined, 5, "5", [-1], [1.5], ["1"], [Number.NaN], [2 ** 33], {}]) {
         await note(`detokenize ${JSON.stringify(value)}`, () => engine.detokenize(any(value)));
+        await note(`logits ${JSON.stringify(value)}`, () => engine.logits(any(value)));
       }
       await note("special", () => engine.tokenize("a", { special: any("yes") }));
       for (const messages of [

@@ -20,6 +20,7 @@ function pair(handlers: Partial<Handlers>) {
     detokenize: unused,
     template: unused,
     embed: unused,
+    logits: unused,
     fingerprint: unused,
     memory: unused,
   };

@@ -41,7 +41,11 @@ export interface Script {
   more?: string;
   ternary?: boolean;
   cached?: boolean;
+  /** The model is a mixture of experts, or looped. */
+  made?: "experts" | "loop";
 }
+
+type InsideOption = "experts" | "loops" | "exitThreshold" | "earlyExit" | "reportExperts";
 
 declare global {
   interface Window {
@@ -53,7 +57,13 @@ declare global {
     /** The text of that prompt. */
     begun?: string;
     /** What the last question was asked with. */
-    asked?: { system: string | null; temperature: number | undefined; messages: Message[] };
+    asked?: {
+      system: string | null;
+      temperature: number | undefined;
+      messages: Message[];
+      /** What a model with experts or a loop was told besides. */
+      inside: { [K in InsideOption]?: ChatOptions[K] | undefined };
+    };
   }
 }
 
@@ -167,6 +177,37 @@ function tensors(ternary: boolean): TensorSummary[] {
   return all;
 }
 
+function madeOf(layers: number): Pick<ModelInfo, "experts" | "loop" | "loops" | "sparseInputs"> {
+  switch (script().made) {
+    case "experts": {
+      const each = (experts: number) =>
+        Array.from({ length: layers }, (_, layer) => (layer === 0 ? 0 : experts));
+      return { experts: { count: each(16), active: each(2), shared: true }, sparseInputs: [] };
+    }
+    case "loop":
+      return {
+        loop: { before: 2, inside: layers - 4, after: 2, most: 256, exit: "gate" },
+        loops: 4,
+        sparseInputs: [
+          { layer: "o", kept: 0.5, block: null },
+          { layer: "down", kept: 0.5, block: 32 },
+        ],
+      };
+    default:
+      return { sparseInputs: [] };
+  }
+}
+
+/** What the token of some number went through. */
+function wayOf(info: ModelInfo, index: number): Pick<Token, "experts" | "loops"> {
+  if (info.loop) return { loops: 1 + ((index * 7) % 4) };
+  if (!info.experts) return {};
+  const { count } = info.experts;
+  return {
+    experts: count.flatMap((all, layer) => (all ? [[(index + layer) % all, (index * 5 + layer) % all]] : [])),
+  };
+}
+
 function information(): ModelInfo {
   const ternary = script().ternary ?? false;
   const all = tensors(ternary);
@@ -179,6 +220,7 @@ function information(): ModelInfo {
     trainedContext: ternary ? 2048 : 8192,
     vocab: ternary ? 4096 : 49152,
     layers: ternary ? 12 : 30,
+    ...madeOf(ternary ? 12 : 30),
     hidden: ternary ? 512 : 576,
     feedForward: ternary ? 1280 : 1536,
     heads: ternary ? 8 : 9,
@@ -305,7 +347,9 @@ export class Engine {
   chat(messages: readonly Message[], options: ChatOptions = {}): Reply {
     const said = script().reply ?? REPLY;
     const system = messages.find(({ role }) => role === "system")?.content ?? null;
-    window.asked = { system, temperature: options.temperature ?? undefined, messages: [...messages] };
+    const { experts, loops, exitThreshold, earlyExit, reportExperts } = options;
+    const inside = { experts, loops, exitThreshold, earlyExit, reportExperts };
+    window.asked = { system, temperature: options.temperature ?? undefined, messages: [...messages], inside };
     const lengths = messages.map(({ content }) => Math.ceil(content.length / 4) + 5);
     const sum = () => lengths.reduce((a, b) => a + b, 0);
     let dropped = 0;
@@ -333,7 +377,11 @@ export class Engine {
         if (options.signal?.aborted) return summary(promptTokens, written, "cancelled", dropped);
         if (this.#closed) throw new EngineError("closed", "the engine was closed");
         if (replyError && written === 12) throw new EngineError(replyError, "memory access out of bounds");
-        say({ text: token.text, tokens: [token] });
+        const way = wayOf(this.info, written);
+        say({
+          text: token.text,
+          tokens: [options.reportExperts || way.loops ? { ...token, ...way } : token],
+        });
         written += 1;
         await sleep(pace);
       }

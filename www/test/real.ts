@@ -74,6 +74,38 @@ test("the page names its modules up front, compressed copies lie beside them", a
     );
 });
 
+/** Drops files of one of the oracles: tiny models with random weights. */
+async function dropOracle(page: Page, folder: string): Promise<void> {
+  const files = ["config.json", "model.safetensors"].map((name) => {
+    const path = resolve(import.meta.dirname, "../../tests/data/oracle2", folder, name);
+    return { name, content: readFileSync(path).toString("base64") };
+  });
+  const data = await page.evaluateHandle((all) => {
+    const transfer = new DataTransfer();
+    for (const { name, content } of all)
+      transfer.items.add(new File([Uint8Array.from(atob(content), (char) => char.charCodeAt(0))], name));
+    return transfer;
+  }, files);
+  await page.dispatchEvent("body", "drop", { dataTransfer: data });
+}
+
+test("dropped models show their experts, their loop and their zeros", async ({ open }) => {
+  const page = await open({ fresh: true });
+  await expect(page.locator(".lamp")).toHaveAttribute("data-state", "ready", PATIENCE);
+  await page.getByRole("button", { name: "About this model" }).click();
+  await expect(page.getByRole("heading", { name: "Where the bytes are" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: /Experts|loop|Zeros/ })).toHaveCount(0);
+
+  await dropOracle(page, "moe_sigma");
+  await expect(page.getByText("4 of 4 layers have 8 networks each.")).toBeVisible(PATIENCE);
+  await expect(page.locator('[data-expert="active"]')).toHaveCount(4 + 2 + 1 + 1);
+  await dropOracle(page, "ouro");
+  await expect(page.getByText(/layers run 4 times over.* After each pass a gate/)).toBeVisible(PATIENCE);
+  await expect(page.locator('[data-looped="false"]')).toHaveCount(0);
+  await dropOracle(page, "a48_int4");
+  await expect(page.getByText("50.0 % kept")).toBeVisible(PATIENCE);
+});
+
 test("SmolLM2 is loaded, answers, is pictured and measured, and answers without a network", async ({
   open,
   context,

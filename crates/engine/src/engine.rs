@@ -12,7 +12,7 @@ use ternlight_core::{
 };
 
 use crate::{
-    info::{ModelInfo, Sampling, TensorInfo},
+    info::{ExpertsInfo, LoopInfo, ModelInfo, Sampling, SparseInput, TensorInfo},
     options::EngineOptions,
     text::{
         Tokenizer,
@@ -88,6 +88,9 @@ impl Engine {
             vocab: spec.vocab,
             layers: spec.blocks.len(),
             loops: spec.program.body.as_ref().map(|body| body.times),
+            looped: LoopInfo::of(spec),
+            experts: ExpertsInfo::of(spec),
+            sparse_inputs: SparseInput::of(spec),
             hidden: spec.hidden,
             ffn: mlp.width,
             heads,

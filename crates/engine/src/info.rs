@@ -1,7 +1,14 @@
 //! What a model is, for people and programs.
 
 use serde::{Serialize, Serializer};
-use ternlight_core::container::{Meta, Value};
+use ternlight_core::{
+    container::{Meta, Value},
+    model::{
+        Spec,
+        spec::{Exit, InputSemantics},
+        tensor_names::LinearRole,
+    },
+};
 
 /// A loaded model in numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,6 +33,17 @@ pub struct ModelInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "js", tsify(optional))]
     pub loops: Option<usize>,
+    /// The loop of a looped model; nothing for other models.
+    #[serde(rename = "loop", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "js", tsify(optional))]
+    pub looped: Option<LoopInfo>,
+    /// The experts of a mixture; nothing for other models.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "js", tsify(optional))]
+    pub experts: Option<ExpertsInfo>,
+    /// Linear layers that were trained to have few inputs other than 0, as the first layer has them.
+    #[cfg_attr(feature = "js", tsify(type = "SparseInput[]"))]
+    pub sparse_inputs: Vec<SparseInput>,
     /// Width of the residual stream.
     pub hidden: usize,
     /// Width of the feed-forward network.
@@ -62,6 +80,95 @@ pub struct ModelInfo {
     pub license: Option<String>,
     /// The sampling that the authors suggest.
     pub sampling: Sampling,
+}
+
+/// How a looped model loops.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "js", derive(tsify::Tsify), tsify(missing_as_null))]
+pub struct LoopInfo {
+    /// Layers before the loop.
+    pub before: usize,
+    /// Layers that one pass runs.
+    pub inside: usize,
+    /// Layers after it.
+    pub after: usize,
+    /// The most passes that a reply may ask for; nothing where a router chooses.
+    pub most: Option<usize>,
+    /// What ends the loop for a token: `last`, the last pass; `gate`, a learned probability after each pass; `router`, which
+    /// says beforehand.
+    #[cfg_attr(feature = "js", tsify(type = r#""last" | "gate" | "router""#))]
+    pub exit: &'static str,
+}
+
+impl LoopInfo {
+    pub(crate) fn of(spec: &Spec) -> Option<Self> {
+        let body = spec.program.body.as_ref()?;
+        let exit = match body.exit {
+            Exit::Last => "last",
+            Exit::Gate { .. } => "gate",
+            Exit::Router { .. } => "router",
+        };
+        Some(Self {
+            before: spec.program.prelude.len(),
+            inside: body.runs.len(),
+            after: spec.program.coda.len(),
+            most: (exit != "router").then_some(body.limit),
+            exit,
+        })
+    }
+}
+
+/// A mixture of experts in numbers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "js", derive(tsify::Tsify))]
+pub struct ExpertsInfo {
+    /// Experts of each layer, 0 for one without.
+    pub count: Vec<usize>,
+    /// How many of them a token is given to, unless a reply asks for another number.
+    pub active: Vec<usize>,
+    /// Whether there is an expert besides that every token is given to.
+    pub shared: bool,
+}
+
+impl ExpertsInfo {
+    pub(crate) fn of(spec: &Spec) -> Option<Self> {
+        let each = || spec.blocks.iter().map(|block| block.ffn.body.experts());
+        each().flatten().next()?;
+        Some(Self {
+            count: each().map(|experts| experts.map_or(0, |experts| experts.count)).collect(),
+            active: each().map(|experts| experts.map_or(0, |experts| experts.active)).collect(),
+            shared: each().flatten().any(|experts| experts.shared.is_some()),
+        })
+    }
+}
+
+/// A linear layer whose inputs are mostly 0.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "js", derive(tsify::Tsify), tsify(missing_as_null))]
+pub struct SparseInput {
+    /// The layer: `q`, `k`, `v`, `mixergate`, `o`, `gate`, `up`, `down`.
+    pub layer: String,
+    /// The share of its inputs that is kept, the largest ones.
+    #[serde(serialize_with = "short_number")]
+    pub kept: f32,
+    /// The share is kept of each so many inputs in a row; nothing: of all.
+    pub block: Option<usize>,
+}
+
+impl SparseInput {
+    pub(crate) fn of(spec: &Spec) -> Vec<Self> {
+        let sparse = |role: LinearRole| {
+            let InputSemantics::Quantised(quantiser) = spec.blocks[0].linear(role)?.input else {
+                return None;
+            };
+            let keep = quantiser.keep?;
+            Some(Self { layer: format!("{role:?}").to_lowercase(), kept: keep.share, block: keep.block })
+        };
+        LinearRole::ALL.into_iter().filter_map(sparse).collect()
+    }
 }
 
 /// What became of a matrix of the file.
@@ -137,4 +244,8 @@ impl Sampling {
 /// As the decimal number that people wrote: 0.6, not 0.6000000238418579.
 fn short<S: Serializer>(value: &Option<f32>, to: S) -> Result<S::Ok, S::Error> {
     value.and_then(|value| value.to_string().parse::<f64>().ok()).serialize(to)
+}
+
+fn short_number<S: Serializer>(value: &f32, to: S) -> Result<S::Ok, S::Error> {
+    short(&Some(*value), to)
 }

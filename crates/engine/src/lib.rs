@@ -59,7 +59,7 @@ pub mod text;
 mod threads;
 
 pub use engine::{Engine, Pooling};
-pub use info::{ModelInfo, Sampling, TensorInfo};
+pub use info::{ExpertsInfo, LoopInfo, ModelInfo, Sampling, SparseInput, TensorInfo};
 pub use loader::EngineLoader;
 pub use measured::Measured;
 pub use options::{EngineOptions, GenerateOptions, Overflow, Prompt};

@@ -81,7 +81,7 @@ impl EngineLoader {
             kernel: options.kernel.clone(),
             head: options.head,
             allow_unknown: options.allow_unknown.clone(),
-            exact_inputs: false,
+            exact_inputs: options.exact_inputs,
             set: options.overrides(),
             experts: options.experts.clone(),
             sparse: SparseLayouts::default(),

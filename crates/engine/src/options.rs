@@ -54,6 +54,9 @@ pub struct EngineOptions {
     #[serde(deserialize_with = "experts")]
     #[cfg_attr(feature = "js", tsify(type = "number | readonly number[]"))]
     pub experts: Vec<usize>,
+    /// Weights in FP4 and FP8 meet activations that stay floats, as in reference implementations, and not their codes of
+    /// 14 bits: slower. For comparisons.
+    pub exact_inputs: bool,
     /// Prompt tokens computed at once; an abort is honoured between blocks. Default: 64.
     pub block: usize,
 }
@@ -70,8 +73,18 @@ impl EngineOptions {
     /// # Errors
     /// `bad-option`, naming the option whose value makes no sense.
     pub fn check(&self) -> Result<()> {
-        let Self { kernel: _, threads, context, kv: _, head: _, allow_unknown: _, set: _, experts: _, block } =
-            self;
+        let Self {
+            kernel: _,
+            threads,
+            context,
+            kv: _,
+            head: _,
+            allow_unknown: _,
+            set: _,
+            experts: _,
+            exact_inputs: _,
+            block,
+        } = self;
         let rules = [
             ("context", "1 or more", context.is_none_or(|context| context > 0)),
             ("block", "1 to 4096", (1..=Self::MAX_BLOCK).contains(block)),
@@ -104,6 +117,7 @@ impl Default for EngineOptions {
             allow_unknown: Vec::new(),
             set: BTreeMap::new(),
             experts: Vec::new(),
+            exact_inputs: false,
             block: 64,
         }
     }
@@ -234,6 +248,8 @@ pub struct GenerateOptions {
     #[serde(deserialize_with = "experts")]
     #[cfg_attr(feature = "js", tsify(type = "number | readonly number[]"))]
     pub experts: Vec<usize>,
+    /// Report with each token which experts it was given to, for models that have them. Default: false.
+    pub report_experts: bool,
     /// For models with experts: draft up to so many tokens with one expert a layer and check them together with all of
     /// this reply's. The text is the same; [`Summary`](crate::Summary) says what was gained. It ends by itself where
     /// it costs more than it saves. Default: 0, off.
@@ -282,6 +298,7 @@ impl Default for GenerateOptions {
             early_exit: false,
             loop_kv: LoopKv::default(),
             experts: Vec::new(),
+            report_experts: false,
             speculate: 0,
         }
     }

@@ -60,6 +60,11 @@ pub struct Token {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "js", tsify(optional))]
     pub loops: Option<usize>,
+    /// Which experts made that distribution, where that was asked for: for each layer that has experts, in order (in a
+    /// loop: each pass through it), their numbers, the most probable first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "js", tsify(optional, type = "readonly (readonly number[])[]"))]
+    pub experts: Option<Vec<Vec<u16>>>,
 }
 
 /// A token that might have come.

@@ -118,6 +118,7 @@ impl Session {
         // Other loops make other keys and values.
         self.cached.truncate(self.decoder.position());
         self.use_experts(&answer.experts)?;
+        self.decoder.record_experts(options.report_experts);
         answer.prefill = self.replace_tokens(tokens);
         answer.prompt_tokens = answer.prefill.end;
         answer.cached_tokens = answer.prefill.start;
@@ -190,6 +191,8 @@ impl Session {
             early_exit: _,
             loop_kv: _,
             experts,
+            // Read by `start`.
+            report_experts: _,
             speculate,
         } = options;
         let suggested = self.engine.sampling();
@@ -352,8 +355,13 @@ impl Session {
         let alternative =
             |&(id, logprob): &(u32, f32)| Alternative { id, text: text_of(id), logprob: finite(logprob) };
         let top = sampled.top.iter().map(alternative).collect();
-        let loops = self.decoder.loops_taken().last().map(|&passes| passes.into());
-        let info = Token { id: token, text: text_of(token), logprob: finite(sampled.logprob), top, loops };
+        // Drafts may be computed beyond it.
+        let last = self.cached.len() - 1;
+        let loops = self.decoder.loops_taken().get(last).map(|&passes| passes.into());
+        let experts: Vec<_> = self.decoder.experts_chosen(last).map(<[u16]>::to_vec).collect();
+        let experts = (!experts.is_empty()).then_some(experts);
+        let info =
+            Token { id: token, text: text_of(token), logprob: finite(sampled.logprob), top, loops, experts };
         let (mut decoded, mut text) = (String::new(), String::new());
         if let Some(tokenizer) = tokenizer {
             answer.text.push(tokenizer, token, &mut decoded);

@@ -136,3 +136,64 @@ fn drafts_stop_at_the_end_of_the_context() {
     let (got, summary) = generate(&mut engine.session().unwrap(), &drafting).unwrap();
     assert_eq!((got, summary.finish_reason), (want, FinishReason::ContextFull));
 }
+
+/// With each token the experts that made it, the same with drafts and after any beginning; without being asked, nothing.
+#[test]
+fn a_reply_says_which_experts_fired() {
+    let engine = load("oracle2/moe_bitnet", EngineOptions::default()).unwrap();
+    let run = |options: &GenerateOptions| {
+        let mut session = engine.session().unwrap();
+        session.start(&Prompt::Tokens(vec![3, 1, 4, 1, 5]), options).unwrap();
+        let mut experts = Vec::new();
+        loop {
+            match session.next().unwrap() {
+                Step::Piece(piece) => experts.extend(piece.tokens.into_iter().map(|token| token.experts)),
+                Step::Done(_) => return experts,
+                Step::Prefill(_) => {}
+            }
+        }
+    };
+    let asked = GenerateOptions { report_experts: true, ..reply(24) };
+    let info = engine.info().experts.unwrap();
+    let want = run(&asked);
+    assert!(run(&reply(24)).iter().all(Option::is_none));
+    for token in &want {
+        let layers = token.as_ref().unwrap();
+        let counts: Vec<usize> = layers.iter().map(Vec::len).collect();
+        assert_eq!(counts, info.active);
+        for (chosen, count) in layers.iter().zip(&info.count) {
+            assert!(chosen.iter().all(|&expert| usize::from(expert) < *count), "{chosen:?}");
+        }
+    }
+    assert!(want.iter().any(|token| *token != want[0]), "every token went to the same experts");
+    assert_eq!(run(&GenerateOptions { speculate: 5, ..asked.clone() }), want);
+    // The experts for smaller numbers are a prefix of those for larger ones; the first token has the same input.
+    let one = run(&GenerateOptions { experts: vec![1], ..asked })[0].clone().unwrap();
+    assert_eq!(one[0][..], want[0].as_ref().unwrap()[0][..1]);
+}
+
+/// What the page draws.
+#[test]
+fn a_model_says_how_it_is_made() {
+    let info = |folder: &str| load(folder, EngineOptions::default()).unwrap().info();
+    let sigma = info("oracle2/moe_sigma").experts.unwrap();
+    assert_eq!(sigma.active, [4, 2, 1, 1]);
+    assert!(!sigma.shared && sigma.count.iter().all(|&count| count == 8));
+    assert!(info("oracle2/moe_qwen2_shared").experts.unwrap().shared);
+    // Every second layer is dense.
+    assert_eq!(info("oracle2/moe_qwen3_nonorm").experts.unwrap().active[..2], [0, 2]);
+    let ouro = info("oracle2/ouro").looped.unwrap();
+    assert_eq!((ouro.before, ouro.after, ouro.exit), (0, 0, "gate"));
+    assert!(ouro.inside > 0 && ouro.most.is_some());
+    let routed = info("oracle2/mor_token_choice").looped.unwrap();
+    assert_eq!((routed.before, routed.after, routed.exit, routed.most), (1, 1, "router", None));
+    let sparse = |folder: &str| -> Vec<(String, f32, Option<usize>)> {
+        info(folder).sparse_inputs.into_iter().map(|input| (input.layer, input.kept, input.block)).collect()
+    };
+    assert_eq!(sparse("oracle2/a48_int4"), [("o".to_owned(), 0.5, None)]);
+    assert!(sparse("oracle2/qsparse").iter().all(|(_, kept, block)| (*kept, *block) == (0.625, None)));
+    assert_eq!(sparse("oracle2/qsparse").len(), 7);
+    assert_eq!(sparse("oracle2/qsparse_block")[0].2, Some(32));
+    let plain = info("oracle2/llama_variant");
+    assert!(plain.looped.is_none() && plain.experts.is_none() && plain.sparse_inputs.is_empty());
+}

@@ -121,17 +121,31 @@ impl Engine {
         tokens.map_err(to_js_error)
     }
 
-    /// The embedding of `text`: pooled, of length 1.
+    /// The embedding of a text, or of token ids as they are: pooled, of length 1.
     ///
     /// # Errors
     /// `tokenizer`, `context-full`, `out-of-memory`, `bad-option`.
     pub fn embed(
         &self,
-        #[wasm_bindgen(unchecked_param_type = "string")] text: &JsValue,
+        #[wasm_bindgen(unchecked_param_type = "string | readonly number[]")] text: &JsValue,
     ) -> Result<Vec<f32>, JsValue> {
-        from_js::<String>("text", text)
-            .and_then(|text| self.0.embed(&text, engine::Pooling::Last))
-            .map_err(to_js_error)
+        let pooling = engine::Pooling::Last;
+        let embedding = match js_sys::Array::is_array(text) {
+            true => from_js::<Vec<u32>>("tokens", text).and_then(|ids| self.0.embed_tokens(&ids, pooling)),
+            false => from_js::<String>("text", text).and_then(|text| self.0.embed(&text, pooling)),
+        };
+        embedding.map_err(to_js_error)
+    }
+
+    /// The logits of every token of a sequence, row by row.
+    ///
+    /// # Errors
+    /// `context-full`, `out-of-memory`, `bad-option`.
+    pub fn logits(
+        &self,
+        #[wasm_bindgen(unchecked_param_type = "readonly number[]")] tokens: &JsValue,
+    ) -> Result<Vec<f32>, JsValue> {
+        from_js::<Vec<u32>>("tokens", tokens).and_then(|tokens| self.0.logits(&tokens)).map_err(to_js_error)
     }
 
     /// SHA-256, in hex, of the logits of a fixed prompt: the same on every machine.

@@ -1,5 +1,6 @@
 /** One turn: a question that can be edited, or an answer with its tools. */
 
+import { lazy, Suspense } from "preact/compat";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { askAgain, busy, continueReply, live, regenerate, rewrite } from "../state/answer";
 import { showVersion } from "../state/chats";
@@ -16,6 +17,9 @@ import { EditBox } from "./EditBox";
 import { editing } from "./editing";
 import { ReplyText } from "./ReplyText";
 import { TokenView } from "./TokenView";
+
+// Few models have anything to show there.
+const Inner = lazy(() => import("./Inner").then((part) => part.Inner));
 
 interface Versioned {
   /** All versions of this message, oldest first, and which of them it is. */
@@ -310,6 +314,11 @@ export function Answering() {
     <li class={phase === "writing" ? "turn answered writing" : "turn answered"} aria-busy="true">
       <span class="unseen">Answer in progress:</span>
       <ReplyText text={reply.text} thinking={reply.thinking} />
+      {now.inside && (
+        <Suspense fallback={null}>
+          <Inner inside={now.inside} />
+        </Suspense>
+      )}
       {said && (
         <p class="cursor aside figures">
           <span class="trits" aria-hidden="true">

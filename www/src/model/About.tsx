@@ -1,5 +1,6 @@
 /** "About this model": what it is made of, pictured. Everything shown is counted from the loaded weights. */
 
+import { lazy, Suspense } from "preact/compat";
 import { useState } from "preact/hooks";
 import type { ModelInfo, TensorSummary } from "ternlight";
 import { bytes, count, share } from "../text/format";
@@ -9,6 +10,9 @@ import { LoadStrip } from "./LoadStrip";
 import { ensureReady, model } from "./loading";
 import { addTrits, type Part, partsOf, shortName, type Trits, total } from "./modelParts";
 import { Proof } from "./Proof";
+
+// Few models have what it draws.
+const Made = lazy(() => import("./Made").then((part) => part.Made));
 
 const SIGNS = ["-", "0", "+"] as const;
 const SIGN_NAMES = ["−1", "0", "+1"] as const;
@@ -345,6 +349,11 @@ function Loaded({ info, name }: { info: ModelInfo; name: string }) {
         </>
       )}
       <ModelFacts info={info} trits={total(trits)} parts={parts} />
+      {(info.experts || info.loop || info.sparseInputs.length > 0) && (
+        <Suspense fallback={null}>
+          <Made info={info} />
+        </Suspense>
+      )}
       <h3>Where the bytes are</h3>
       <Legend ternary={ternary} />
       <Stack parts={parts} chosen={chosen} onChoose={(one) => setAt(parts.indexOf(one))} />

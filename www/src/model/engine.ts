@@ -1,6 +1,13 @@
 /** Asking the model that is in use. */
 
-import { type Engine, EngineError, type Message, type ReplyOptions } from "ternlight";
+import {
+  type Engine,
+  EngineError,
+  type Message,
+  type ModelInfo,
+  type ReplyOptions,
+  type Token,
+} from "ternlight";
 import type { ReplyFigures, ReplyToken } from "../state/messages";
 import type { Settings } from "../state/settings";
 import { noteSpeed } from "./fits";
@@ -12,6 +19,8 @@ export interface Listener {
   /** What a reply that is gone on with begins with, in the words and ids of this model. */
   onBegun: (text: string, ids: readonly number[]) => void;
   onPiece: (text: string, tokens: ReplyToken[], ids: number[]) => void;
+  /** What a token went through, and how many experts each layer that has them has. */
+  onToken: (token: Token, counts: readonly number[]) => void;
 }
 
 /** What to answer, and the beginning of the answer where there is one. */
@@ -35,6 +44,18 @@ async function tokensOf(running: Engine, messages: readonly Message[], begun: Be
   const text = begun.spell ? await running.detokenize(answered) : begun.text;
   listener.onBegun(text, answered);
   return [...asked, ...answered];
+}
+
+/** What is asked of a model that has experts or a loop, as far as this one has them. */
+function insideOptions({ experts, loop }: ModelInfo, how: Settings): ReplyOptions {
+  const fewest = Math.min(...(experts?.count.filter((count) => count > 0) ?? []));
+  const loops = Math.min(how.loops, loop?.most ?? 0);
+  return {
+    ...(experts && { reportExperts: true }),
+    ...(experts && how.experts > 0 && { experts: Math.min(how.experts, fewest) }),
+    ...(loops > 0 && { loops }),
+    ...(loop?.exit === "gate" && how.exit < 1 && { exitThreshold: how.exit, earlyExit: true }),
+  };
 }
 
 /**
@@ -61,6 +82,7 @@ export async function answer(
     repetitionPenalty: how.repetitionPenalty,
     ...(how.seed === null ? {} : { seed: how.seed }),
     topLogprobs: how.probabilities ? 5 : 0,
+    ...insideOptions(running.info, how),
     // A conversation outgrows every context at some time; the oldest turns then fall out of sight.
     overflow: "slide",
     signal,
@@ -70,6 +92,7 @@ export async function answer(
     ? running.generate(await tokensOf(running, given, begun, listener), options)
     : running.chat(given, options);
   void whileUsed(running, reply.summary).catch(() => {});
+  const counts = running.info.experts?.count.filter((count) => count > 0) ?? [];
   const weighing = setInterval(() => void weigh(), 2000);
   try {
     for await (const { text, tokens } of reply) {
@@ -80,6 +103,7 @@ export async function answer(
       }));
       const ids = tokens.map(({ id }) => id);
       listener.onPiece(text, spoken, ids);
+      for (const token of tokens) listener.onToken(token, counts);
     }
     const { promptTokens, cachedTokens, tokens, finishReason, droppedMessages, timings } =
       await reply.summary;

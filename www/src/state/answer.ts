@@ -6,6 +6,7 @@
  */
 
 import { batch, computed, signal } from "@preact/signals";
+import type { Token } from "ternlight";
 import { answer, type Begun } from "../model/engine";
 import { ensureReady, type Failure, failureOf, LoadFailed, model } from "../model/loading";
 import { answerOf, splitThought } from "../text/thinking";
@@ -25,6 +26,19 @@ import {
 import { settings, settingsOf } from "./settings";
 import { holdReply } from "./sync";
 
+/** What goes on inside the model, for those that have experts or a loop. */
+export interface Inside {
+  /** Of the last token: the experts of each layer that has them. */
+  experts: readonly (readonly number[])[] | null;
+  /** How many experts there are in each of those layers. */
+  counts: readonly number[];
+  /** Passes through the loop of the last tokens. */
+  loops: readonly number[];
+}
+
+/** As many tokens as are drawn. */
+const LOOPS_SHOWN = 60;
+
 export interface Live {
   reply: Reply;
   /** `waiting` for the model to load, `reading` the prompt, `writing` the answer. */
@@ -37,6 +51,7 @@ export interface Live {
   speed: number;
   /** Tokens written so far. */
   count: number;
+  inside?: Inside;
 }
 
 export const live = signal<Live | null>(null);
@@ -103,6 +118,18 @@ class Writing {
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
       if (live.value) live.value = this.now;
+    });
+  }
+
+  look({ experts, loops }: Pick<Token, "experts" | "loops">, counts: readonly number[]): void {
+    if (!experts && loops === undefined) return;
+    const before = this.now.inside?.loops ?? [];
+    this.show({
+      inside: {
+        experts: experts ?? null,
+        counts,
+        loops: loops === undefined ? before : [...before, loops].slice(-LOOPS_SHOWN),
+      },
     });
   }
 
@@ -177,6 +204,7 @@ async function write(reply: Reply, spell = false): Promise<void> {
       },
       onBegun: (text, ids) => writing.show({ reply: { ...writing.now.reply, text, ids: [...ids] } }),
       onPiece: (piece, fresh, ids) => writing.grow(piece, fresh, ids),
+      onToken: (token, counts) => writing.look(token, counts),
     });
     writing.show({ reply: { ...writing.now.reply, figures } });
   } catch (error) {

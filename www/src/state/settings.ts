@@ -20,6 +20,12 @@ export interface Settings {
   seed: number | null;
   /** Keep each token's probability and its alternatives. */
   probabilities: boolean;
+  /** Experts of each layer that a token is given to; 0: as the model says. */
+  experts: number;
+  /** Passes through the loop; 0: as the model says. */
+  loops: number;
+  /** A token leaves the loop from this probability on; 1: after the last pass. */
+  exit: number;
   /** 0 uses every core the engine finds useful. */
   threads: number;
   /** 0 takes the model's own, capped by the engine. */
@@ -38,6 +44,9 @@ export const DEFAULTS: Settings = {
   maxTokens: 512,
   seed: null,
   probabilities: true,
+  experts: 0,
+  loops: 0,
+  exit: 1,
   threads: 0,
   context: 0,
 };
@@ -50,6 +59,9 @@ export const LIMITS = {
   minP: { min: 0, max: 0.5, step: 0.01 },
   repetitionPenalty: { min: 1, max: 1.5, step: 0.01 },
   maxTokens: { min: 16, max: 8192, step: 16 },
+  experts: { min: 0, max: 1024, step: 1 },
+  loops: { min: 0, max: 256, step: 1 },
+  exit: { min: 0, max: 1, step: 0.05 },
   threads: { min: 0, max: 64, step: 1 },
   context: { min: 0, max: 131_072, step: 256 },
 } as const;
@@ -82,6 +94,9 @@ const OWN = [
   "repetitionPenalty",
   "maxTokens",
   "seed",
+  "experts",
+  "loops",
+  "exit",
 ] as const;
 
 export type OwnSettings = Partial<Pick<Settings, (typeof OWN)[number]>>;

@@ -1,6 +1,6 @@
 /** How the model answers: system prompt, sampling, and what the engine may use. Changes hold from the next reply on. */
 
-import type { Sampling } from "ternlight";
+import type { ModelInfo, Sampling } from "ternlight";
 import { model, reload } from "../model/loading";
 import { chat } from "../state/chats";
 import {
@@ -24,11 +24,14 @@ interface SlideProps {
   label: string;
   hint: string;
   off?: { at: number; says: string };
+  /** A narrower bound than the setting's own. */
+  most?: number;
 }
 
-function Slide({ name, label, hint, off }: SlideProps) {
-  const value = settings.value[name];
-  const { min, max, step } = LIMITS[name];
+function Slide({ name, label, hint, off, most }: SlideProps) {
+  const { min, step, ...limit } = LIMITS[name];
+  const max = most ?? limit.max;
+  const value = Math.min(settings.value[name], max);
   return (
     <div class="field">
       <div class="pair">
@@ -99,6 +102,43 @@ function Whole({
         {hint}
       </p>
     </div>
+  );
+}
+
+/** More passes than anybody waits for. */
+const MOST_LOOPS = 16;
+
+/** What only models with experts or a loop have. */
+function Inside({ info: { experts, loop, loops } }: { info: ModelInfo }) {
+  return (
+    <>
+      {experts && (
+        <Slide
+          name="experts"
+          label="Experts"
+          hint={`To how many a layer gives a token; the model was made for ${Math.max(...experts.active)}.`}
+          off={{ at: 0, says: "as made" }}
+          most={Math.min(...experts.count.filter((count) => count > 0))}
+        />
+      )}
+      {loop?.most && (
+        <Slide
+          name="loops"
+          label="Loops"
+          hint={`Passes through the loop; the model was made for ${loops}.`}
+          off={{ at: 0, says: "as made" }}
+          most={Math.min(loop.most, MOST_LOOPS)}
+        />
+      )}
+      {loop?.exit === "gate" && (
+        <Slide
+          name="exit"
+          label="Early exit"
+          hint="A token leaves the loop once it is this likely to be done."
+          off={{ at: 1, says: "off" }}
+        />
+      )}
+    </>
   );
 }
 
@@ -239,6 +279,7 @@ export function SettingsPanel() {
             </p>
           </div>
         </div>
+        {model.value.info && <Inside info={model.value.info} />}
         <hr />
         <Whole
           name="threads"

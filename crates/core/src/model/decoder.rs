@@ -10,7 +10,7 @@ use alloc::{sync::Arc, vec::Vec};
 use super::{
     AttentionWeights, BranchWeights, FfnWeights, MixerWeights, Model,
     attention::{AttentionScratch, Layer},
-    experts::{ExpertScratch, FfnContext, HiddenBuffers, hidden_layer},
+    experts::{ChosenExperts, ExpertScratch, FfnContext, HiddenBuffers, hidden_layer},
     linear::{LinearInput, clip, norm_in_place, norm_rows, rotate, rotate_back},
     looped::LoopState,
     resize,
@@ -74,6 +74,8 @@ pub struct Decoder {
     experts: ExpertScratch,
     /// For each of [`Spec::blocks`], how many experts a token is given to; 0 for dense ones.
     active: Vec<usize>,
+    /// Which ones, once [`Decoder::record_experts`] asked for it.
+    chosen: Option<ChosenExperts>,
     pub(super) rows: Activations,
     pub(super) buffers: Buffers,
     pub(super) looped: LoopState,
@@ -145,6 +147,7 @@ impl Decoder {
             retention: RetentionScratch::default(),
             experts: ExpertScratch::new(Activations::new(model.isa)),
             active: spec.active_experts(&[])?,
+            chosen: None,
             rows: Activations::new(model.isa),
             buffers,
             looped,
@@ -207,6 +210,17 @@ impl Decoder {
     pub fn set_experts(&mut self, active: &[usize]) -> Result<()> {
         self.active = self.model.spec.active_experts(active)?;
         Ok(())
+    }
+
+    /// Says whether to record which experts tokens are given to, for [`Decoder::experts_chosen`].
+    pub fn record_experts(&mut self, wanted: bool) {
+        self.chosen = wanted.then(ChosenExperts::default);
+    }
+
+    /// Which experts the token at `position` was given to, for each of its runs through a block that has experts, the most
+    /// probable first. Nothing for a token that the last call did not compute, or unless it was to be recorded.
+    pub fn experts_chosen(&self, position: usize) -> impl Iterator<Item = &[u16]> {
+        self.chosen.iter().flat_map(move |chosen| chosen.at(position))
     }
 
     /// Counts zeros among the inputs of sparse layers from now on, beginning anew.
@@ -296,6 +310,9 @@ impl Decoder {
         if let Some(token) = tokens.iter().find(|&&t| t as usize >= vocab) {
             bail!(BadOption, "token {token} is outside the vocabulary of {vocab}");
         }
+        if let Some(chosen) = &mut self.chosen {
+            chosen.clear();
+        }
         self.states.reserve()?;
         self.cache.reserve(tokens.len())
     }
@@ -339,7 +356,7 @@ impl Decoder {
     pub(super) fn run(&mut self, model: &Model, run: Run, tokens: &BlockTokens<'_>) -> Result<()> {
         let (spec, block, weights) = (&model.spec, &model.spec.blocks[run.block], &model.blocks[run.block]);
         self.mixer(spec, (&block.mixer, &weights.mixer), run, tokens)?;
-        self.ffn(spec, (&block.ffn, &weights.ffn), run)
+        self.ffn(spec, (&block.ffn, &weights.ffn), run, tokens)
     }
 
     fn add_positions(&mut self, learned: LearnedPositions, table: &Matrix) {
@@ -435,6 +452,7 @@ impl Decoder {
         spec: &Spec,
         (branch, weights): (&Branch<Ffn>, &BranchWeights<FfnWeights>),
         Run { block, pass, .. }: Run,
+        tokens: &BlockTokens<'_>,
     ) -> Result<()> {
         let active = self.active[block];
         let Self { buffers: b, rows, pool, experts: scratch, sparsity, .. } = self;
@@ -458,6 +476,11 @@ impl Decoder {
                 resize(&mut b.mixed, b.h.len())?;
                 let layer = (experts, body, active);
                 scratch.run(layer, &context, rows, &mut buffers, (&b.h, &mut b.mixed))?;
+                if let Some(chosen) = &mut self.chosen {
+                    for (i, choices) in scratch.choices().chunks_exact(active).enumerate() {
+                        chosen.note(self.cache.len() + tokens.some.map_or(i, |some| some[i]), choices)?;
+                    }
+                }
                 core::mem::swap(&mut b.h, &mut b.mixed);
             }
             _ => unreachable!("weights are loaded as the spec says"),

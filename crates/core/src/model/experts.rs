@@ -151,6 +151,32 @@ pub fn choose(scores: &mut [f32], active: usize, normalise: bool, chosen: &mut V
     }
 }
 
+/// Which experts the tokens of one call were given to.
+#[derive(Default)]
+pub(super) struct ChosenExperts(Vec<(usize, Vec<u16>)>);
+
+impl ChosenExperts {
+    /// Forgets all of them.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Notes what the token at `position` was given to by one run of a block, most probable first.
+    pub fn note(&mut self, position: usize, choices: &[Choice]) -> Result<()> {
+        let mut experts = Vec::new();
+        experts.try_reserve_exact(choices.len())?;
+        experts.extend(choices.iter().map(|choice| choice.expert as u16));
+        self.0.try_reserve(1)?;
+        self.0.push((position, experts));
+        Ok(())
+    }
+
+    /// What the token at `position` was given to, in the order of the runs.
+    pub fn at(&self, position: usize) -> impl Iterator<Item = &[u16]> {
+        self.0.iter().filter(move |(other, _)| *other == position).map(|(_, experts)| &experts[..])
+    }
+}
+
 /// Working memory of [`ExpertScratch::run`].
 pub(super) struct ExpertScratch {
     scores: Vec<f32>,
@@ -186,6 +212,11 @@ impl ExpertScratch {
             outputs: Vec::new(),
             down,
         }
+    }
+
+    /// The choices of the last run, `active` for each of its tokens.
+    pub fn choices(&self) -> &[Choice] {
+        &self.choices
     }
 
     /// The output of `active` experts for each token of `x`, `(n, hidden)`, into `out`.
