@@ -68,7 +68,7 @@ impl Matrix {
             data.reserve(bytes)?;
         }
         let mut scales = Vec::new();
-        if matches!(layout.form, Form::Ternary | Form::I8) {
+        if layout.form.has_row_scales() {
             scales.try_reserve_exact(rows)?;
             scales.resize(rows, 0.0);
         }

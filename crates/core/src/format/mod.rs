@@ -156,6 +156,11 @@ impl Form {
         }
     }
 
+    /// Whether each row has one scale, which is not among its codes but beside the matrix.
+    pub const fn has_row_scales(self) -> bool {
+        matches!(self, Self::Ternary | Self::I8)
+    }
+
     /// Whether codes are E2M1 numbers.
     pub const fn is_e2m1(self) -> bool {
         matches!(self, Self::Mxfp4 | Self::Nvfp4 | Self::Mxfp4Exact | Self::Nvfp4Exact)

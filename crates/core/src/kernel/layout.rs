@@ -61,7 +61,7 @@ impl Layout {
     /// Bytes of a matrix (rows, cols), row scales included.
     pub fn matrix_bytes(&self, rows: usize, cols: usize) -> u64 {
         let panels = rows.div_ceil(self.panel) as u64;
-        let scales = if matches!(self.form, Form::Ternary | Form::I8) { 4 * rows as u64 } else { 0 };
+        let scales = if self.form.has_row_scales() { 4 * rows as u64 } else { 0 };
         panels * (self.panel_bytes)(cols.next_multiple_of(self.step)) as u64 + scales
     }
 }

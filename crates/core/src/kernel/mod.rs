@@ -231,8 +231,7 @@ impl Kernel {
         assert!(panels.cols <= MAX_COLS.next_multiple_of(64));
         assert_eq!(panels.panel_bytes, (layout.panel_bytes)(panels.cols));
         assert_eq!(panels.data.len(), panels.rows.div_ceil(layout.panel) * panels.panel_bytes);
-        let has_row_scales = matches!(layout.form, Form::Ternary | Form::I8);
-        assert_eq!(panels.scales.len(), if has_row_scales { panels.rows } else { 0 });
+        assert_eq!(panels.scales.len(), if layout.form.has_row_scales() { panels.rows } else { 0 });
         assert!(panels.live.is_empty() || panels.live.len() == panels.rows && rows.n() == 1);
         assert!(tile.width() == panels.rows && tile.tokens() == rows.n());
         // SAFETY: kernels of levels that the CPU lacks do not leave this module (see `ALL`), and the lengths are

@@ -115,8 +115,7 @@ impl Packed {
         for (rows, panel) in rows.chunks(layout.panel).zip(data.chunks_exact_mut(panel_bytes)) {
             (layout.pack)(kernel.isa(), rows, 0, panel);
         }
-        let has_row_scales = matches!(layout.form, Form::Ternary | Form::I8);
-        let scales = rows.iter().filter(|_| has_row_scales).map(|row| row.scales[0]).collect();
+        let scales = rows.iter().filter(|_| layout.form.has_row_scales()).map(|row| row.scales[0]).collect();
         Ok(Self { data, scales, kernel, cols })
     }
 

@@ -6,7 +6,7 @@
 mod plot;
 mod size;
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use clap::Args;
 use serde::Serialize;
@@ -255,7 +255,8 @@ impl Plan {
 }
 
 fn print(report: &Report) {
-    let line = |label: &str, text: String| crate::say!("  {ACCENT}{label:<13}{ACCENT:#}{text}");
+    // As arguments: a style that went through a text of its own is text.
+    let line = |label: &str, text: fmt::Arguments<'_>| crate::say!("  {ACCENT}{label:<13}{ACCENT:#}{text}");
     let name = report.shape.as_ref().map_or(String::new(), |shape| format!("{shape}: "));
     crate::say!(
         "{STRONG}{name}{} parameters, {} tokens{STRONG:#}",
@@ -265,15 +266,15 @@ fn print(report: &Report) {
     if let Some(nats) = report.full_precision_nats {
         line(
             "loss",
-            format!("{nats:.4} nats per token in full precision  {DIM}(constants of the user){DIM:#}"),
+            format_args!("{nats:.4} nats per token in full precision  {DIM}(constants of the user){DIM:#}"),
         );
     }
     for prediction in &report.predictions {
         let whole = prediction.loss_nats.map_or(String::new(), |nats| format!(", {nats:.4} in all"));
-        line(&prediction.bits, format!("+{:.4} nats per token{whole}", prediction.penalty_nats));
-        line("", format!("{DIM}{}{DIM:#}", prediction.source));
+        line(&prediction.bits, format_args!("+{:.4} nats per token{whole}", prediction.penalty_nats));
+        line("", format_args!("{DIM}{}{DIM:#}", prediction.source));
         for beyond in &prediction.beyond {
-            line("", format!("{DIM}extrapolated: {beyond}{DIM:#}"));
+            line("", format_args!("{DIM}extrapolated: {beyond}{DIM:#}"));
         }
     }
     for (i, size) in report.sizes.iter().enumerate() {
@@ -286,10 +287,10 @@ fn print(report: &Report) {
         for bandwidth in &report.bandwidths {
             text += &format!("; {:.1} tok/s at most on {}", bandwidth.tok_s[i], bandwidth.name);
         }
-        line(size.form, text);
+        line(size.form, format_args!("{text}"));
     }
     for bandwidth in &report.bandwidths {
         let how = if bandwidth.measured { "measured" } else { "as named" };
-        line("bandwidth", format!("{}: {:.1} GB/s, {how}", bandwidth.name, bandwidth.gb_s));
+        line("bandwidth", format_args!("{}: {:.1} GB/s, {how}", bandwidth.name, bandwidth.gb_s));
     }
 }
