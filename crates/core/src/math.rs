@@ -7,6 +7,27 @@
 /// Independent partial sums of every reduction: one AVX-512 register, four 128-bit ones.
 pub const LANES: usize = 16;
 
+/// The largest magnitude; NaN if any value is. (As integers, because that vectorises.)
+#[inline(always)]
+pub(crate) fn amax(x: &[f32]) -> f32 {
+    f32::from_bits(x.iter().map(|x| (x.to_bits() & 0x7FFF_FFFF) as i32).fold(0, i32::max) as u32)
+}
+
+/// To −limit…limit; NaN becomes −limit (its row's scale is NaN, so the output will be too).
+#[inline(always)]
+pub(crate) fn clamp(x: f32, limit: f32) -> f32 {
+    let x = if x >= -limit { x } else { -limit };
+    if x <= limit { x } else { limit }
+}
+
+/// To the nearest integer, ties to even, for |x| < 2^21: the sum with 1.5 · 2^23 has an ulp of 1, and
+/// its low mantissa bits are the integer.
+#[inline(always)]
+pub(crate) fn round(x: f32) -> i32 {
+    const MAGIC: f32 = 12_582_912.0;
+    (x + MAGIC).to_bits() as i32 - MAGIC.to_bits() as i32
+}
+
 /// Folds the lanes pairwise, halves at a time: (0+8, 1+9, …), then 4, 2, 1.
 #[inline(always)]
 fn fold(lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {

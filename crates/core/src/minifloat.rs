@@ -5,16 +5,24 @@
 
 use alloc::vec::Vec;
 
-use crate::{
-    activations::{amax, clamp, round},
-    quantiser::doubled_e2m1,
-};
+use crate::math::{amax, clamp, round};
 
 /// The largest E4M3 number.
 pub const E4M3_MAX: f32 = 448.0;
 
 /// Twice the E2M1 numbers, so that they are integers, by their code; bit 3 is the sign.
 pub const E2M1_TWICE: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+
+/// Twice the nearest E2M1 number.
+pub(crate) fn doubled_e2m1(x: f32) -> i8 {
+    let magnitude = clamp(x.abs(), 6.0);
+    let doubled = match magnitude {
+        m if m < 2.0 => round(2.0 * m),
+        m if m < 4.0 => 2 * round(m),
+        m => 4 * round(m / 2.0),
+    };
+    if x < 0.0 { -doubled as i8 } else { doubled as i8 }
+}
 
 /// The number of an E4M3 code (bias 7, no infinities, NaN is S.1111.111).
 pub fn e4m3_to_f32(code: u8) -> f32 {

@@ -7,8 +7,8 @@
 use alloc::vec::Vec;
 
 use crate::{
-    activations::{amax, clamp, round},
-    math::{f16_to_f32, f32_to_f16},
+    math::{amax, clamp, f16_to_f32, f32_to_f16, round},
+    minifloat::doubled_e2m1,
 };
 
 /// How a linear layer's input becomes integers, with one scale per token.
@@ -134,17 +134,6 @@ fn mean_magnitude(x: &[f32]) -> f32 {
     }
     let lanes = total.into_iter().fold(0.0, |sum, x| sum + x);
     rest.iter().fold(lanes, |sum, x| sum + x.abs()) / x.len() as f32
-}
-
-/// Twice the nearest E2M1 number.
-pub(crate) fn doubled_e2m1(x: f32) -> i8 {
-    let magnitude = clamp(x.abs(), 6.0);
-    let doubled = match magnitude {
-        m if m < 2.0 => round(2.0 * m),
-        m if m < 4.0 => 2 * round(m),
-        m => 4 * round(m / 2.0),
-    };
-    if x < 0.0 { -doubled as i8 } else { doubled as i8 }
 }
 
 /// How keys and values are quantised before they are cached, by models that were trained so.

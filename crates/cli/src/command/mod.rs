@@ -13,6 +13,7 @@ mod list;
 mod logits;
 mod perplexity;
 mod plan;
+mod random_weights;
 mod run;
 mod serve_demo;
 mod shapes;

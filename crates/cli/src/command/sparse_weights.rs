@@ -8,7 +8,7 @@
 
 use ternlight_core::model::tensor_names::{BlockNorm, Field, LinearRole, NormRole, TensorRole};
 
-use super::synth::{Random, common};
+use super::random_weights::{Random, common};
 use crate::{
     Result,
     model_file::{Item, Rows},

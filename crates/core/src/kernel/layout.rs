@@ -28,10 +28,9 @@
 //! columns meet activations of 0 (for `I8`, they are 0).
 
 use crate::{
-    activations::{amax, round},
     format::{Form, FormRow},
     kernel::Skips,
-    math::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16},
+    math::{amax, bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16, round},
     simd::{Isa, vectorised},
 };
 

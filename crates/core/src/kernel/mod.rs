@@ -108,7 +108,7 @@ static ALL: &[&[Kernel]] = &[
     #[cfg(target_arch = "x86_64")]
     &x86_64::avx2::KERNELS,
     #[cfg(target_arch = "x86_64")]
-    &x86_64::avx2::SPARSE_KERNELS,
+    &x86_64::avx2_columns::KERNELS,
     #[cfg(target_arch = "aarch64")]
     &aarch64::dotprod::KERNELS,
     #[cfg(target_arch = "aarch64")]
@@ -116,7 +116,7 @@ static ALL: &[&[Kernel]] = &[
     #[cfg(target_arch = "aarch64")]
     &aarch64::neon::KERNELS,
     #[cfg(target_arch = "aarch64")]
-    &aarch64::neon::SPARSE_KERNELS,
+    &aarch64::neon_columns::KERNELS,
     #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
     &wasm32::relaxed::KERNELS,
     #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]

@@ -14,9 +14,11 @@
 
 mod assemble;
 mod packed_experts;
+mod part;
 pub mod plan;
 mod small_floats;
 mod sparsity;
+mod stored_floats;
 mod tensor_loader;
 
 use alloc::{

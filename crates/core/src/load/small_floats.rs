@@ -1,23 +1,16 @@
-//! Matrices of small floats in Hugging Face files: codes are packed as they arrive, scales are kept as they are until
+//! The scales of small floats: codes are packed as they arrive, scales are kept as they are until
 //! both are there, in whatever order, and then written beside the codes.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
-use super::{
-    plan::{Becomes, Plan},
-    tensor_loader::Loaded,
-};
+use super::{plan::Plan, stored_floats::field_of, tensor_loader::Loaded};
 use crate::{
     Result, bail,
-    container::TensorInfo,
-    error::short,
     format::{self, Encoding, FormRow},
-    kernel::Skips,
     matrix::Matrix,
     minifloat::{e4m3_to_f32, e8m0_to_f32},
     model::{
         small_floats::{ScaleBlock, SmallFloats},
-        spec::{InputSemantics, Linear, NeededTensor, Shape, Spec},
         tensor_names::{Field, TensorRole},
     },
     pool::Pool,
@@ -26,102 +19,6 @@ use crate::{
 
 /// Scales of FP8 that keep every weight, and what kernels compute of it, within f32.
 const MOST: f32 = 128.0;
-
-/// A tensor of a linear layer: which, and its role with another field.
-fn field_of(role: TensorRole) -> Option<(Field, impl Fn(Field) -> TensorRole)> {
-    let field = match role {
-        TensorRole::Linear(_, _, field)
-        | TensorRole::Expert(_, _, _, field)
-        | TensorRole::SharedExpert(_, _, field) => field,
-        _ => return None,
-    };
-    let with = move |field| match role {
-        TensorRole::Linear(block, linear, _) => TensorRole::Linear(block, linear, field),
-        TensorRole::Expert(block, expert, linear, _) => TensorRole::Expert(block, expert, linear, field),
-        TensorRole::SharedExpert(block, linear, _) => TensorRole::SharedExpert(block, linear, field),
-        other => other,
-    };
-    Some((field, with))
-}
-
-/// How a tensor is stored and what it becomes, if it is codes or scales of small floats; `linear` is its layer.
-///
-/// # Errors
-/// `unsupported-format` for such a tensor where the configuration names no such format, or another; `shape`.
-pub(super) fn stored(
-    spec: &Spec,
-    info: &TensorInfo,
-    parts: &[NeededTensor],
-    linear: Option<Linear>,
-    exact_inputs: bool,
-) -> Result<Option<(Encoding, Becomes)>> {
-    let name = short(&info.name);
-    let is_fp8 = matches!(info.encoding, Encoding::F8_E4M3 | Encoding::F8_E5M2);
-    let refused = || {
-        bail!(
-            UnsupportedFormat,
-            "'{name}' is {}, but config.json names no such storage of it",
-            info.encoding.name()
-        )
-    };
-    let [part] = parts else { return if is_fp8 { refused() } else { Ok(None) } };
-    let field = field_of(part.role).map(|(field, _)| field);
-    let (Some(stored), Some(field @ (Field::Weight | Field::Scale | Field::TensorScale))) =
-        (spec.checkpoint.small_floats, field)
-    else {
-        return if is_fp8 { refused() } else { Ok(None) };
-    };
-    let Shape::Matrix(rows, cols) = part.shape else { return refused() };
-    if field != Field::Weight {
-        let wanted = match (stored, field) {
-            (SmallFloats::Mxfp4, Field::Scale) => info.encoding == Encoding::U8,
-            (SmallFloats::Nvfp4, Field::Scale) => info.encoding == Encoding::F8_E4M3,
-            _ => info.encoding.is_float(),
-        };
-        // One number may be written with any number of extents.
-        let is_one = (rows, cols) == (1, 1) && info.shape.iter().product::<u64>() == 1;
-        let flat = cols == 1 && info.shape == [rows as u64];
-        if !(is_one || flat || info.shape == [rows as u64, cols as u64]) {
-            bail!(Shape, "'{name}' is {:?}, {:?} is needed", info.shape, [rows, cols]);
-        }
-        return if wanted { Ok(Some((info.encoding, Becomes::Raw))) } else { refused() };
-    }
-    let rounded = linear.is_some_and(|linear| matches!(linear.input, InputSemantics::Rounded(_)));
-    if info.encoding.is_float() {
-        if rounded {
-            bail!(
-                UnsupportedFormat,
-                "'{name}' is {}, but its inputs are to be rounded",
-                info.encoding.name()
-            );
-        }
-        return Ok(None);
-    }
-    let encoding = stored.encoding();
-    let as_stored = if encoding == Encoding::E2M1 { Encoding::U8 } else { encoding };
-    if info.encoding != as_stored {
-        return refused();
-    }
-    check_codes(stored, info, [rows, cols])?;
-    let form = if rounded || exact_inputs { stored.form().exact() } else { stored.form() };
-    Ok(Some((encoding, Becomes::Matrix { form, otherwise: None, latent: None, skips: Skips::Nothing })))
-}
-
-/// Codes must have the shape that their format gives a matrix of (rows, cols).
-fn check_codes(stored: SmallFloats, info: &TensorInfo, [rows, cols]: [usize; 2]) -> Result<()> {
-    let (inner, multiple): (&[usize], usize) = match stored {
-        SmallFloats::E4m3(_) | SmallFloats::E5m2(_) => (&[cols], 1),
-        SmallFloats::Mxfp4 => (&[cols / 32, 16], 32),
-        SmallFloats::Nvfp4 => (&[cols / 2], 16),
-        SmallFloats::Fp4Rows => (&[cols / 2], 2),
-    };
-    let needed: Vec<u64> = [rows].iter().chain(inner).map(|&n| n as u64).collect();
-    if info.shape != needed || !cols.is_multiple_of(multiple) {
-        let (name, shape) = (short(&info.name), &info.shape);
-        bail!(Shape, "'{name}' is {shape:?}, {needed:?} is needed, with a multiple of {multiple} columns");
-    }
-    Ok(())
-}
 
 /// Writes scales beside their codes once all that belongs to one of the matrices has arrived.
 ///

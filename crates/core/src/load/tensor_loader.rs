@@ -6,7 +6,7 @@ use alloc::{
 };
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use super::plan::{Becomes, Latent, Part};
+use super::part::{Becomes, Latent, Part};
 use crate::{
     Result, bail,
     format::{self, Encoding, Form, FormRow},

@@ -16,9 +16,8 @@ use core::ops::Range;
 use super::{resize, rope::RopeTable, spec::Attention};
 use crate::{
     Result,
-    activations::{amax, clamp, round},
     cache::{F16, F32, HeadPage, KvCache, KvType, PAGE, Stored, TILE},
-    math,
+    math::{self, amax, clamp, round},
     pool::{self, Pool},
     simd::{Halves, Isa, Pairs, WithHalves, WithPairs, pair, vectorised, with_halves, with_pairs},
 };

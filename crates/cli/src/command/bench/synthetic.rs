@@ -10,8 +10,9 @@ use ternlight_core::{
 };
 
 use super::super::{
+    random_weights::Random,
     shapes::Made,
-    synth::{Random, items, weights},
+    synth::{items, weights},
 };
 use crate::{
     Result,

@@ -11,6 +11,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 use ternlight_core::{
+    container::Index,
     load::plan::{Becomes, Part, Plan, Planned},
     model::{
         spec::Shape,
@@ -18,7 +19,6 @@ use ternlight_core::{
     },
 };
 
-use super::report::{Headers, Tensor};
 use crate::{Result, failure::Failure, interrupt};
 
 /// Bytes at the beginning and in the middle that are compared first.
@@ -34,15 +34,26 @@ struct Candidate {
     scale: Option<(usize, Part)>,
 }
 
-/// Marks parts whose matrix an earlier one holds too.
+/// A part whose matrix an earlier tensor holds too.
+pub struct Alias {
+    /// The tensor, in the order of the files.
+    pub tensor: usize,
+    /// Its part.
+    pub row: usize,
+    /// The name of the earlier tensor.
+    pub same_as: String,
+}
+
+/// The parts whose matrix an earlier one holds too. `indices` are the headers of the files at `paths`.
 ///
 /// # Errors
 /// `io`.
-pub fn mark(plan: &Plan, headers: &Headers, tensors: &mut [Tensor]) -> Result<()> {
-    let mut files = Files { paths: &headers.paths, open: HashMap::new() };
+pub fn find(plan: &Plan, paths: &[PathBuf], indices: &[Index]) -> Result<Vec<Alias>> {
+    let mut aliases = Vec::new();
+    let mut files = Files { paths, open: HashMap::new() };
     let mut alike: HashMap<(String, Vec<u8>), Vec<Candidate>> = HashMap::new();
     let mut order = Vec::new();
-    for candidate in candidates(plan, headers) {
+    for candidate in candidates(plan, indices) {
         let part = &candidate.part;
         let mut sample = files.read(candidate.file, part.offset, part.bytes.min(SAMPLE))?;
         sample.extend(files.read(
@@ -63,22 +74,20 @@ pub fn mark(plan: &Plan, headers: &Headers, tensors: &mut [Tensor]) -> Result<()
         for candidate in group {
             let digest = files.digest(&candidate)?;
             if let Some(first) = known.get(&digest) {
-                tensors[candidate.tensor].becomes[candidate.row].same_as = Some(first.clone());
+                let Candidate { tensor, row, .. } = candidate;
+                aliases.push(Alias { tensor, row, same_as: first.clone() });
             } else {
                 known.insert(digest, candidate.part.name);
             }
         }
     }
-    Ok(())
+    Ok(aliases)
 }
 
 /// The matrices of linear layers, in file order.
-fn candidates(plan: &Plan, headers: &Headers) -> Vec<Candidate> {
-    let all = headers
-        .indices
-        .iter()
-        .enumerate()
-        .flat_map(|(file, index)| index.tensors.iter().map(move |t| (file, t)));
+fn candidates(plan: &Plan, indices: &[Index]) -> Vec<Candidate> {
+    let all =
+        indices.iter().enumerate().flat_map(|(file, index)| index.tensors.iter().map(move |t| (file, t)));
     let mut scales: BTreeMap<TensorRole, (usize, Part)> = BTreeMap::new();
     let mut found = Vec::new();
     for (tensor, (file, info)) in all.enumerate() {

@@ -138,11 +138,11 @@ pub struct Part {
 }
 
 /// The headers of all files of a model, and its metadata.
-pub(super) struct Headers {
-    pub(super) paths: Vec<PathBuf>,
+struct Headers {
+    paths: Vec<PathBuf>,
     container: Container,
     meta: Meta,
-    pub(super) indices: Vec<Index>,
+    indices: Vec<Index>,
     bytes: u64,
 }
 
@@ -222,7 +222,9 @@ impl Report {
         let plan = |head| Plan::new(headers.container, &headers.meta, &known, &options(head));
         let (auto, native) = (plan(HeadPrecision::Auto)?, plan(HeadPrecision::Native)?);
         let mut tensors = headers.tensors().map(|info| tensor(&auto, info)).collect::<Result<Vec<_>>>()?;
-        aliases::mark(&auto, &headers, &mut tensors)?;
+        for alias in aliases::find(&auto, &headers.paths, &headers.indices)? {
+            tensors[alias.tensor].becomes[alias.row].same_as = Some(alias.same_as);
+        }
         let mut encodings: BTreeMap<&'static str, Share> = BTreeMap::new();
         for tensor in headers.tensors() {
             let (encoding, parameters) = stored(&auto, tensor);

@@ -2,4 +2,4 @@
 
 pub mod dotprod;
 pub mod neon;
-mod neon_columns;
+pub mod neon_columns;

@@ -17,7 +17,7 @@ use crate::{
     activations::{Activations, Block32, Token8, Token14},
     format::Form,
     kernel::{
-        Kernel, Panels, columns,
+        Kernel, Panels,
         lane_loops::{block_kernel, byte_kernel, float_kernel},
         layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
         minifloats::{
@@ -50,7 +50,7 @@ static E5M2: Layout = fp8_columns::<E5m2, 8>("e5m2/8");
 
 static LEVEL: Level = Level { name: "neon", supported: || true, vectors: Vectors::Portable };
 
-const fn kernel(
+pub(super) const fn kernel(
     name: &'static str,
     layout: &'static Layout,
     run: unsafe fn(&Panels<'_>, &Activations, &mut Tile<'_>),
@@ -77,13 +77,6 @@ pub static KERNELS: [Kernel; 15] = [
     kernel("e5m2/neon", &E5M2, fp8_exact::<E5m2>),
 ];
 
-/// Those that leave weights unread.
-pub static SPARSE_KERNELS: [Kernel; 2] = [
-    kernel("ternary-columns/neon", &TERNARY_COLUMNS, super::neon_columns::columns),
-    kernel("ternary-rows/neon", &TERNARY_ROWS, rows),
-];
-
-static TERNARY_COLUMNS: Layout = columns::columns::<{ columns::SLICE }>("ternary-columns/64");
 pub(super) static TERNARY_ROWS: Layout = rows::rows::<16, false>("ternary-rows/16");
 
 /// Eight words of weights.
@@ -118,7 +111,7 @@ const FLOAT_TOKENS: usize = 2;
 const CHAINS: usize = 1;
 
 field_kernel!(, Token8::codes as i8, #[target_feature(enable = "neon")]);
-row_kernel!(, 1, Token8::codes as i8, #[target_feature(enable = "neon")]);
+row_kernel!(pub(super), 1, Token8::codes as i8, #[target_feature(enable = "neon")]);
 block_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "neon")]);
 e2m1_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "neon")]);
 byte_kernel!(, [Token14::high, Token14::low] as u8, #[target_feature(enable = "neon")]);

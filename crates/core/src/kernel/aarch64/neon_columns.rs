@@ -2,12 +2,13 @@
 
 use core::arch::{aarch64::*, asm};
 
-use super::neon::{codes as fields, masks};
+use super::neon::{TERNARY_ROWS, codes as fields, kernel, masks, rows};
 use crate::{
     activations::Activations,
     kernel::{
-        Panels,
-        columns::{Ahead, SLICE, Totals, column_kernel},
+        Kernel, Panels,
+        columns::{self as layouts, Ahead, SLICE, Totals, column_kernel},
+        layout::Layout,
     },
     tile::Tile,
 };
@@ -16,6 +17,14 @@ use crate::{
 const SHIFTS: [u32; 4] = [0; 4];
 /// Bytes of a vector.
 const PART: usize = 16;
+
+static TERNARY_COLUMNS: Layout = layouts::columns::<SLICE>("ternary-columns/64");
+
+/// Those that leave weights unread.
+pub static KERNELS: [Kernel; 2] = [
+    kernel("ternary-columns/neon", &TERNARY_COLUMNS, columns),
+    kernel("ternary-rows/neon", &TERNARY_ROWS, rows),
+];
 
 column_kernel!(pub(super), #[target_feature(enable = "neon")]);
 

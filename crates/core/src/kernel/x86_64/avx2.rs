@@ -19,7 +19,7 @@ use crate::{
     activations::{Activations, Block32, Token8, Token14},
     format::Form,
     kernel::{
-        Kernel, Panels, columns,
+        Kernel, Panels,
         lane_loops::{block_kernel, byte_kernel, float_kernel},
         layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
         minifloats::{
@@ -51,7 +51,7 @@ static E5M2: Layout = fp8_columns::<E5m2, 8>("e5m2/8");
 
 static LEVEL: Level = Level { name: "avx2", supported: || has!("avx2", "f16c"), vectors: Vectors::Avx2 };
 
-const fn kernel(
+pub(super) const fn kernel(
     name: &'static str,
     layout: &'static Layout,
     run: unsafe fn(&Panels<'_>, &Activations, &mut Tile<'_>),
@@ -78,14 +78,7 @@ pub static KERNELS: [Kernel; 15] = [
     kernel("e5m2/avx2", &E5M2, fp8_exact::<E5m2>),
 ];
 
-/// Those that leave weights unread.
-pub static SPARSE_KERNELS: [Kernel; 2] = [
-    kernel("ternary-columns/avx2", &TERNARY_COLUMNS, super::avx2_columns::columns),
-    kernel("ternary-rows/avx2", &TERNARY_ROWS, rows),
-];
-
-static TERNARY_COLUMNS: Layout = columns::columns::<{ columns::SLICE }>("ternary-columns/64");
-static TERNARY_ROWS: Layout = rows::rows::<32, false>("ternary-rows/32");
+pub(super) static TERNARY_ROWS: Layout = rows::rows::<32, false>("ternary-rows/32");
 
 use zero as start;
 
@@ -104,7 +97,7 @@ const FLOAT_TOKENS: usize = 2;
 pub(super) const CHAINS: usize = 4;
 
 field_kernel!(, Token8::codes as i8, #[target_feature(enable = "avx2")]);
-row_kernel!(, 1, Token8::codes as i8, #[target_feature(enable = "avx2")]);
+row_kernel!(pub(super), 1, Token8::codes as i8, #[target_feature(enable = "avx2")]);
 block_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "avx2,f16c")]);
 e2m1_kernel!(, [Block32::high, Block32::low] as i8, #[target_feature(enable = "avx2,f16c")]);
 byte_kernel!(, [Token14::high, Token14::low] as u8, #[target_feature(enable = "avx2,f16c")]);

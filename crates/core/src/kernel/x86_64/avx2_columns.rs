@@ -3,12 +3,13 @@
 
 use core::arch::x86_64::*;
 
-use super::avx2::{dot_code, load_u, prefetch, zero};
+use super::avx2::{TERNARY_ROWS, dot_code, kernel, load_u, prefetch, rows, zero};
 use crate::{
     activations::Activations,
     kernel::{
-        Panels,
-        columns::{Ahead, SLICE, Totals, column_kernel},
+        Kernel, Panels,
+        columns::{self as layouts, Ahead, SLICE, Totals, column_kernel},
+        layout::Layout,
     },
     tile::Tile,
 };
@@ -17,6 +18,14 @@ use crate::{
 const SHIFTS: [u32; 4] = [0, 2, 0, 2];
 /// Bytes of a vector.
 const PART: usize = 32;
+
+static TERNARY_COLUMNS: Layout = layouts::columns::<SLICE>("ternary-columns/64");
+
+/// Those that leave weights unread.
+pub static KERNELS: [Kernel; 2] = [
+    kernel("ternary-columns/avx2", &TERNARY_COLUMNS, columns),
+    kernel("ternary-rows/avx2", &TERNARY_ROWS, rows),
+];
 
 column_kernel!(pub(super), #[target_feature(enable = "avx2")]);
 
