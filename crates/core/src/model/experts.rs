@@ -10,9 +10,53 @@ use super::{
     LinearWeights, MlpWeights,
     linear::{LinearInput, clip, norm_in_place},
     resize,
-    spec::{Activation, Experts, Mlp, Rotation},
+    spec::{Activation, Experts, Ffn, Mlp, Rotation, Spec},
 };
-use crate::{Result, activations::Activations, math, matrix::Matrix, pool::Pool};
+use crate::{Result, activations::Activations, bail, math, matrix::Matrix, pool::Pool};
+
+impl Spec {
+    /// How many experts each block gives a token to, 0 where it has none: the model's own numbers for an empty list,
+    /// else one number for all blocks that have experts, or one for each of them.
+    ///
+    /// # Errors
+    /// `bad-option` for a model without experts, another count of numbers, and numbers of experts there are not.
+    pub fn active_experts(&self, numbers: &[usize]) -> Result<Vec<usize>> {
+        let experts = || self.blocks.iter().map(|block| block.ffn.body.experts());
+        if numbers.is_empty() {
+            return Ok(experts().map(|experts| experts.map_or(0, |experts| experts.active)).collect());
+        }
+        let mixtures = experts().flatten().count();
+        if mixtures == 0 {
+            bail!(BadOption, "experts: this model has none");
+        }
+        if numbers.len() != 1 && numbers.len() != mixtures {
+            bail!(BadOption, "experts: {} numbers for {mixtures} layers that have them", numbers.len());
+        }
+        let mut numbers = numbers.iter().cycle();
+        let each = experts().map(|experts| {
+            let Some(experts) = experts else { return Ok(0) };
+            match numbers.next() {
+                Some(&number) if (1..=experts.count).contains(&number) => Ok(number),
+                other => bail!(BadOption, "experts: {} of {}", other.unwrap_or(&0), experts.count),
+            }
+        });
+        each.collect()
+    }
+
+    /// Gives tokens to other numbers of experts from now on: see [`Spec::active_experts`].
+    ///
+    /// # Errors
+    /// As [`Spec::active_experts`].
+    pub fn set_active_experts(&mut self, numbers: &[usize]) -> Result<()> {
+        let active = self.active_experts(numbers)?;
+        for (block, active) in self.blocks.iter_mut().zip(active) {
+            if let Ffn::Experts(experts) = &mut block.ffn.body {
+                experts.active = active;
+            }
+        }
+        Ok(())
+    }
+}
 
 /// The weights of [`super::spec::Ffn`].
 #[allow(clippy::large_enum_variant, reason = "there is one for each block")]

@@ -1,12 +1,9 @@
 //! Mixtures of experts, as data: many gated networks, of which a router chooses a few for each token.
 
-use alloc::vec::Vec;
-
 use super::{
-    spec::{InputSemantics, Linear, Mlp, Spec, TensorList},
-    tensor_names::{Field, LinearRole, NormRole, PackedField, TensorRole},
+    layers::{InputSemantics, Linear, Mlp, TensorList},
+    roles::{Field, LinearRole, NormRole, PackedField, TensorRole},
 };
-use crate::{Result, bail};
 
 /// A block's feed-forward half.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,59 +81,14 @@ pub struct SharedExpert {
     pub gated: bool,
 }
 
-impl Spec {
-    /// How many experts each block gives a token to, 0 where it has none: the model's own numbers for an empty list,
-    /// else one number for all blocks that have experts, or one for each of them.
-    ///
-    /// # Errors
-    /// `bad-option` for a model without experts, another count of numbers, and numbers of experts there are not.
-    pub fn active_experts(&self, numbers: &[usize]) -> Result<Vec<usize>> {
-        let experts = || self.blocks.iter().map(|block| block.ffn.body.experts());
-        if numbers.is_empty() {
-            return Ok(experts().map(|experts| experts.map_or(0, |experts| experts.active)).collect());
-        }
-        let mixtures = experts().flatten().count();
-        if mixtures == 0 {
-            bail!(BadOption, "experts: this model has none");
-        }
-        if numbers.len() != 1 && numbers.len() != mixtures {
-            bail!(BadOption, "experts: {} numbers for {mixtures} layers that have them", numbers.len());
-        }
-        let mut numbers = numbers.iter().cycle();
-        let each = experts().map(|experts| {
-            let Some(experts) = experts else { return Ok(0) };
-            match numbers.next() {
-                Some(&number) if (1..=experts.count).contains(&number) => Ok(number),
-                other => bail!(BadOption, "experts: {} of {}", other.unwrap_or(&0), experts.count),
-            }
-        });
-        each.collect()
-    }
-
-    /// Gives tokens to other numbers of experts from now on: see [`Spec::active_experts`].
-    ///
-    /// # Errors
-    /// As [`Spec::active_experts`].
-    pub fn set_active_experts(&mut self, numbers: &[usize]) -> Result<()> {
-        let active = self.active_experts(numbers)?;
-        for (block, active) in self.blocks.iter_mut().zip(active) {
-            if let Ffn::Experts(experts) = &mut block.ffn.body {
-                experts.active = active;
-            }
-        }
-        Ok(())
-    }
-}
-
 impl Experts {
     /// The router: a plain float layer, whatever the experts are.
     pub fn router(&self) -> Linear {
         Linear { bias: self.router_bias, norm: None, input: InputSemantics::Float, rotated: false }
     }
 
-    /// Lists the tensors of block `i`.
-    pub(super) fn tensors(&self, i: usize, spec: &Spec, list: &mut TensorList) {
-        let hidden = spec.hidden;
+    /// Lists the tensors of block `i`; `packed`: those of all experts are one (`Checkpoint::packed_experts`).
+    pub(super) fn tensors(&self, i: usize, hidden: usize, packed: bool, list: &mut TensorList) {
         list.matrix(TensorRole::Router(i, Field::Weight), self.count, self.cosine.unwrap_or(hidden));
         if let Some(width) = self.cosine {
             list.matrix(TensorRole::RouterReduction(i), width, hidden);
@@ -144,7 +96,7 @@ impl Experts {
         if self.router_bias {
             list.vector(TensorRole::Router(i, Field::Bias), self.count);
         }
-        if spec.checkpoint.packed_experts {
+        if packed {
             let width = self.expert.width;
             for (linear, rows, cols) in
                 [(LinearRole::Up, 2 * width, hidden), (LinearRole::Down, hidden, width)]

@@ -7,8 +7,8 @@
 use alloc::vec::Vec;
 
 use super::{
-    spec::{InputSemantics, Linear, TensorList},
-    tensor_names::{Field, LinearRole, LoraSide, TensorRole},
+    layers::{InputSemantics, Linear, TensorList},
+    roles::{Field, LinearRole, LoraSide, TensorRole},
 };
 
 /// The most passes through a loop.

@@ -7,53 +7,18 @@
 
 use alloc::vec::Vec;
 
-use super::{
-    LinearWeights, Spec,
-    decoder::Decoder,
-    linear::LinearInput,
-    resize,
-    rope::{Rope, Rotated},
-    spec::{Linear, TensorList},
-    tensor_names::{LinearRole, RetentionTable, TensorRole},
-};
+use super::{LinearWeights, resize, spec::Retention};
 use crate::{
     Result,
     cache::TILE,
     math,
     pool::{self, Pool},
-    recurrent::{CHUNK, HeadState, RecurrentShape, RecurrentStates},
+    recurrent::{CHUNK, HeadState, RecurrentStates},
     simd::{Isa, vectorised},
 };
 
 /// Queries that share one pass over a head's matrix: as many as keep their sums in registers.
 const QUERIES: usize = 4;
-
-/// Multi-scale retention: heads that forget at different speeds, and a gate on what they give.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Retention {
-    /// Heads; head h multiplies what it knows by γ = 1 − 2^(−5 − h) at each step.
-    pub heads: usize,
-    /// Width of a head's queries and keys; even.
-    pub key_dim: usize,
-    /// Width of a head's values.
-    pub value_dim: usize,
-    /// Multiplies the keys; 1 / √key_dim for most.
-    pub scale: f32,
-    /// Index into [`Spec::ropes`](super::Spec::ropes).
-    pub rope: usize,
-    /// Of the RMSNorm without gain over what each head gives.
-    pub eps: f32,
-    /// Query projection (heads · key_dim, hidden).
-    pub q: Linear,
-    /// Key projection (heads · key_dim, hidden).
-    pub k: Linear,
-    /// Value projection (heads · value_dim, hidden).
-    pub v: Linear,
-    /// The gate (heads · value_dim, hidden): x·σ(x) of it multiplies what the heads give.
-    pub gate: Linear,
-    /// Output projection (hidden, heads · value_dim).
-    pub o: Linear,
-}
 
 /// The weights of [`Retention`].
 #[allow(missing_docs, reason = "the names are those of the spec")]
@@ -63,74 +28,6 @@ pub struct RetentionWeights {
     pub v: LinearWeights,
     pub gate: LinearWeights,
     pub o: LinearWeights,
-}
-
-impl Retention {
-    /// Width of all queries or keys.
-    pub fn key_width(&self) -> usize {
-        self.heads * self.key_dim
-    }
-
-    /// Width of all values.
-    pub fn value_width(&self) -> usize {
-        self.heads * self.value_dim
-    }
-
-    /// γ of each head, as f32 has it.
-    pub fn decays(&self) -> Vec<f32> {
-        (0..self.heads).map(|head| 1.0 - libm::ldexpf(1.0, -5 - head as i32)).collect()
-    }
-
-    /// What a file's table holds, if it is of these dimensions.
-    pub fn table(&self, table: RetentionTable, rope: &Rope) -> Vec<f32> {
-        match table {
-            // Those of a pair are the same.
-            RetentionTable::Angles => {
-                rope.frequencies(0).0.into_iter().flat_map(|angle| [angle; 2]).collect()
-            }
-            RetentionTable::Decays => {
-                self.decays().into_iter().map(|decay| libm::log(f64::from(decay)) as f32).collect()
-            }
-        }
-    }
-
-    /// What one run keeps of past tokens.
-    pub fn state(&self) -> RecurrentShape {
-        RecurrentShape { key_dim: self.key_dim, value_dim: self.value_dim, decays: self.decays() }
-    }
-
-    pub(super) fn linear(&self, linear: LinearRole) -> Option<&Linear> {
-        match linear {
-            LinearRole::Q => Some(&self.q),
-            LinearRole::K => Some(&self.k),
-            LinearRole::V => Some(&self.v),
-            LinearRole::MixerGate => Some(&self.gate),
-            LinearRole::O => Some(&self.o),
-            _ => None,
-        }
-    }
-
-    pub(super) fn linear_mut(&mut self, linear: LinearRole) -> Option<&mut Linear> {
-        match linear {
-            LinearRole::Q => Some(&mut self.q),
-            LinearRole::K => Some(&mut self.k),
-            LinearRole::V => Some(&mut self.v),
-            LinearRole::MixerGate => Some(&mut self.gate),
-            LinearRole::O => Some(&mut self.o),
-            _ => None,
-        }
-    }
-
-    /// Lists the tensors of block `i`.
-    pub(super) fn tensors(&self, i: usize, hidden: usize, list: &mut TensorList) {
-        let linear = |linear| move |field| TensorRole::Linear(i, linear, field);
-        let (keys, values) = (self.key_width(), self.value_width());
-        list.linear(linear(LinearRole::Q), self.q, keys, hidden);
-        list.linear(linear(LinearRole::K), self.k, keys, hidden);
-        list.linear(linear(LinearRole::V), self.v, values, hidden);
-        list.linear(linear(LinearRole::MixerGate), self.gate, values, hidden);
-        list.linear(linear(LinearRole::O), self.o, hidden, values);
-    }
 }
 
 /// Working memory of retention.
@@ -143,56 +40,20 @@ pub(super) struct RetentionScratch {
 }
 
 /// What one call retains with.
-struct Layer<'a> {
-    isa: Isa,
-    retention: &'a Retention,
-    states: &'a RecurrentStates,
-    state: usize,
+pub(super) struct Layer<'a> {
+    pub isa: Isa,
+    pub retention: &'a Retention,
+    pub states: &'a RecurrentStates,
+    pub state: usize,
     /// Position of the first query.
-    first: usize,
-    pool: &'a dyn Pool,
-}
-
-impl Decoder {
-    /// The output of a retention for the normalised tokens in `buffers.h`, left there.
-    pub(super) fn retention(
-        &mut self,
-        spec: &Spec,
-        retention: &Retention,
-        weights: &RetentionWeights,
-        state: usize,
-    ) -> Result<()> {
-        let Self { buffers: b, rows, cache, states, tables, retention: scratch, pool, model, .. } = self;
-        let (rotation, pool) = (spec.rotation.as_ref(), &**pool);
-        let n = b.x.len() / spec.hidden;
-        let (key_width, value_width) = (retention.key_width(), retention.value_width());
-        let (q, k) = (&mut b.q[..n * key_width], &mut b.k[..n * key_width]);
-        let (v, gate) = (&mut b.v[..n * value_width], &mut b.gate[..n * value_width]);
-        let mut input = LinearInput::new(rows, &b.h, rotation, pool);
-        input.apply(retention.q, &weights.q, q)?;
-        input.apply(retention.k, &weights.k, k)?;
-        input.apply(retention.v, &weights.v, v)?;
-        input.apply(retention.gate, &weights.gate, gate)?;
-        k.iter_mut().for_each(|k| *k *= retention.scale);
-        let first = cache.len();
-        let rope = (&spec.ropes[retention.rope], &tables[retention.rope]);
-        let tokens = q.chunks_exact_mut(key_width).zip(k.chunks_exact_mut(key_width));
-        for (i, ((q, k), v)) in tokens.zip(v.chunks_exact(value_width)).enumerate() {
-            rope.0.rotate(Rotated::Query, q, retention.key_dim, rope.1, i);
-            rope.0.rotate(Rotated::Key, k, retention.key_dim, rope.1, i);
-            states.write(state, first + i, k, v)?;
-        }
-        let out = &mut b.attn[..n * value_width];
-        scratch.run(&Layer { isa: model.isa, retention, states, state, first, pool }, q, out)?;
-        out.iter_mut().zip(gate).for_each(|(out, gate)| *out *= math::silu(*gate));
-        LinearInput::new(rows, out, rotation, pool).apply(retention.o, &weights.o, &mut b.h)
-    }
+    pub first: usize,
+    pub pool: &'a dyn Pool,
 }
 
 impl RetentionScratch {
     /// What the heads give for queries of `(n, heads · key_dim)` whose keys and values are written, into `out`, `(n,
     /// heads · value_dim)`.
-    fn run(&mut self, layer: &Layer<'_>, q: &[f32], out: &mut [f32]) -> Result<()> {
+    pub fn run(&mut self, layer: &Layer<'_>, q: &[f32], out: &mut [f32]) -> Result<()> {
         let Retention { heads, value_dim, .. } = *layer.retention;
         let n = q.len() / layer.retention.key_width();
         let padded = value_dim.next_multiple_of(TILE);

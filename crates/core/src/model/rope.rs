@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, vec::Vec};
 use core::f64::consts::PI;
 
-use super::tensor_names::{RopeFactors, TensorRole};
+use super::roles::{RopeFactors, TensorRole};
 use crate::{Result, bail, cache::PAGE};
 
 /// Which elements of a head form a rotated pair.

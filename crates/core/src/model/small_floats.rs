@@ -1,9 +1,6 @@
 //! Words of the spec for matrices that a Hugging Face file stores as floats of 8 or 4 bits, with scales beside them.
 
-use super::{
-    spec::{Shape, TensorList},
-    tensor_names::{Field, TensorRole},
-};
+use super::roles::{Field, Shape};
 use crate::format::{Encoding, Form};
 
 /// How the matrices of linear layers are stored: codes in one tensor, scales in another. (Linear layers that are floats
@@ -75,16 +72,11 @@ impl SmallFloats {
         }
     }
 
-    /// Lists the scales of a matrix of (rows, cols), which float ones lack.
-    pub(super) fn list_scales(
-        self,
-        role: impl Fn(Field) -> TensorRole,
-        [rows, cols]: [usize; 2],
-        list: &mut TensorList,
-    ) {
-        for &field in self.beside() {
+    /// The scales of a matrix of (rows, cols), which float ones lack.
+    pub(super) fn scale_tensors(self, [rows, cols]: [usize; 2]) -> impl Iterator<Item = (Field, Shape)> {
+        self.beside().iter().map(move |&field| {
             let (down, across) = if field == Field::Scale { self.scales(rows, cols) } else { (1, 1) };
-            list.push(role(field), Shape::Matrix(down, across), true);
-        }
+            (field, Shape::Matrix(down, across))
+        })
     }
 }

@@ -6,21 +6,21 @@
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
-use crate::{
-    minifloat::Rounding,
-    quantiser::{CacheCodes, Quantiser},
-};
+use crate::quantiser::CacheCodes;
 
+pub(super) use super::layers::TensorList;
 pub use super::{
     experts_spec::{Experts, Ffn, SharedExpert},
+    layers::{Activation, InputSemantics, Linear, Mlp, Norm, NormKind},
     program::{Exit, Loop, LoopNorm, Lora, MAX_LOOPS, Program, Run},
     relative::RelativeBias,
-    retention::Retention,
+    retention_spec::Retention,
+    roles::{NeededTensor, Shape},
 };
 use super::{
+    roles::{BlockNorm, LinearRole, NormRole, RetentionTable, TensorRole},
     rope::Rope,
     small_floats::SmallFloats,
-    tensor_names::{BlockNorm, Field, LinearRole, NormRole, RetentionTable, TensorRole},
 };
 
 /// What a model computes.
@@ -216,38 +216,6 @@ impl<T> Branch<T> {
     }
 }
 
-/// A norm over the elements of a token.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Norm {
-    /// Which.
-    pub kind: NormKind,
-    /// Keeps the root away from 0.
-    pub eps: f32,
-}
-
-impl Norm {
-    /// An RMSNorm.
-    pub const fn rms(eps: f32) -> Self {
-        Self { kind: NormKind::Rms, eps }
-    }
-
-    /// Values as they are.
-    pub const fn identity(self) -> Self {
-        Self { kind: NormKind::Identity, ..self }
-    }
-}
-
-/// What a norm computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NormKind {
-    /// RMSNorm (Zhang & Sennrich 2019): `x / sqrt(mean(x²) + eps) · gain`.
-    Rms,
-    /// LayerNorm (Ba et al. 2016): `(x − mean(x)) / sqrt(var(x) + eps) · gain + bias`.
-    Layer,
-    /// Nothing: post-LN has no norm before a branch, nor after the last block.
-    Identity,
-}
-
 /// Causal attention with grouped queries (Ainslie et al. 2023).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attention {
@@ -362,97 +330,6 @@ pub struct QkNorm {
     pub whole: bool,
 }
 
-/// Feed-forward network: `down(sub_norm(activation(gate(x)) · up(x)))`, or without `up(x)`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Mlp {
-    /// Width of gate and up.
-    pub width: usize,
-    /// The gate's non-linearity.
-    pub activation: Activation,
-    /// Gates are cut above this and ups beyond ± this (Maple, gpt-oss).
-    pub clamp: Option<f32>,
-    /// The gate multiplies up + 1 (gpt-oss).
-    pub up_plus_one: bool,
-    /// Norm before the down projection (Magneto's sub-LN, BitNet).
-    pub sub_norm: Option<Norm>,
-    /// Gate projection (width, hidden); the only one of a network without gates (`fc1`).
-    pub gate: Linear,
-    /// Up projection (width, hidden), where the network is gated.
-    pub up: Option<Linear>,
-    /// Down projection (hidden, width).
-    pub down: Linear,
-}
-
-impl Mlp {
-    /// One of its linear layers, if it has that one.
-    pub fn linear(&self, linear: LinearRole) -> Option<&Linear> {
-        match linear {
-            LinearRole::Gate => Some(&self.gate),
-            LinearRole::Up => self.up.as_ref(),
-            LinearRole::Down => Some(&self.down),
-            _ => None,
-        }
-    }
-}
-
-/// The gate's non-linearity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// x·σ(x) (LLaMA, Qwen, 1bitLLM).
-    Silu,
-    /// max(x, 0)² (BitNet b1.58 2B4T).
-    Relu2,
-    /// GELU in its tanh approximation (Gemma).
-    GeluTanh,
-    /// GELU, exact (TorchScale).
-    Gelu,
-    /// max(x, 0).
-    Relu,
-    /// x·σ(1.702·x) (gpt-oss).
-    QuickGelu,
-}
-
-impl Activation {
-    /// The name in a `config.json`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Silu => "silu",
-            Self::Relu2 => "relu2",
-            Self::GeluTanh => "gelu_pytorch_tanh",
-            Self::Gelu => "gelu",
-            Self::Relu => "relu",
-            Self::QuickGelu => "quick_gelu",
-        }
-    }
-}
-
-/// A linear layer: what surrounds its matrix, and what its input means.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Linear {
-    /// Adds a bias.
-    pub bias: bool,
-    /// RMSNorm over this layer's own input (BitNet embedding models).
-    pub norm: Option<Norm>,
-    /// What the model was trained to multiply by.
-    pub input: InputSemantics,
-    /// The matrix was stored rotated: its input is, too ([`Spec::rotation`]).
-    pub rotated: bool,
-}
-
-/// What a linear layer's input means to the model. How exact inputs are realised (f32 or 14-bit codes) follows
-/// from the packed form and is the loading plan's choice.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum InputSemantics {
-    /// The values themselves.
-    Float,
-    /// 8-bit codes with one absmax scale per token: the activation quantiser of BitNet b1.58.
-    Int8,
-    /// Codes of another quantiser (Q-Sparse, BitNet a4.8); for ternary matrices.
-    Quantised(Quantiser),
-    /// Floats of 8 or 4 bits; for matrices of such.
-    Rounded(Rounding),
-}
-
 /// How a file writes down the weights that a [`Spec`] asks for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Checkpoint {
@@ -493,26 +370,6 @@ pub enum PackedScale {
     Divides,
 }
 
-/// A tensor that the forward pass reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NeededTensor {
-    /// What it is for.
-    pub role: TensorRole,
-    /// Its shape.
-    pub shape: Shape,
-    /// A file without it is complete too: its absence means a neutral value.
-    pub optional: bool,
-}
-
-/// The logical shape of a tensor, whatever its encoding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// So many values.
-    Vector(usize),
-    /// (rows, cols): outputs, inputs.
-    Matrix(usize, usize),
-}
-
 impl Spec {
     /// Every tensor that the model reads, in the order of the forward pass.
     pub fn tensors(&self) -> Vec<NeededTensor> {
@@ -537,7 +394,7 @@ impl Spec {
             }
         }
         for (i, block) in self.blocks.iter().enumerate() {
-            list.block(i, block, self);
+            self.block_tensors(i, block, &mut list);
         }
         self.program.tensors(self.hidden, &mut list);
         list.norm(NormRole::Final, Some(self.norm), self.hidden);
@@ -545,6 +402,36 @@ impl Spec {
             list.matrix(TensorRole::Head, self.vocab, self.hidden);
         }
         list.0
+    }
+
+    /// Lists what block `i` reads.
+    fn block_tensors(&self, i: usize, block: &Block, list: &mut TensorList) {
+        let hidden = self.hidden;
+        let linear = |linear| move |field| TensorRole::Linear(i, linear, field);
+        let norm = |norm| NormRole::Block(i, norm);
+        list.norm(norm(BlockNorm::MixerPre), Some(block.mixer.pre), hidden);
+        match &block.mixer.body {
+            Mixer::Attention(attention) => attention.tensors(i, hidden, list),
+            Mixer::Retention(retention) => retention.tensors(i, hidden, list),
+        }
+        list.norm(norm(BlockNorm::MixerPost), block.mixer.post, hidden);
+        list.norm(norm(BlockNorm::MixerAfter), block.mixer.after, hidden);
+        list.norm(norm(BlockNorm::FfnPre), Some(block.ffn.pre), hidden);
+        match &block.ffn.body {
+            Ffn::Dense(mlp) => {
+                list.mlp(&linear, mlp, hidden, |list| {
+                    list.norm(norm(BlockNorm::FfnSub), mlp.sub_norm, mlp.width);
+                });
+            }
+            Ffn::Experts(experts) => experts.tensors(i, hidden, self.checkpoint.packed_experts, list),
+        }
+        list.norm(norm(BlockNorm::FfnPost), block.ffn.post, hidden);
+        list.norm(norm(BlockNorm::FfnAfter), block.ffn.after, hidden);
+        for role in LinearRole::ALL {
+            if let Some((rows, cols)) = block.linear_shape(role, hidden) {
+                self.program.lora_tensors((i, role), rows, cols, list);
+            }
+        }
     }
 
     /// The attention of every block that has one, to be changed.
@@ -593,95 +480,5 @@ impl Spec {
             let (own_q, own_kv, own_gate) = block.mixer.body.widths();
             (q.max(own_q), kv.max(own_kv), ffn.max(own_gate).max(block.ffn.body.widest()))
         })
-    }
-}
-
-/// The tensors, and how matrices of linear layers are stored.
-pub(super) struct TensorList(Vec<NeededTensor>, Option<SmallFloats>);
-
-impl TensorList {
-    pub fn push(&mut self, role: TensorRole, shape: Shape, optional: bool) {
-        self.0.push(NeededTensor { role, shape, optional });
-    }
-
-    pub fn vector(&mut self, role: TensorRole, len: usize) {
-        self.push(role, Shape::Vector(len), false);
-    }
-
-    pub fn matrix(&mut self, role: TensorRole, rows: usize, cols: usize) {
-        self.push(role, Shape::Matrix(rows, cols), false);
-    }
-
-    /// What a norm reads, if it is there.
-    pub fn norm(&mut self, role: NormRole, norm: Option<Norm>, len: usize) {
-        match norm.map(|norm| norm.kind) {
-            None | Some(NormKind::Identity) => {}
-            Some(NormKind::Rms) => self.vector(TensorRole::Norm(role, Field::Weight), len),
-            Some(NormKind::Layer) => {
-                self.vector(TensorRole::Norm(role, Field::Weight), len);
-                self.vector(TensorRole::Norm(role, Field::Bias), len);
-            }
-        }
-    }
-
-    /// The tensors of a linear layer, whose `role` is known for each field.
-    pub fn linear(&mut self, role: impl Fn(Field) -> TensorRole, layer: Linear, rows: usize, cols: usize) {
-        if layer.norm.is_some() {
-            self.vector(role(Field::Norm), cols);
-        }
-        self.matrix(role(Field::Weight), rows, cols);
-        match self.1 {
-            Some(stored) => stored.list_scales(&role, [rows, cols], self),
-            // One number beside a matrix whose encoding has no scale of its own.
-            None => self.push(role(Field::Scale), Shape::Vector(1), true),
-        }
-        if layer.bias {
-            self.vector(role(Field::Bias), rows);
-        }
-    }
-
-    fn block(&mut self, i: usize, block: &Block, spec: &Spec) {
-        let hidden = spec.hidden;
-        let linear = |linear| move |field| TensorRole::Linear(i, linear, field);
-        let norm = |norm| NormRole::Block(i, norm);
-        self.norm(norm(BlockNorm::MixerPre), Some(block.mixer.pre), hidden);
-        match &block.mixer.body {
-            Mixer::Attention(attention) => attention.tensors(i, hidden, self),
-            Mixer::Retention(retention) => retention.tensors(i, hidden, self),
-        }
-        self.norm(norm(BlockNorm::MixerPost), block.mixer.post, hidden);
-        self.norm(norm(BlockNorm::MixerAfter), block.mixer.after, hidden);
-        self.norm(norm(BlockNorm::FfnPre), Some(block.ffn.pre), hidden);
-        match &block.ffn.body {
-            Ffn::Dense(mlp) => {
-                self.mlp(&linear, mlp, hidden, |list| {
-                    list.norm(norm(BlockNorm::FfnSub), mlp.sub_norm, mlp.width);
-                });
-            }
-            Ffn::Experts(experts) => experts.tensors(i, spec, self),
-        }
-        self.norm(norm(BlockNorm::FfnPost), block.ffn.post, hidden);
-        self.norm(norm(BlockNorm::FfnAfter), block.ffn.after, hidden);
-        for role in LinearRole::ALL {
-            if let Some((rows, cols)) = block.linear_shape(role, hidden) {
-                spec.program.lora_tensors((i, role), rows, cols, self);
-            }
-        }
-    }
-
-    /// The tensors of a feed-forward network; `linear` makes the roles of a layer's fields, `sub_norm` lists the norm.
-    pub fn mlp<F: Fn(Field) -> TensorRole>(
-        &mut self,
-        linear: &impl Fn(LinearRole) -> F,
-        mlp: &Mlp,
-        hidden: usize,
-        sub_norm: impl FnOnce(&mut Self),
-    ) {
-        self.linear(linear(LinearRole::Gate), mlp.gate, mlp.width, hidden);
-        if let Some(up) = mlp.up {
-            self.linear(linear(LinearRole::Up), up, mlp.width, hidden);
-        }
-        sub_norm(self);
-        self.linear(linear(LinearRole::Down), mlp.down, hidden, mlp.width);
     }
 }

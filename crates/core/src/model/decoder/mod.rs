@@ -5,6 +5,9 @@
 //! Invariant: a token's logits depend on the tokens before it and on nothing else, to the last bit: not
 //! on how the prompt was cut, the number of threads, or what was rewound.
 
+mod loops;
+mod retention;
+
 use alloc::{sync::Arc, vec::Vec};
 
 use super::{
