@@ -178,18 +178,3 @@ class Decoder(nn.Module):
         """
         hidden = self(tokens, docs).flatten(0, 1)[at]
         return F.cross_entropy(self.logits(hidden).float(), targets, ignore_index=-100), 0.0
-
-
-def build(cfg: ModelConfig) -> Decoder:
-    """The decoder that a configuration describes."""
-    if cfg.num_experts:
-        from experts import ExpertDecoder
-        return ExpertDecoder(cfg)
-    if cfg.loops > 1:
-        from looped import LoopedDecoder
-        return LoopedDecoder(cfg)
-    return Decoder(cfg)
-
-
-def parameter_count(cfg: ModelConfig) -> int:
-    return sum(p.numel() for p in build(cfg).parameters())

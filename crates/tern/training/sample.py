@@ -7,7 +7,8 @@ import torch
 from tokenizers import Tokenizer
 
 import tokenizer as tk
-from model import Decoder, ModelConfig, build
+from decoders import build
+from model import Decoder, ModelConfig
 from start import load_packed
 
 PROMPTS = ["Hello!", "Who are you?", "how are you doing today", "What can you do?", "What is the opposite of hot?",

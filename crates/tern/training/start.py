@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from model import Decoder, ModelConfig, build
+from decoders import build
+from model import Decoder, ModelConfig
 
 
 def unpack(packed: torch.Tensor) -> torch.Tensor:

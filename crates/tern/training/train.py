@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model import ModelConfig, build
+from decoders import build
+from model import ModelConfig
 from start import start_from
 
 

@@ -9,7 +9,7 @@ use crate::{
     digest::Chunk,
     error::to_js_error,
     threads,
-    wire::{Js, Prompt, from_js, to_js},
+    wire::{Js, Prompt, engine_options, from_js, to_js},
 };
 
 fn bad_option(detail: &str) -> Error {
@@ -206,14 +206,4 @@ impl Session {
         options.seed.get_or_insert_with(|| (js_sys::Math::random() * 9_007_199_254_740_992.0) as u64);
         self.0.start(&prompt, &options)
     }
-}
-
-/// The options as JavaScript gives them.
-///
-/// # Errors
-/// `bad-option`.
-pub fn engine_options(options: &JsValue) -> Result<EngineOptions, Error> {
-    let options = from_js::<EngineOptions>("options", options)?;
-    options.check()?;
-    Ok(options)
 }

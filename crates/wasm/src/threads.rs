@@ -9,7 +9,11 @@ use ternlight_core::pool::Pool;
 use ternlight_engine::EngineOptions;
 use wasm_bindgen::prelude::*;
 
-use crate::{engine::engine_options, error::to_js_error, pool::WorkerPool, wire::Js};
+use crate::{
+    error::to_js_error,
+    pool::WorkerPool,
+    wire::{Js, engine_options},
+};
 
 static POOL: OnceLock<Arc<WorkerPool>> = OnceLock::new();
 

@@ -18,7 +18,7 @@ use serde::{
 use serde_json::Value;
 use serde_wasm_bindgen::{Serializer, from_value, preserve};
 use ternlight_core::{Error, ErrorKind};
-use ternlight_engine::{self as engine, ChatOptions, Message};
+use ternlight_engine::{self as engine, ChatOptions, EngineOptions, Message};
 use tsify::Tsify;
 use wasm_bindgen::prelude::*;
 
@@ -199,6 +199,16 @@ pub fn from_js<T: DeserializeOwned>(what: &str, value: &JsValue) -> Result<T, Er
         });
         bad(alone.unwrap_or_else(|| words(&error)))
     })
+}
+
+/// The options as JavaScript gives them.
+///
+/// # Errors
+/// `bad-option`.
+pub fn engine_options(options: &JsValue) -> Result<EngineOptions, Error> {
+    let options = from_js::<EngineOptions>("options", options)?;
+    options.check()?;
+    Ok(options)
 }
 
 /// The message of an error that is a JavaScript `Error` inside.

@@ -5,7 +5,7 @@ import { model } from "../model/loading";
 import { type Attached, attached, count, detach, room, tokensOf } from "../state/attachments";
 import type { Question } from "../state/messages";
 import { Glyph } from "../ui/icons";
-import { startWriting } from "./Composer";
+import { startWriting } from "./writing";
 
 function Fit({ one, before }: { one: Attached; before: number }) {
   const tokens = tokensOf(one);

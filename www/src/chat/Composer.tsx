@@ -14,21 +14,10 @@ import { notify } from "../ui/Notice";
 import { go, keysOpen } from "../ui/route";
 import { Attachments } from "./Attachments";
 import { editLast } from "./editing";
+import { COMPOSER, startWriting } from "./writing";
 
 /** What is being written, kept across views. */
 export const draft = signal("");
-
-const ID = "composer";
-
-/**
- * Shows the chat, with the cursor in its message box before the next key arrives.
- *
- * The box may not be on the page yet, or lie under a dialog about to close: the render queued before this settles both.
- */
-export function startWriting(): void {
-  go("chat");
-  queueMicrotask(() => document.getElementById(ID)?.focus());
-}
 
 /** Attaches files, and says which of them cannot be. */
 export async function attachOrSay(files: readonly File[]): Promise<void> {
@@ -97,7 +86,7 @@ export function Composer() {
       >
         <textarea
           ref={area}
-          id={ID}
+          id={COMPOSER}
           dir="auto"
           aria-label="Message"
           placeholder={`Ask ${model.value.name || "the model"}`}

@@ -12,7 +12,7 @@ import { CopyButton } from "../ui/CopyButton";
 import { ErrorNotice } from "../ui/ErrorNotice";
 import { Glyph } from "../ui/icons";
 import { Attachment } from "./Attachments";
-import { startWriting } from "./Composer";
+import { startWriting } from "./writing";
 import { EditBox } from "./EditBox";
 import { editing } from "./editing";
 import { ReplyText } from "./ReplyText";

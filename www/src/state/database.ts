@@ -9,25 +9,8 @@
 
 import { signal } from "@preact/signals";
 import { type DBSchema, type IDBPDatabase, type IDBPTransaction, openDB } from "idb";
-import type { ChatMessage, Shown } from "./messages";
+import type { ChatMessage, ChatRecord } from "./messages";
 import { isOld, migrate } from "./migrate";
-import type { OwnSettings } from "./settings";
-
-export interface ChatRecord {
-  id: string;
-  title: string;
-  /** False while the title is only the start of the first question. */
-  named: boolean;
-  created: number;
-  updated: number;
-  shown: Shown;
-  /** When it was pinned to the top of the list; 0 or absent where it is not. */
-  pinned?: number;
-  /** What of the settings this conversation has its own way. */
-  how?: OwnSettings;
-  /** When it was deleted, until that can no longer be undone. */
-  deleted?: number;
-}
 
 interface Schema extends DBSchema {
   chats: { key: string; value: ChatRecord; indexes: { updated: number } };

@@ -7,6 +7,7 @@
 
 import type { Message } from "ternlight";
 import { answerOf } from "../text/thinking";
+import type { OwnSettings } from "./choices";
 
 /** A token that might have come. Probabilities are natural logarithms. */
 export interface Candidate {
@@ -178,4 +179,21 @@ export function asMessages(path: readonly ChatMessage[]): Message[] {
 export function headOf({ text, tokens }: Reply): string {
   const spoken = tokens.map((token) => token.text).join("");
   return text.endsWith(spoken) ? text.slice(0, text.length - spoken.length) : "";
+}
+
+/** A conversation without its messages, as it is stored. */
+export interface ChatRecord {
+  id: string;
+  title: string;
+  /** False while the title is only the start of the first question. */
+  named: boolean;
+  created: number;
+  updated: number;
+  shown: Shown;
+  /** When it was pinned to the top of the list; 0 or absent where it is not. */
+  pinned?: number;
+  /** What of the settings this conversation has its own way. */
+  how?: OwnSettings;
+  /** When it was deleted, until that can no longer be undone. */
+  deleted?: number;
 }

@@ -5,8 +5,7 @@
  * the version of it that was shown.
  */
 
-import type { ChatRecord } from "./database";
-import { type ChatMessage, type Reply, ROOT } from "./messages";
+import { type ChatMessage, type ChatRecord, type Reply, ROOT } from "./messages";
 
 type OldReply = Omit<Reply, "id" | "chat" | "parent" | "created" | "role" | "unfinished">;
 

@@ -7,30 +7,9 @@
 
 import { computed, effect, signal } from "@preact/signals";
 import { chat, howOf, setHow } from "./chats";
+import { OWN, type OwnSettings, type Settings } from "./choices";
 
-export interface Settings {
-  system: string;
-  temperature: number;
-  topK: number;
-  topP: number;
-  minP: number;
-  repetitionPenalty: number;
-  maxTokens: number;
-  /** null draws a new seed for every reply. */
-  seed: number | null;
-  /** Keep each token's probability and its alternatives. */
-  probabilities: boolean;
-  /** Experts of each layer that a token is given to; 0: as the model says. */
-  experts: number;
-  /** Passes through the loop; 0: as the model says. */
-  loops: number;
-  /** A token leaves the loop from this probability on; 1: after the last pass. */
-  exit: number;
-  /** 0 uses every core the engine finds useful. */
-  threads: number;
-  /** 0 takes the model's own, capped by the engine. */
-  context: number;
-}
+export type { Settings } from "./choices";
 
 export type Theme = "auto" | "light" | "dark";
 
@@ -83,23 +62,6 @@ function keep(key: string, value: unknown): void {
     // Storage may be off; the choice then lasts as long as the tab.
   }
 }
-
-/** Settings that a conversation may have of its own. */
-const OWN = [
-  "system",
-  "temperature",
-  "topK",
-  "topP",
-  "minP",
-  "repetitionPenalty",
-  "maxTokens",
-  "seed",
-  "experts",
-  "loops",
-  "exit",
-] as const;
-
-export type OwnSettings = Partial<Pick<Settings, (typeof OWN)[number]>>;
 
 /** How to draw tokens, in three words. */
 export const PRESETS = {

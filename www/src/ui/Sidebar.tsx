@@ -3,10 +3,11 @@
 import { signal } from "@preact/signals";
 import type { RefObject } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { startWriting } from "../chat/Composer";
+import { startWriting } from "../chat/writing";
 import { writingChat } from "../state/answer";
 import { chat, chats, openChat, pinChat, removeChat, renameChat } from "../state/chats";
-import { blocked, type ChatRecord, durable } from "../state/database";
+import { blocked, durable } from "../state/database";
+import type { ChatRecord } from "../state/messages";
 import { exportChat } from "../state/exportChat";
 import { searching } from "../state/search";
 import { theme } from "../state/settings";

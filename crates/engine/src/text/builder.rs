@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use ternlight_core::{Error, ErrorKind, Result};
+use ternlight_core::Result;
 use tokenizers::{
     models::bpe::{BpeConfig, PipelineBPE},
     pipeline::{PipelineModel, PipelineNormalizer},
@@ -14,6 +14,7 @@ use tokenizers::{
 
 use super::{
     Kind, Tokenizer, library,
+    refusal::{bad, short},
     special::{self, Added, Matcher},
     split::Splitter,
     template::Origin,
@@ -319,22 +320,4 @@ pub(crate) fn byte_token(text: &str) -> Option<u8> {
     } else {
         None
     }
-}
-
-pub(crate) fn bad(mut detail: String) -> Error {
-    // Messages of the parsers below may quote a whole file.
-    if let Some((end, _)) = detail.char_indices().nth(300) {
-        detail.truncate(end);
-        detail.push('…');
-    }
-    Error::new(ErrorKind::Tokenizer, format!("tokenizer: {detail}"))
-}
-
-/// A token for a message: quoted, escaped, and not longer than a line.
-pub(crate) fn short(token: &str) -> String {
-    let mut text: String = token.chars().take(40).flat_map(char::escape_debug).collect();
-    if token.chars().nth(40).is_some() {
-        text.push('…');
-    }
-    format!("\"{text}\"")
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use ternlight_core::Result;
 
-use super::builder::bad;
+use super::refusal::bad;
 
 /// Bytes of one value; a chat template has up to thirty thousand.
 const MAX_VALUE: usize = 512 << 10;

@@ -10,12 +10,12 @@ use tokenizers::{
 };
 
 use super::{
-    Tokenizer,
-    builder::{TokenizerBuilder, bad, short},
+    Tokenizer, bert,
+    builder::TokenizerBuilder,
     library,
+    refusal::{bad, short},
     special::Added,
     split::{self, Splitter},
-    word_piece,
 };
 
 // `tokenizer.ggml.token_type`.
@@ -120,7 +120,7 @@ pub(crate) fn from_meta(meta: &Meta) -> Result<Tokenizer> {
             true
         }
         "bert" => {
-            word_piece::from_gguf(meta, tokens, &mut builder)?;
+            bert::from_gguf(meta, tokens, &mut builder)?;
             return builder.build();
         }
         other => {

@@ -31,9 +31,10 @@ use tokenizers::{
 use self::file::File;
 use super::{
     Tokenizer,
-    builder::{TokenizerBuilder, bad, short},
+    builder::TokenizerBuilder,
     config::Config,
     library,
+    refusal::{bad, short},
     special::Added,
     split::{Cut, GPT2, Splitter, punctuation},
     word_piece::WordPiece,

@@ -18,11 +18,13 @@
 //! is the inverse of encoding for valid UTF-8 (up to what a normaliser of the model changes, and WordPiece, which
 //! keeps no spaces).
 
+mod bert;
 mod builder;
 mod config;
 mod decode;
 mod gguf;
 mod json;
+mod refusal;
 mod special;
 mod split;
 pub mod template;
@@ -304,5 +306,5 @@ impl std::fmt::Debug for Tokenizer {
 
 /// The library's error as ours.
 pub(crate) fn library(error: tokenizers::Error) -> Error {
-    builder::bad(error.to_string())
+    refusal::bad(error.to_string())
 }

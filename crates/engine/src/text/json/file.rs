@@ -6,7 +6,10 @@ use serde::{Deserialize, de};
 use serde_json::{Value, value::RawValue};
 use ternlight_core::Result;
 
-use super::super::builder::{MAX_ID, bad, short};
+use super::super::{
+    builder::MAX_ID,
+    refusal::{bad, short},
+};
 
 /// Bytes of the description of a component. Real ones have a few thousand; as a tree they take fifty times as
 /// much memory as in the file.

@@ -8,9 +8,8 @@ use super::{
     budget::Budget,
     date, failure,
     interpreter::Interpreter,
-    operators::room_for,
     text::{Builder, Origin, Text},
-    value::{Function, Namespace, Value},
+    value::{Function, Namespace, Value, room_for},
 };
 
 impl<'t> Interpreter<'t> {

@@ -8,9 +8,9 @@ use super::{
     failure,
     functions::{attribute, item},
     interpreter::Interpreter,
-    operators::{self, room_for},
+    operators,
     text::{Builder, Origin, Text},
-    value::Value,
+    value::{Value, room_for},
 };
 
 impl<'t> Interpreter<'t> {

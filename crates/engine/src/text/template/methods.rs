@@ -8,9 +8,8 @@ use super::{
     failure, format,
     interpreter::Interpreter,
     lists::join,
-    operators::room_for,
     text::{Builder, Origin, Text},
-    value::Value,
+    value::{Value, room_for},
 };
 
 impl<'t> Interpreter<'t> {

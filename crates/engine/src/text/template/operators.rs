@@ -9,7 +9,7 @@ use super::{
     budget::Budget,
     failure, format,
     text::{Builder, Origin},
-    value::Value,
+    value::{Value, room_for},
 };
 
 fn overflow() -> Failure {
@@ -135,12 +135,6 @@ fn integers(op: BinOpKind, a: i128, b: i128) -> Result<Option<i128>, Failure> {
         _ => return Ok(None),
     };
     result.map(Some).ok_or_else(overflow)
-}
-
-/// Charges for a list before it is made.
-pub(super) fn room_for(items: usize, budget: &Rc<Budget>) -> Result<super::budget::Held, Failure> {
-    budget.steps(items)?;
-    budget.hold(items.saturating_mul(size_of::<Value>()))
 }
 
 fn repeat(value: &Value, count: i128, budget: &Rc<Budget>) -> Result<Value, Failure> {

@@ -368,3 +368,9 @@ impl Map {
         Ok(found.map(|(_, value)| value))
     }
 }
+
+/// Charges for a list before it is made.
+pub(super) fn room_for(items: usize, budget: &Rc<Budget>) -> Result<Held, Failure> {
+    budget.steps(items)?;
+    budget.hold(items.saturating_mul(size_of::<Value>()))
+}
