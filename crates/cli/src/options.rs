@@ -94,7 +94,7 @@ impl NamedModel {
 }
 
 impl CacheOptions {
-    /// What `reference` names, as a file or folder on this hardware; fetches it if that is needed.
+    /// What `reference` names, as a file or folder on this machine; fetches it if that is needed.
     ///
     /// # Errors
     /// `io` where there is no such file, and those of fetching it.

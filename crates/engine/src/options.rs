@@ -54,8 +54,8 @@ pub struct EngineOptions {
     #[serde(deserialize_with = "experts")]
     #[cfg_attr(feature = "js", tsify(type = "number | readonly number[]"))]
     pub experts: Vec<usize>,
-    /// Weights in FP4 and FP8 meet activations that stay floats, as in reference implementations, and not their codes of
-    /// 14 bits: slower. For comparisons.
+    /// Weights in FP4 meet activations that stay floats, as in reference implementations, not their codes of 16 bits (FP8
+    /// always meets floats): slower. For comparisons.
     pub exact_inputs: bool,
     /// Prompt tokens computed at once; an abort is honoured between blocks. Default: 64.
     pub block: usize,

@@ -40,7 +40,7 @@ pub struct Layout {
     pub name: &'static str,
     /// The form it holds.
     pub form: Form,
-    /// Activations interleaved in a panel.
+    /// Rows interleaved in a panel.
     pub panel: usize,
     /// Columns are padded to a multiple of this (≤ 64).
     pub step: usize,

@@ -73,7 +73,7 @@ pub struct Panels<'a> {
     pub scales: &'a [f32],
     /// Columns with padding.
     pub cols: usize,
-    /// Activations; the last panel may have fewer than it has lanes.
+    /// Rows of the matrix; the last panel may have fewer than it has lanes.
     pub rows: usize,
     /// Bytes of one panel.
     pub panel_bytes: usize,
