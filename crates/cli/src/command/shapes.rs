@@ -159,7 +159,12 @@ impl Shape {
             Self::MinicpmTiny => families::minicpm(name, &TINY),
             Self::HyMt1_8b => families::hy_mt_1_8b(),
             Self::HunyuanTiny => families::hunyuan(name, &TINY),
-            bitnet => return Made::Config(bitnet.config()),
+            Self::Bitnet2b4t
+            | Self::Bitnet100m
+            | Self::BitnetTiny
+            | Self::Bitnet2bA48
+            | Self::Bitnet700mA48
+            | Self::BitnetTinyA48 => return Made::Config(self.config()),
         })
     }
 
