@@ -1,4 +1,5 @@
-use super::*;
+use super::{codes::WIDE, *};
+use crate::math::round;
 use alloc::vec;
 
 #[test]

@@ -11,6 +11,7 @@
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
 mod columns;
+pub mod float_layout;
 mod interleave;
 mod lane_loops;
 pub mod layout;

@@ -5,7 +5,8 @@
 
 use super::{
     Kernel, Panels, columns,
-    layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
+    float_layout::{self, BF16, F16, F32, Float},
+    layout::{self, Block, Layout, Q2, Q4, Q8, Q8x16},
     minifloats::{self, E4m3, E5m2, Mx, Nv},
     rows,
 };
@@ -44,9 +45,9 @@ static Q4_WORDS: Layout = layout::words::<Q4, 1, 8>("q4/1");
 static Q8_WORDS: Layout = layout::words::<Q8, 1, 8>("q8/1");
 static Q8X16_WORDS: Layout = layout::words::<Q8x16, 1, 8>("q8x16/1");
 static I8_BYTES: Layout = layout::bytes::<1, 8>("i8/1");
-static F16_FLOATS: Layout = layout::floats::<F16, 1>("f16/1");
-static BF16_FLOATS: Layout = layout::floats::<BF16, 1>("bf16/1");
-static F32_FLOATS: Layout = layout::floats::<F32, 1>("f32/1");
+static F16_FLOATS: Layout = float_layout::floats::<F16, 1>("f16/1");
+static BF16_FLOATS: Layout = float_layout::floats::<BF16, 1>("bf16/1");
+static F32_FLOATS: Layout = float_layout::floats::<F32, 1>("f32/1");
 
 /// `y = acc / s * scale`, where `acc = Σ code · q` and `s` is what the activations were multiplied by.
 fn ternary(panels: &Panels<'_>, rows: &Activations, tile: &mut Tile<'_>) {

@@ -13,6 +13,8 @@
 //! have changed what became of a tensor already loaded is an error; [`Loader::announce`] avoids it.
 
 mod assemble;
+mod checksum;
+mod options;
 mod packed_experts;
 mod part;
 pub mod plan;
@@ -28,14 +30,18 @@ use alloc::{
     vec::Vec,
 };
 
-pub use self::sparsity::SparseLayouts;
 use self::{
+    checksum::Checksum,
     plan::{Part, Plan, Planned},
     tensor_loader::{Loaded, TensorLoader},
 };
+pub use self::{
+    options::{HeadPrecision, LoadOptions},
+    sparsity::SparseLayouts,
+};
 use crate::{
     ErrorKind, Result, bail,
-    container::{self, Container, Index, Meta, Overrides, Probe, TensorInfo},
+    container::{self, Container, Index, Meta, Probe, TensorInfo},
     error::{Error, short},
     kernel,
     model::{
@@ -47,67 +53,6 @@ use crate::{
     pool::{Pool, Serial},
     simd::Isa,
 };
-
-/// The form of an embedding or head that the file stores as floats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum HeadPrecision {
-    /// Int8 for large ones, of which every token would read more bytes than of all ternary weights; else native.
-    #[default]
-    Auto,
-    /// As in the file: exact.
-    Native,
-    /// Int8 rows with a scale each: half the bytes of f16.
-    Int8,
-    /// As in the file, and an int8 copy that screens it: the bits of `Native` for the best logits, nearly the
-    /// speed of `Int8` ([`crate::model::Screen`]).
-    Exact,
-}
-
-impl HeadPrecision {
-    /// Whether an embedding or head of (rows, cols) floats becomes int8.
-    pub fn is_int8(self, rows: usize, cols: usize) -> bool {
-        const LARGE: usize = 1 << 24;
-        match self {
-            Self::Auto => rows.saturating_mul(cols) >= LARGE,
-            Self::Native | Self::Exact => false,
-            Self::Int8 => true,
-        }
-    }
-}
-
-/// Choices made when packing.
-#[derive(Clone, Debug)]
-pub struct LoadOptions {
-    /// An instruction set's name, or `auto`.
-    pub kernel: String,
-    /// The form of float embeddings and heads.
-    pub head: HeadPrecision,
-    /// Names of metadata keys and tensors to pass by although they are not understood.
-    pub allow_unknown: Vec<String>,
-    /// Weights in FP4 meet activations that stay floats, as in reference implementations, and not their codes of 16
-    /// bits: slower.
-    pub exact_inputs: bool,
-    /// Metadata keys that get other values before anything is read from them.
-    pub set: Overrides,
-    /// How many experts a token is given to: see [`Spec::active_experts`].
-    pub experts: Vec<usize>,
-    /// Which matrices lie so that what meets zeros is not read.
-    pub sparse: SparseLayouts,
-}
-
-impl Default for LoadOptions {
-    fn default() -> Self {
-        Self {
-            kernel: "auto".to_string(),
-            head: HeadPrecision::default(),
-            allow_unknown: Vec::new(),
-            exact_inputs: false,
-            set: Overrides::default(),
-            experts: Vec::new(),
-            sparse: SparseLayouts::default(),
-        }
-    }
-}
 
 /// Builds a [`Model`] from bytes as they arrive. See the module.
 pub struct Loader {
@@ -159,27 +104,6 @@ struct Piece {
     part: Option<Part>,
     /// Which of [`Loader::tied`] its bytes count into.
     tied: Option<usize>,
-}
-
-/// A digest of bytes that come in chunks: enough to tell a copy from another matrix.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Checksum {
-    state: u64,
-    word: u64,
-    len: u64,
-}
-
-impl Checksum {
-    fn update(&mut self, bytes: &[u8]) {
-        let mix = |state: u64, word: u64| (state ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
-        for &byte in bytes {
-            self.word = self.word << 8 | u64::from(byte);
-            self.len += 1;
-            if self.len.is_multiple_of(8) {
-                self.state = mix(self.state, core::mem::take(&mut self.word));
-            }
-        }
-    }
 }
 
 impl Loader {

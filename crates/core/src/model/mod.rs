@@ -6,6 +6,8 @@
 
 pub mod arch;
 mod attention;
+mod attention_page;
+mod attention_spec;
 mod bytes;
 mod decoder;
 mod experts;

@@ -20,8 +20,9 @@ use crate::{
     format::Form,
     kernel::{
         Kernel, Panels,
+        float_layout::{self, BF16, F16, F32, Float},
         lane_loops::{block_kernel, byte_kernel, float_kernel},
-        layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
+        layout::{self, Block, Layout, Q2, Q4, Q8, Q8x16},
         minifloats::{
             self, E2m1, E4m3, E5m2, FP8_SPAN, Fp8, Mx, Nv, SPAN, e2m1_blocks, fp8_columns,
             loops::{e2m1_kernel, exact_kernels},
@@ -39,9 +40,9 @@ pub(super) static Q4_WORDS: Layout = layout::words::<Q4, 8, 8>("q4/8");
 pub(super) static Q8_WORDS: Layout = layout::words::<Q8, 8, 8>("q8/8");
 pub(super) static Q8X16_WORDS: Layout = layout::words::<Q8x16, 8, 8>("q8x16/8");
 pub(super) static I8_BYTES: Layout = layout::bytes::<8, 8>("i8/8");
-static F16_FLOATS: Layout = layout::floats::<F16, 8>("f16/8");
-static BF16_FLOATS: Layout = layout::floats::<BF16, 8>("bf16/8");
-static F32_FLOATS: Layout = layout::floats::<F32, 8>("f32/8");
+static F16_FLOATS: Layout = float_layout::floats::<F16, 8>("f16/8");
+static BF16_FLOATS: Layout = float_layout::floats::<BF16, 8>("bf16/8");
+static F32_FLOATS: Layout = float_layout::floats::<F32, 8>("f32/8");
 pub(super) static MXFP4: Layout = e2m1_blocks::<Mx, 8, 8>("mxfp4/8", Form::Mxfp4);
 pub(super) static NVFP4: Layout = e2m1_blocks::<Nv, 8, 8>("nvfp4/8", Form::Nvfp4);
 static MXFP4_EXACT: Layout = e2m1_blocks::<Mx, 8, 8>("mxfp4-exact/8", Form::Mxfp4Exact);

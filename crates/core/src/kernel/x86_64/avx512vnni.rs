@@ -17,8 +17,9 @@ use crate::{
     format::Form,
     kernel::{
         Kernel, Panels,
+        float_layout::{self, BF16, F16, F32, Float},
         lane_loops::{block_kernel, byte_kernel, float_kernel},
-        layout::{self, BF16, Block, F16, F32, Float, Layout, Q2, Q4, Q8, Q8x16},
+        layout::{self, Block, Layout, Q2, Q4, Q8, Q8x16},
         minifloats::{
             self, E2m1, E4m3, E5m2, FP8_SPAN, Fp8, Mx, Nv, SPAN, e2m1_blocks, fp8_columns,
             loops::{e2m1_kernel, exact_kernels},
@@ -35,9 +36,9 @@ static Q4_WORDS: Layout = layout::words::<Q4, 16, 8>("q4/16");
 static Q8_WORDS: Layout = layout::words::<Q8, 16, 8>("q8/16");
 static Q8X16_WORDS: Layout = layout::words::<Q8x16, 16, 8>("q8x16/16");
 static I8_BYTES: Layout = layout::bytes::<16, 8>("i8/16");
-static F16_FLOATS: Layout = layout::floats::<F16, 16>("f16/16");
-static BF16_FLOATS: Layout = layout::floats::<BF16, 16>("bf16/16");
-static F32_FLOATS: Layout = layout::floats::<F32, 16>("f32/16");
+static F16_FLOATS: Layout = float_layout::floats::<F16, 16>("f16/16");
+static BF16_FLOATS: Layout = float_layout::floats::<BF16, 16>("bf16/16");
+static F32_FLOATS: Layout = float_layout::floats::<F32, 16>("f32/16");
 static MXFP4: Layout = e2m1_blocks::<Mx, 16, 8>("mxfp4/16", Form::Mxfp4);
 static NVFP4: Layout = e2m1_blocks::<Nv, 16, 8>("nvfp4/16", Form::Nvfp4);
 static MXFP4_EXACT: Layout = e2m1_blocks::<Mx, 16, 8>("mxfp4-exact/16", Form::Mxfp4Exact);

@@ -36,7 +36,7 @@ use keys::Keys;
 pub use keys::KnownTensors;
 
 use super::{
-    attention::MAX_HEAD_DIM,
+    attention_page::MAX_HEAD_DIM,
     spec::{Mixer, Spec},
     tensor_names::{Names, Row, Sections},
 };
