@@ -113,7 +113,7 @@ pub struct Linear {
     pub norm: Option<Norm>,
     /// What the model was trained to multiply by.
     pub input: InputSemantics,
-    /// The matrix was stored rotated: its input is, too ([`Spec::rotation`]).
+    /// The matrix was stored rotated: its input is, too ([`Spec::rotation`](super::Spec::rotation)).
     pub rotated: bool,
 }
 
