@@ -3,8 +3,9 @@
 import { signal } from "@preact/signals";
 import { lazy, Suspense } from "preact/compat";
 import { useEffect } from "preact/hooks";
-import { attachOrSay, startWriting } from "./chat/Composer";
+import { attachOrSay } from "./chat/Composer";
 import { Conversation } from "./chat/Conversation";
+import { startWriting } from "./chat/writing";
 import { About } from "./model/About";
 import { DownloadQuestion } from "./model/DownloadQuestion";
 import { loadFile, model, weightsAmong } from "./model/loading";

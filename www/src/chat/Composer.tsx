@@ -11,10 +11,10 @@ import { path } from "../state/chats";
 import { bytes, speed } from "../text/format";
 import { Glyph } from "../ui/icons";
 import { notify } from "../ui/Notice";
-import { go, keysOpen } from "../ui/route";
+import { keysOpen } from "../ui/route";
 import { Attachments } from "./Attachments";
 import { editLast } from "./editing";
-import { COMPOSER, startWriting } from "./writing";
+import { COMPOSER } from "./writing";
 
 /** What is being written, kept across views. */
 export const draft = signal("");

@@ -9,10 +9,10 @@ import { chat, path, sought } from "../state/chats";
 import { type ChatMessage, firstSeen, type Step } from "../state/messages";
 import { Glyph } from "../ui/icons";
 import { Composer } from "./Composer";
-import { startWriting } from "./writing";
 import { EmptyChat } from "./EmptyChat";
 import { Answered, Answering, Asked } from "./Message";
 import { useSlices } from "./slices";
+import { startWriting } from "./writing";
 
 /** How near to the end counts as being there, in pixels. */
 const NEAR = 60;

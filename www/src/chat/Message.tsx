@@ -12,11 +12,11 @@ import { CopyButton } from "../ui/CopyButton";
 import { ErrorNotice } from "../ui/ErrorNotice";
 import { Glyph } from "../ui/icons";
 import { Attachment } from "./Attachments";
-import { startWriting } from "./writing";
 import { EditBox } from "./EditBox";
 import { editing } from "./editing";
 import { ReplyText } from "./ReplyText";
 import { TokenView } from "./TokenView";
+import { startWriting } from "./writing";
 
 // Few models have anything to show there.
 const Inner = lazy(() => import("./Inner").then((part) => part.Inner));

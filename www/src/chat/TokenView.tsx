@@ -9,9 +9,10 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { canRewind, rewind } from "../state/answer";
 import { headOf, type Reply } from "../state/messages";
 import { share } from "../text/format";
-import { startWriting } from "./Composer";
+
 import { EntropyRibbon } from "./EntropyRibbon";
 import { TokenAlternatives, visible } from "./TokenAlternatives";
+import { startWriting } from "./writing";
 
 /** Lower bounds of the five steps of sureness. */
 const STEPS = [0.1, 0.3, 0.6, 0.9] as const;

@@ -4,9 +4,17 @@
  */
 
 import { allMessagesOf, chats, takeOver } from "./chats";
-import { addAll, type ChatRecord, durable, readAll } from "./database";
+import { addAll, durable, readAll } from "./database";
 import { saveFile } from "./exportChat";
-import type { Candidate, ChatMessage, Question, Reply, ReplyFigures, ReplyToken } from "./messages";
+import type {
+  Candidate,
+  ChatMessage,
+  ChatRecord,
+  Question,
+  Reply,
+  ReplyFigures,
+  ReplyToken,
+} from "./messages";
 import { readOwn } from "./settings";
 
 const FORMAT = "ternlight-chats";

@@ -6,9 +6,18 @@
  */
 
 import { computed, signal } from "@preact/signals";
-import { purgeChat, readChat, readChats, writeChat, writeMessage } from "./database";
-import { type ChatMessage, type ChatRecord, type Messages, newId, pathOf, ROOT, type Shown, threadTo } from "./messages";
 import type { OwnSettings } from "./choices";
+import { purgeChat, readChat, readChats, writeChat, writeMessage } from "./database";
+import {
+  type ChatMessage,
+  type ChatRecord,
+  type Messages,
+  newId,
+  pathOf,
+  ROOT,
+  type Shown,
+  threadTo,
+} from "./messages";
 import { hearTabs, tellTabs } from "./sync";
 
 /** Newest first, without the deleted ones. */

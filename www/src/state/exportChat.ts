@@ -1,8 +1,7 @@
 /** Conversations as files: what is on the screen as Markdown, everything as JSON. */
 
 import { allMessagesOf, messagesOf } from "./chats";
-import type { ChatRecord } from "./messages";
-import type { ChatMessage } from "./messages";
+import type { ChatMessage, ChatRecord } from "./messages";
 
 function asMarkdown(title: string, messages: readonly ChatMessage[]): string {
   const parts = messages.map((message) => {
