@@ -93,7 +93,9 @@ test("what goes wrong has a code", async () => {
       (error) => error.code,
     );
   assert.equal(await code(Engine.load(join(TERN, "nothing.gguf"))), "source");
-  assert.equal(await code(Engine.load(tmpdir())), "bad-source");
+  const empty = mkdtempSync(join(tmpdir(), "ternlight-empty-"));
+  assert.equal(await code(Engine.load(empty)), "bad-source");
+  rmSync(empty, { recursive: true });
   assert.equal(await code(Engine.load(join(TERN, "README.md"))), "truncated");
   assert.equal(await code(Engine.load(TERN, { threads: 300 })), "bad-option");
   const engine = await Engine.load(TERN);
