@@ -1,6 +1,6 @@
 //! How weights are stored in files: names and sizes.
 
-use super::{Form, I2_S_TAIL};
+use super::{form::Form, ternary::I2_S_TAIL};
 use crate::{Result, bail};
 
 /// How weights are stored in a file. One name for each byte layout that can be read.

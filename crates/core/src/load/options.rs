@@ -5,7 +5,7 @@ use alloc::{
     vec::Vec,
 };
 
-use super::SparseLayouts;
+use super::sparsity::SparseLayouts;
 use crate::container::Overrides;
 
 /// The form of an embedding or head that the file stores as floats.
