@@ -6,9 +6,9 @@
 FLAVOURS=(simd128 relaxed threads)
 
 # std is rebuilt where its sources are to be had: the shipped one has no atomics, and its sorts and number
-# formatting are made for speed (a tenth of the download, called a few times a token at most).
+# formatting are made for speed (a twentieth of the download, called a few times a token at most).
 BUILD_STD=(-Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size)
-# A third of the default: what must be inlined in kernels says so itself. A tenth of the download.
+# A third of the default: what must be inlined in kernels says so itself (a fortieth of the download).
 SMALL=(-Cllvm-args=-inline-threshold=75)
 
 # rust_flags FLAVOUR: sets CARGO_ENCODED_RUSTFLAGS.
@@ -99,7 +99,7 @@ cmd_wasm() {
         fi
         # The linker's and wasm-opt's work on a flavour is a single thread: two flavours at a time.
         [ ${#jobs[@]} -lt 2 ] || wait "${jobs[-2]}"
-        { wasm_compile "$flavour" && wasm_finish "$flavour"; } &
+        { wasm_compile "$flavour"; wasm_finish "$flavour"; } & # ends at the first failure: no &&, see cmd_test
         jobs+=($!)
     done
     for job in "${jobs[@]}"; do wait "$job"; done

@@ -66,24 +66,24 @@ pub enum Want {
 
 /// Runs a [`Model`] over one sequence.
 pub struct Decoder {
-    pub(super) model: Arc<Model>,
-    pub(super) pool: Arc<dyn Pool>,
-    pub(super) cache: KvCache,
+    model: Arc<Model>,
+    pool: Arc<dyn Pool>,
+    cache: KvCache,
     /// What is not kept by position: the states of retention.
-    pub(super) states: RecurrentStates,
+    states: RecurrentStates,
     block: usize,
     /// One for each of [`Spec::ropes`].
-    pub(super) tables: Vec<RopeTable>,
+    tables: Vec<RopeTable>,
     attention: AttentionScratch,
-    pub(super) retention: RetentionScratch,
+    retention: RetentionScratch,
     experts: ExpertScratch,
     /// For each of [`Spec::blocks`], how many experts a token is given to; 0 for dense ones.
     active: Vec<usize>,
     /// Which ones, once [`Decoder::record_experts`] asked for it.
     chosen: Option<ChosenExperts>,
-    pub(super) rows: Activations,
-    pub(super) buffers: Buffers,
-    pub(super) looped: LoopState,
+    rows: Activations,
+    buffers: Buffers,
+    looped: LoopState,
     out: Vec<f32>,
     /// What was counted, once [`Decoder::count_zeros`] asked for it.
     sparsity: Option<Sparsity>,
@@ -91,23 +91,23 @@ pub struct Decoder {
 
 /// Activations of one block of tokens, each `(n, width)`.
 #[derive(Default)]
-pub(super) struct Buffers {
+struct Buffers {
     /// The residual stream.
-    pub x: Vec<f32>,
+    x: Vec<f32>,
     /// Normalised input of a branch, and its output.
-    pub h: Vec<f32>,
-    pub q: Vec<f32>,
-    pub k: Vec<f32>,
-    pub v: Vec<f32>,
-    pub attn: Vec<f32>,
-    pub gate: Vec<f32>,
+    h: Vec<f32>,
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    attn: Vec<f32>,
+    gate: Vec<f32>,
     up: Vec<f32>,
     /// The output of experts, whose input is `h`.
     mixed: Vec<f32>,
 }
 
 impl Buffers {
-    pub fn resize(&mut self, n: usize, spec: &Spec) -> Result<()> {
+    fn resize(&mut self, n: usize, spec: &Spec) -> Result<()> {
         let (q, kv, ffn) = spec.widths();
         let widths = [
             (&mut self.x, spec.hidden),
@@ -358,7 +358,7 @@ impl Decoder {
     }
 
     /// One pass through one block, of `tokens`, whose residual stream `buffers.x` is.
-    pub(super) fn run(&mut self, model: &Model, run: Run, tokens: &BlockTokens<'_>) -> Result<()> {
+    fn run(&mut self, model: &Model, run: Run, tokens: &BlockTokens<'_>) -> Result<()> {
         let (spec, block, weights) = (&model.spec, &model.spec.blocks[run.block], &model.blocks[run.block]);
         self.mixer(spec, (&block.mixer, &weights.mixer), run, tokens)?;
         self.ffn(spec, (&block.ffn, &weights.ffn), run, tokens)
@@ -398,24 +398,24 @@ impl Decoder {
 }
 
 /// The tokens of a block that take part in a run.
-pub(super) struct BlockTokens<'a> {
+struct BlockTokens<'a> {
     /// The position in the run's state of the first one.
-    pub first: usize,
+    first: usize,
     /// Which of the block's tokens they are; none: all.
-    pub some: Option<&'a [usize]>,
+    some: Option<&'a [usize]>,
     /// Tokens of the block that have left the loop, whose keys and values stay as they are.
-    pub left: &'a [bool],
+    left: &'a [bool],
 }
 
 impl BlockTokens<'_> {
     /// All of a block that begins at position `first`.
-    pub const fn all(first: usize) -> Self {
+    const fn all(first: usize) -> Self {
         Self { first, some: None, left: &[] }
     }
 }
 
 /// What each state of `runs` holds.
-pub(super) fn slots(spec: &Spec, runs: impl Iterator<Item = Run>) -> Vec<HeadShape> {
+fn slots(spec: &Spec, runs: impl Iterator<Item = Run>) -> Vec<HeadShape> {
     let mut shapes = Vec::new();
     for run in runs {
         if shapes.len() <= run.state {
