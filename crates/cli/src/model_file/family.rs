@@ -177,13 +177,13 @@ impl Family {
         match (item.role, self.weights) {
             (role, Weights::PackedTernary) if self.is_ternary(role) => {
                 push(name, vec![rows.div_ceil(4), cols], Encoding::U8, Kind::Codes(Format::HfPacked));
-                push(names.of(with_field(role, Field::Scale)), vec![1], Encoding::BF16, Kind::Scale);
+                push(names.of(role.with_field(Field::Scale)), vec![1], Encoding::BF16, Kind::Scale);
             }
             (role, Weights::SmallFloats) if is_linear(role) => {
                 let Some(format) = stems.small_floats else { return };
                 for (field, spec, kind) in small_floats(format, item) {
                     let TensorSpec { shape, encoding, .. } = spec;
-                    push(names.of(with_field(role, field)), shape, encoding, kind);
+                    push(names.of(role.with_field(field)), shape, encoding, kind);
                 }
             }
             (role, Weights::Tq2) if self.is_ternary(role) => {
@@ -250,16 +250,6 @@ fn is_linear(role: TensorRole) -> bool {
             | TensorRole::Expert(_, _, _, Field::Weight)
             | TensorRole::SharedExpert(_, _, Field::Weight)
     )
-}
-
-/// Another tensor of the same layer.
-fn with_field(role: TensorRole, field: Field) -> TensorRole {
-    match role {
-        TensorRole::Linear(block, linear, _) => TensorRole::Linear(block, linear, field),
-        TensorRole::Expert(block, expert, linear, _) => TensorRole::Expert(block, expert, linear, field),
-        TensorRole::SharedExpert(block, linear, _) => TensorRole::SharedExpert(block, linear, field),
-        other => other,
-    }
 }
 
 /// The tensors that a matrix becomes: codes, then scales that give its weights a variance of 1 / columns.

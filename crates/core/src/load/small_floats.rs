@@ -3,7 +3,7 @@
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
-use super::{plan::Plan, stored_floats::field_of, tensor_loader::Loaded};
+use super::{plan::Plan, tensor_loader::Loaded};
 use crate::{
     Result, bail,
     format::{self, Encoding, FormRow},
@@ -32,7 +32,10 @@ pub(super) fn join(
     pool: &dyn Pool,
 ) -> Result<()> {
     let Some(stored) = plan.spec.checkpoint.small_floats else { return Ok(()) };
-    let Some((_, with)) = field_of(role) else { return Ok(()) };
+    if role.linear_field().is_none() {
+        return Ok(());
+    }
+    let with = |field| role.with_field(field);
     let weight = with(Field::Weight);
     let beside = stored.beside();
     if !loaded.contains_key(&weight) || !beside.iter().all(|&field| loaded.contains_key(&with(field))) {

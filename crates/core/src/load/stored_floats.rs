@@ -12,26 +12,9 @@ use crate::{
     model::{
         small_floats::SmallFloats,
         spec::{InputSemantics, Linear, NeededTensor, Shape, Spec},
-        tensor_names::{Field, TensorRole},
+        tensor_names::Field,
     },
 };
-
-/// A tensor of a linear layer: which, and its role with another field.
-pub(super) fn field_of(role: TensorRole) -> Option<(Field, impl Fn(Field) -> TensorRole)> {
-    let field = match role {
-        TensorRole::Linear(_, _, field)
-        | TensorRole::Expert(_, _, _, field)
-        | TensorRole::SharedExpert(_, _, field) => field,
-        _ => return None,
-    };
-    let with = move |field| match role {
-        TensorRole::Linear(block, linear, _) => TensorRole::Linear(block, linear, field),
-        TensorRole::Expert(block, expert, linear, _) => TensorRole::Expert(block, expert, linear, field),
-        TensorRole::SharedExpert(block, linear, _) => TensorRole::SharedExpert(block, linear, field),
-        other => other,
-    };
-    Some((field, with))
-}
 
 /// How a tensor is stored and what it becomes, if it is codes or scales of small floats; `linear` is its layer.
 ///
@@ -54,7 +37,7 @@ pub(super) fn stored(
         )
     };
     let [part] = parts else { return if is_fp8 { refused() } else { Ok(None) } };
-    let field = field_of(part.role).map(|(field, _)| field);
+    let field = part.role.linear_field();
     let (Some(stored), Some(field @ (Field::Weight | Field::Scale | Field::TensorScale))) =
         (spec.checkpoint.small_floats, field)
     else {

@@ -107,6 +107,29 @@ pub enum TensorRole {
     LoopExit(Field),
 }
 
+impl TensorRole {
+    /// Which tensor of a linear layer it is, routers left out.
+    pub const fn linear_field(self) -> Option<Field> {
+        match self {
+            Self::Linear(_, _, field) | Self::Expert(_, _, _, field) | Self::SharedExpert(_, _, field) => {
+                Some(field)
+            }
+            _ => None,
+        }
+    }
+
+    /// Another tensor of the same linear layer, a router's included; others stay as they are.
+    pub const fn with_field(self, field: Field) -> Self {
+        match self {
+            Self::Linear(block, linear, _) => Self::Linear(block, linear, field),
+            Self::Expert(block, expert, linear, _) => Self::Expert(block, expert, linear, field),
+            Self::SharedExpert(block, linear, _) => Self::SharedExpert(block, linear, field),
+            Self::Router(block, _) => Self::Router(block, field),
+            other => other,
+        }
+    }
+}
+
 /// The matrices of a low-rank addition `B·(A·x)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the names are the field's own")]

@@ -98,7 +98,7 @@ fn candidates(plan: &Plan, indices: &[Index]) -> Vec<Candidate> {
                     scales.insert(part.role, (file, part));
                 }
                 (Shape::Matrix(..), Becomes::Matrix { .. })
-                    if with_field(part.role, Field::Weight).is_some() =>
+                    if part.role.linear_field().is_some() || matches!(part.role, TensorRole::Router(..)) =>
                 {
                     found.push(Candidate { tensor, row, file, part, scale: None });
                 }
@@ -107,20 +107,9 @@ fn candidates(plan: &Plan, indices: &[Index]) -> Vec<Candidate> {
         }
     }
     for candidate in &mut found {
-        candidate.scale = with_field(candidate.part.role, Field::Scale).and_then(|role| scales.remove(&role));
+        candidate.scale = scales.remove(&candidate.part.role.with_field(Field::Scale));
     }
     found
-}
-
-/// Another tensor of the same linear layer.
-fn with_field(role: TensorRole, field: Field) -> Option<TensorRole> {
-    Some(match role {
-        TensorRole::Linear(block, linear, _) => TensorRole::Linear(block, linear, field),
-        TensorRole::Expert(block, expert, linear, _) => TensorRole::Expert(block, expert, linear, field),
-        TensorRole::SharedExpert(block, linear, _) => TensorRole::SharedExpert(block, linear, field),
-        TensorRole::Router(block, _) => TensorRole::Router(block, field),
-        _ => return None,
-    })
 }
 
 /// The files of a model, each opened once.
